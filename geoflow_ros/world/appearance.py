@@ -1,0 +1,119 @@
+"""How a city looks: light, season, sensor and cars, once for the map and once for the street.
+
+The map is older than the drive: its cars, its season and its light are others. Everything is a function of one seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoflow_ros.world import kinds
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One day and one sensor.
+
+    Attributes:
+        colours: (256, 3) RGB of every kind under this light, before noise and shadow.
+        sun_azimuth_rad: direction towards the sun, counter-clockwise from east.
+        sun_elevation_rad: height of the sun above the horizon.
+        shadow: 0 (overcast) to 0.6 (hard shadows): the part of the light that a shadow takes away.
+        blur_m: radius of the sensor's point spread on the ground.
+        car_seed: decides which slots hold a car and its colour.
+        occupancy: part of the parking slots that are taken.
+    """
+
+    colours: Floats
+    sun_azimuth_rad: float
+    sun_elevation_rad: float
+    shadow: float
+    blur_m: float
+    car_seed: int
+    occupancy: float
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """The look of the map, the look of the street and what only the street shows: walls, sky, haze."""
+
+    seed: int
+    map: Look
+    street: Look
+    sky: Floats  # (2, 3) RGB at the horizon and overhead
+    haze_m: float  # distance at which haze takes 63 % of the contrast
+    walls: Floats  # (MATERIALS, 14): see _walls
+
+    @classmethod
+    def sample(cls, seed: int) -> Appearance:
+        """The appearance of ``seed``: independent draws for map and street."""
+        rng = np.random.default_rng([seed, 31])
+        sky = np.array([[196, 206, 216], [120, 160, 206]], np.float32) if rng.random() < 0.6 else np.full((2, 3), 196, np.float32)
+        sky = sky * rng.uniform(0.85, 1.12) + rng.normal(0, 4, 3)
+        return cls(
+            seed=seed,
+            map=_look(rng, spread=1.0),
+            street=_look(rng, spread=1.0),
+            sky=sky.astype(np.float32),
+            haze_m=float(rng.uniform(150, 600)),
+            walls=_walls(rng),
+        )
+
+
+def _look(rng: np.random.Generator, spread: float) -> Look:
+    colours = kinds.colours()
+    green = np.isin(kinds.labels(), (kinds.Label.GREEN, kinds.Label.TREE))
+    season = rng.uniform(0, 1)  # 0 lush, 1 dry or bare
+    dry = np.array([132, 112, 78], np.float32)
+    colours[green] = colours[green] * (1 - 0.6 * season**2) + dry * 0.6 * season**2
+    colours += spread * rng.normal(0, 5, colours.shape).astype(np.float32)  # every material ages its own way
+    asphalt = np.array(kinds.ASPHALT)
+    colours[asphalt] += rng.normal(0, 12)
+    wear = rng.uniform(0.55, 1.0)  # paint fades towards the asphalt
+    paint = np.array(kinds.PAINT)
+    colours[paint] = colours[paint] * wear + colours[asphalt].mean(axis=0) * (1 - wear)
+    gain = rng.uniform(0.75, 1.2)
+    cast = 1 + rng.normal(0, 0.04, 3)
+    gamma = rng.uniform(0.8, 1.25)
+    colours = 255 * (np.clip(colours, 1, 255) / 255 * gain * cast) ** gamma
+    table = np.zeros((256, 3), np.float32)
+    table[: len(colours)] = np.clip(colours, 2, 250)
+    overcast = rng.random() < 0.3
+    return Look(
+        colours=table,
+        sun_azimuth_rad=float(rng.uniform(-np.pi, np.pi)),
+        sun_elevation_rad=float(np.radians(rng.uniform(25, 65))),
+        shadow=0.05 if overcast else float(rng.uniform(0.3, 0.55)),
+        blur_m=float(rng.uniform(0.05, 0.28)),
+        car_seed=int(rng.integers(2**31)),
+        occupancy=float(rng.uniform(0.1, 0.5)),
+    )
+
+
+def _walls(rng: np.random.Generator) -> Floats:
+    """(MATERIALS, 14) rows: wall RGB, opening RGB, ground-floor RGB, opening period along and up in metres, openings' share
+    of the period along and up, and the wall's orientation in radians."""
+    table = np.zeros((kinds.MATERIALS, 14), np.float32)
+    gain = rng.uniform(0.8, 1.15)
+    base = np.array([[186, 176, 160], [160, 100, 82], [206, 204, 200], [150, 142, 132], [196, 180, 140], [128, 92, 76], [170, 178, 184]])
+    for style in range(kinds.FACADE_STYLES):
+        style_rng = np.random.default_rng([style, 77])  # the walls of a style stay; the light on them changes
+        wall = base[style % len(base)] + style_rng.normal(0, 12, 3)
+        opening = np.array([58, 66, 78]) + style_rng.normal(0, 10, 3)
+        ground = wall * style_rng.uniform(0.6, 1.05) + style_rng.normal(0, 10, 3)
+        shape = [style_rng.uniform(1.6, 3.6), 3.0, style_rng.uniform(0.3, 0.65), style_rng.uniform(0.4, 0.65)]
+        for turn in range(kinds.FACADE_TURNS):
+            row = 1 + turn * kinds.FACADE_STYLES + style
+            table[row] = [*(wall * gain), *(opening * gain), *(ground * gain), *shape, (turn + 0.5) * np.pi / 2 / kinds.FACADE_TURNS]
+    cars = kinds.colours()[list(kinds.CARS)]
+    for i, colour in enumerate(cars):  # body below, windows above: openings cover the full length from 0.85 m up
+        table[kinds.MATERIAL_CAR + i] = [*(colour * gain * 0.9), 40, 46, 54, 24, 24, 26, 4.0, 1.45, 1.0, 0.38, 0.0]
+    for row, kind in ((kinds.MATERIAL_GREEN, kinds.HEDGES[0]), (kinds.MATERIAL_WALL, kinds.HEDGES[2])):
+        colour = kinds.colours()[kind] * gain
+        table[row] = [*colour, *colour, *colour, 5.0, 5.0, 0.0, 0.0, 0.0]
+    return np.clip(table, 0, 255)

@@ -1,0 +1,88 @@
+"""Camera models: which direction each pixel looks.
+
+Every model here is upright, so that all pixels of a column look in one horizontal direction; that is what lets the
+renderer march once per column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoflow_ros.errors import InputError
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """An upright camera.
+
+    Attributes:
+        width, height: image size in pixels.
+        azimuth_rad: (W,) direction of every column from straight ahead, positive to the right.
+        slope: (H, W) tangent of every pixel's elevation above the horizon.
+        focal_px: (W,) pixels per radian (or per unit slope) at every column: how large things appear.
+        height_m: height of the optical centre above the ground.
+    """
+
+    width: int
+    height: int
+    azimuth_rad: Floats
+    slope: Floats
+    focal_px: Floats
+    height_m: float
+
+    @classmethod
+    def pinhole(cls, width: int, height: int, fx: float, fy: float, cx: float, cy: float, height_m: float) -> Camera:
+        """A perspective camera with the intrinsics of sensor_msgs/CameraInfo.K, pixels; (0, 0) is a pixel's centre.
+
+        Raises:
+            InputError: for focal lengths, sizes or heights that are not positive.
+        """
+        if min(width, height, fx, fy, height_m) <= 0:
+            raise InputError(f"a camera needs positive sizes, focal lengths and height, got {width}x{height}, fx {fx}, fy {fy}, {height_m} m")
+        x = (np.arange(width) - cx) / fx
+        y = (np.arange(height) - cy) / fy
+        stretch = np.sqrt(1 + x**2)
+        return cls(
+            width,
+            height,
+            np.arctan(x).astype(np.float32),
+            (-y[:, None] / stretch).astype(np.float32),
+            (fy * stretch).astype(np.float32),
+            height_m,
+        )
+
+    @classmethod
+    def perspective(
+        cls, width: int = 1024, height: int = 256, horizontal_fov_deg: float = 90.0, height_m: float = 1.65, horizon: float = 0.4
+    ) -> Camera:
+        """A pinhole camera with square pixels; ``horizon`` is the row of the horizon as part of the image's height."""
+        if not 1 <= horizontal_fov_deg <= 150:
+            raise InputError(f"horizontal field of view must be 1..150 degrees, got {horizontal_fov_deg}")
+        f = width / 2 / np.tan(np.radians(horizontal_fov_deg) / 2)
+        return cls.pinhole(width, height, f, f, (width - 1) / 2, horizon * height - 0.5, height_m)
+
+    @classmethod
+    def panorama(cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = 1.65) -> Camera:
+        """An equirectangular panorama; straight ahead is the middle column, the horizon the middle row."""
+        azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
+        elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.radians(vertical_fov_deg)
+        slope = np.repeat(np.tan(elevation)[:, None], width, axis=1)
+        focal = np.full(width, width / (2 * np.pi))
+        return cls(width, height, azimuth.astype(np.float32), slope.astype(np.float32), focal.astype(np.float32), height_m)
+
+    def project(self, forward_m: float, right_m: float, up_m: float) -> tuple[float, float]:
+        """Pixel (column, row) of a point given in metres from the point of the ground below the camera; NaN outside the image."""
+        azimuth = float(np.arctan2(right_m, forward_m))
+        if not self.azimuth_rad[0] <= azimuth <= self.azimuth_rad[-1]:
+            return float("nan"), float("nan")
+        column = float(np.interp(azimuth, self.azimuth_rad, np.arange(self.width)))
+        profile = self.slope[:, round(column)]
+        slope = (up_m - self.height_m) / float(np.hypot(forward_m, right_m))
+        if not profile[-1] <= slope <= profile[0]:
+            return float("nan"), float("nan")
+        return column, float(np.interp(-slope, -profile, np.arange(self.height)))
