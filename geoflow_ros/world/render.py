@@ -309,7 +309,7 @@ def render_patches(
     x = (east_m - windows.origin[window, 0])[:, None, None] + forward * c + right * s
     y = (windows.origin[window, 1] - north_m)[:, None, None] - forward * s + right * c
     of_pixel = window[:, None, None]
-    level = round(np.log2(max(1.0, ground_resolution_m / CELL_M)))
+    level = int(np.log2(max(1.0, ground_resolution_m / CELL_M)))  # the finer neighbour: detail before smoothness
     levels = cast(0 * x, "int64") + min(level, LEVELS - 1)
     which = (of_pixel + 0 * levels).reshape(-1)
     rgb = _sample(windows.map_pyramid, windows.side, which, x.reshape(-1), y.reshape(-1), levels.reshape(-1)).reshape(*x.shape, 3)

@@ -1,0 +1,134 @@
+"""Decoded tiles in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoflow_ros.errors import InputError, TileCorruptError, TileError, TileMissingError, TileSourceUnavailableError
+from geoflow_ros.tiles.raster import decode_tile
+from geoflow_ros.tiles.source import TileSource
+
+TileKey = tuple[int, int, int]  # zoom, x, y
+TilePixels = NDArray[np.uint8]  # (tile_size, tile_size, 3) RGB, read-only
+
+
+class TileCache:
+    """The most recently used tiles of one source, decoded.
+
+    A tile that many threads ask for at once is read once. Tiles that a patch lacks are fetched at the same time. That a
+    tile is missing or corrupt is remembered for a moment, so that a vehicle beyond the map's edge does not hammer the
+    server; that the source was unavailable is not, because it may be back.
+
+    Args:
+        source: where tiles come from; stays open when the cache is closed.
+        capacity: tiles kept (a tile of 256 px takes 192 KiB).
+        fetchers: tiles fetched at the same time.
+        failure_memory_s: how long a missing or corrupt tile is not asked for again.
+
+    Raises:
+        InputError: a value that is not positive.
+    """
+
+    def __init__(self, source: TileSource, capacity: int, *, fetchers: int = 8, failure_memory_s: float = 5.0) -> None:
+        if capacity < 1 or fetchers < 1:
+            raise InputError(f"a tile cache needs room for 1 tile and 1 fetcher, not {capacity} and {fetchers}")
+        self._source = source
+        self._capacity = capacity
+        self._failure_memory_s = failure_memory_s
+        self._pool = ThreadPoolExecutor(fetchers, thread_name_prefix="tile")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._tiles: OrderedDict[TileKey, TilePixels] = OrderedDict()
+        self._failures: dict[TileKey, tuple[float, TileError]] = {}  # forgotten when, what
+        self._underway: dict[TileKey, Future[TilePixels]] = {}
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._tiles)
+
+    def get(self, keys: Sequence[TileKey]) -> list[TilePixels]:
+        """Pixels of the tiles, in the order of the keys.
+
+        Raises:
+            TileMissingError, TileCorruptError, TileSourceUnavailableError: that of the first tile that cannot be had;
+                the message also says how many more cannot.
+        """
+        found = [self._find(key) for key in keys]
+        tiles, errors = [], []
+        for entry in found:
+            if isinstance(entry, Future):
+                try:
+                    entry = entry.result()
+                except TileError as error:
+                    entry = error
+                except CancelledError:
+                    entry = self._closed_error()
+            if isinstance(entry, TileError):
+                errors.append(entry)
+            else:
+                tiles.append(entry)
+        if errors:
+            # A new exception: one kept in memory would gather the traceback of every caller.
+            others = f" (and {len(errors) - 1} more of the {len(keys)} tiles needed)" if len(errors) > 1 else ""
+            raise type(errors[0])(f"{errors[0]}{others}") from errors[0]
+        return tiles
+
+    def close(self) -> None:
+        """Stop fetching and forget all tiles. Fetches under way end by themselves."""
+        with self._lock:
+            self._closed = True
+            self._tiles.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _find(self, key: TileKey) -> TilePixels | TileError | Future[TilePixels]:
+        with self._lock:
+            if self._closed:
+                return self._closed_error()
+            tile = self._tiles.get(key)
+            if tile is not None:
+                self._tiles.move_to_end(key)
+                return tile
+            failure = self._failures.get(key)
+            if failure is not None and time.monotonic() < failure[0]:
+                return failure[1]
+            if key not in self._underway:
+                self._underway[key] = self._pool.submit(self._load, key)
+            return self._underway[key]
+
+    def _load(self, key: TileKey) -> TilePixels:
+        zoom, x, y = key
+        try:
+            data = self._source.read(zoom, x, y)
+            tile = decode_tile(data, self._source.tile_size, f"tile {zoom}/{x}/{y} of '{self._source.name}'")
+            tile.flags.writeable = False
+        except (TileMissingError, TileCorruptError) as error:
+            self._settle_failure(key, error.with_traceback(None))
+            raise
+        except BaseException:
+            with self._lock:
+                self._underway.pop(key, None)
+            raise
+        with self._lock:
+            self._underway.pop(key, None)
+            if not self._closed:
+                self._tiles[key] = tile
+                if len(self._tiles) > self._capacity:
+                    self._tiles.popitem(last=False)
+        return tile
+
+    def _closed_error(self) -> TileSourceUnavailableError:
+        return TileSourceUnavailableError(f"the map '{self._source.name}' is closed")
+
+    def _settle_failure(self, key: TileKey, error: TileError) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._underway.pop(key, None)
+            self._failures = {k: f for k, f in self._failures.items() if f[0] > now}  # keeps it small
+            self._failures[key] = (now + self._failure_memory_s, error)

@@ -1,0 +1,129 @@
+"""Tile bytes and tile pixels.
+
+OpenCV's decoders return a partly grey picture for a truncated JPEG instead of refusing it, so completeness is checked
+here, on the container formats themselves (PNG: ISO/IEC 15948, JPEG: ITU-T T.81, WebP: RFC 9649). Bits that flip inside
+the compressed data are found in PNG (checksums); JPEG and WebP carry no checksum, and show them only where decoding
+fails.
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import Enum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class TileFormat(Enum):
+    """Image formats of raster tiles; the value is the name in MBTiles metadata and the file extension."""
+
+    PNG = "png"
+    JPEG = "jpg"
+    WEBP = "webp"
+
+    @property
+    def content_type(self) -> str:
+        """MIME type."""
+        return {TileFormat.PNG: "image/png", TileFormat.JPEG: "image/jpeg", TileFormat.WEBP: "image/webp"}[self]
+
+
+def tile_format(data: bytes, label: str) -> TileFormat:
+    """The image format of a tile's bytes, which are whole as far as the format tells.
+
+    Args:
+        data: encoded tile.
+        label: what to call the tile in an error.
+
+    Raises:
+        TileCorruptError: empty, cut short, damaged, or no PNG, JPEG or WebP.
+    """
+    if not data:
+        raise TileCorruptError(f"{label} is empty")
+    if data.startswith(_PNG_SIGNATURE):
+        whole, found = _png_is_whole(data), TileFormat.PNG
+    elif data.startswith(b"\xff\xd8\xff"):
+        # Some servers pad the end-of-image marker.
+        whole, found = data.rstrip(b"\0\r\n ").endswith(b"\xff\xd9"), TileFormat.JPEG
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        whole, found = len(data) >= int.from_bytes(data[4:8], "little") + 8, TileFormat.WEBP
+    else:
+        raise TileCorruptError(f"{label} is not a PNG, JPEG or WebP image (it starts with {data[:12]!r})")
+    if not whole:
+        raise TileCorruptError(f"{label} is a {found.value} image that is cut short or damaged ({len(data)} bytes)")
+    return found
+
+
+def decode_tile(data: bytes, tile_size: int, label: str) -> NDArray[np.uint8]:
+    """Pixels of an encoded tile.
+
+    Args:
+        data: encoded tile.
+        tile_size: pixels along one side that the tile must have.
+        label: what to call the tile in an error.
+
+    Returns:
+        (tile_size, tile_size, 3) uint8 RGB.
+
+    Raises:
+        TileCorruptError: not a whole image of 8-bit pixels and of that size.
+        TileMissingError: a transparent image: sources mark ground without imagery so.
+    """
+    tile_format(data, label)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise TileCorruptError(f"{label} cannot be decoded ({len(data)} bytes)")
+    if image.dtype != np.uint8:
+        raise TileCorruptError(f"{label} has {image.dtype} pixels; 8-bit imagery is needed")
+    if image.shape[:2] != (tile_size, tile_size):
+        raise TileCorruptError(
+            f"{label} is {image.shape[1]}x{image.shape[0]} px where {tile_size}x{tile_size} is expected; "
+            "open the source with its true tile size"
+        )
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    if image.shape[2] == 4:
+        if image[..., 3].min() < 128:
+            raise TileMissingError(f"{label} is transparent where there is no imagery")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def encode_tile(pixels: NDArray[np.uint8], fmt: TileFormat, quality: int = 90) -> bytes:
+    """Encoded tile of (N, N, 3) uint8 RGB pixels.
+
+    Args:
+        pixels: the tile.
+        fmt: image format.
+        quality: 1 to 100 for JPEG and WebP; PNG is lossless.
+
+    Raises:
+        InputError: not square, not RGB, not uint8.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
+        raise InputError(f"a tile is a square uint8 RGB image, not {pixels.dtype} of shape {pixels.shape}")
+    settings = {
+        TileFormat.PNG: [cv2.IMWRITE_PNG_COMPRESSION, 4],
+        TileFormat.JPEG: [cv2.IMWRITE_JPEG_QUALITY, quality],
+        TileFormat.WEBP: [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }[fmt]
+    _, data = cv2.imencode(f".{fmt.value}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    return data.tobytes()
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether every chunk up to the end marker is there and matches its checksum."""
+    at = len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return False
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end
+    return False
