@@ -21,7 +21,7 @@ class PairBatch:
         satellite_index, ground_index: (B,) int64.
         offset: (B, 2) float32 true (forward, right) of the camera from the patch's centre, over the search radius.
         heading_error_rad: (B,) float32.
-        attention: (B, Tg, Ts) float32, for each ground token the share of its pixels that see each satellite token's cell;
+        attention: (B, Tg, Ts) float32, the share of each ground token's pixels that see each satellite cell;
             rows sum to 1, or to 0 where the token sees nothing on the patch. None if the data does not know.
         satellite_labels: (S, h, w) uint8 class of the ground, coarser than the image by a whole factor, or None.
         ground_labels: (G, h, w) uint8, likewise.
@@ -42,7 +42,7 @@ class PairSource(Protocol):
     """Where training pairs come from."""
 
     def batch(self, index: int) -> PairBatch:
-        """The ``index``-th batch: a function of the source's settings and ``index`` alone, so that a run can be resumed."""
+        """The ``index``-th batch: a function of the settings and ``index`` alone, so that a run can be resumed."""
         ...
 
     def close(self) -> None:

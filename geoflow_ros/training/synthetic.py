@@ -44,7 +44,8 @@ class SyntheticConfig:
         pool: windows alive at a time.
         windows_per_batch: how fast windows are replaced.
         workers: processes that bake windows ahead; 0 bakes in the caller.
-        wide_heading_share: part of the patches with a heading error uniform in ±10° (the release's data) instead of N(0, 2°).
+        wide_heading_share: part of the patches with a heading error uniform in ±10° (as in the release's data); the
+            others have N(0, 2°).
     """
 
     seed: int = 0
@@ -134,13 +135,19 @@ class SyntheticPairs:
         arrays = {k: v for k, v in vars(window).items() if k != "side"}
         if self._pool is None:
             empty = {
-                k: torch.zeros((v.shape[0] * self.config.pool, *v.shape[1:]), dtype=torch.from_numpy(v[:1]).dtype, device=self.device)
+                k: torch.zeros(
+                    (v.shape[0] * self.config.pool, *v.shape[1:]),
+                    dtype=torch.from_numpy(v[:1]).dtype,
+                    device=self.device,
+                )
                 for k, v in arrays.items()
             }
-            self._pool = replace(window, **empty)
+            self._pool = Windows(side=window.side, **empty)
         for name, array in arrays.items():
             n = array.shape[0]
-            getattr(self._pool, name)[slot * n : (slot + 1) * n] = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+            getattr(self._pool, name)[slot * n : (slot + 1) * n] = torch.from_numpy(np.ascontiguousarray(array)).to(
+                self.device
+            )
 
     def batch(self, index: int) -> PairBatch:
         """Render the ``index``-th batch."""
@@ -148,10 +155,18 @@ class SyntheticPairs:
         rng = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 62, index])
         self._ensure(int(index * c.windows_per_batch))
         height = 1.65 + rng.normal(0, 0.03)
-        camera = Camera.perspective(c.ground_size[1], c.ground_size[0], height_m=height, horizon=0.4 + rng.normal(0, 0.006))
+        camera = Camera.perspective(
+            c.ground_size[1], c.ground_size[0], height_m=height, horizon=0.4 + rng.normal(0, 0.006)
+        )
         slot = np.sort(rng.integers(0, c.pool, c.groups))
         pick = rng.integers(0, _PLACES, c.groups)
-        base = np.array([[p.east_m[i], p.north_m[i], p.yaw_rad[i]] for s, i in zip(slot, pick, strict=True) for p in [self._slots[s][2]]])
+        base = np.array(
+            [
+                [p.east_m[i], p.north_m[i], p.yaw_rad[i]]
+                for s, i in zip(slot, pick, strict=True)
+                for p in [self._slots[s][2]]
+            ]
+        )
 
         # frames: along the lane from the group's place
         along = rng.uniform(-_FRAME_SPACING_M, _FRAME_SPACING_M, (c.groups, c.frames)) * (np.arange(c.frames) > 0)
@@ -197,7 +212,9 @@ class SyntheticPairs:
         offsets = torch.from_numpy(q.astype(np.float32)).to(to)
         headings = torch.from_numpy(heading.astype(np.float32)).to(to)
         gi, si = torch.from_numpy(ground_index).to(to), torch.from_numpy(satellite_index).to(to)
-        target = _attention(camera, depth, gi, offsets * c.search_radius_m, headings, c.satellite_size, c.ground_resolution_m)
+        target = _attention(
+            camera, depth, gi, offsets * c.search_radius_m, headings, c.satellite_size, c.ground_resolution_m
+        )
         generator = torch.Generator(device=to).manual_seed(int(rng.integers(2**62)))
         return PairBatch(
             satellite=_sensor(satellite, generator),
@@ -207,8 +224,12 @@ class SyntheticPairs:
             offset=offsets,
             heading_error_rad=headings,
             attention=target,
-            satellite_labels=satellite_label[:, _LABEL_STRIDE // 2 :: _LABEL_STRIDE, _LABEL_STRIDE // 2 :: _LABEL_STRIDE].contiguous(),
-            ground_labels=ground_label[:, _LABEL_STRIDE // 2 :: _LABEL_STRIDE, _LABEL_STRIDE // 2 :: _LABEL_STRIDE].contiguous(),
+            satellite_labels=satellite_label[
+                :, _LABEL_STRIDE // 2 :: _LABEL_STRIDE, _LABEL_STRIDE // 2 :: _LABEL_STRIDE
+            ].contiguous(),
+            ground_labels=ground_label[
+                :, _LABEL_STRIDE // 2 :: _LABEL_STRIDE, _LABEL_STRIDE // 2 :: _LABEL_STRIDE
+            ].contiguous(),
         )
 
     def _views(self, camera: Camera, poses: _Poses) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -225,7 +246,9 @@ class SyntheticPairs:
             rgb, label = render_patches(self._pool, size, resolution, *poses.to(self.device))
             return rgb, label
         parts = [render_patches(self._slots[s][1], size, resolution, *one) for s, one in poses.by_slot()]
-        return torch.from_numpy(np.concatenate([p[0] for p in parts])), torch.from_numpy(np.concatenate([p[1] for p in parts]))
+        return torch.from_numpy(np.concatenate([p[0] for p in parts])), torch.from_numpy(
+            np.concatenate([p[1] for p in parts])
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A synthetic world to train and drive in: a city from one seed, its orthophoto, its camera views, drives through it."""
+"""A synthetic world to train and drive in: a city from one seed, its orthophoto, its camera views and drives."""
 
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.drive import Drive

@@ -53,8 +53,9 @@ class Appearance:
     def sample(cls, seed: int) -> Appearance:
         """The appearance of ``seed``: independent draws for map and street."""
         rng = np.random.default_rng([seed, 31])
-        sky = np.array([[196, 206, 216], [120, 160, 206]], np.float32) if rng.random() < 0.6 else np.full((2, 3), 196, np.float32)
-        sky = sky * rng.uniform(0.85, 1.12) + rng.normal(0, 4, 3)
+        clear, grey = np.array([[196, 206, 216], [120, 160, 206]], np.float32), np.full((2, 3), 196, np.float32)
+        colour = clear if rng.random() < 0.6 else grey
+        sky = colour * rng.uniform(0.85, 1.12) + rng.normal(0, 4, 3)
         return cls(
             seed=seed,
             map=_look(rng, spread=1.0),
@@ -80,9 +81,9 @@ def _look(rng: np.random.Generator, spread: float) -> Look:
     gain = rng.uniform(0.75, 1.2)
     cast = 1 + rng.normal(0, 0.04, 3)
     gamma = rng.uniform(0.8, 1.25)
-    colours = 255 * (np.clip(colours, 1, 255) / 255 * gain * cast) ** gamma
+    exposed = 255 * (np.clip(colours, 1, 255) / 255 * gain * cast) ** gamma
     table = np.zeros((256, 3), np.float32)
-    table[: len(colours)] = np.clip(colours, 2, 250)
+    table[: len(exposed)] = np.clip(exposed, 2, 250)
     overcast = rng.random() < 0.3
     return Look(
         colours=table,
@@ -96,11 +97,21 @@ def _look(rng: np.random.Generator, spread: float) -> Look:
 
 
 def _walls(rng: np.random.Generator) -> Floats:
-    """(MATERIALS, 14) rows: wall RGB, opening RGB, ground-floor RGB, opening period along and up in metres, openings' share
-    of the period along and up, and the wall's orientation in radians."""
+    """(MATERIALS, 14) rows: wall RGB, opening RGB, ground-floor RGB, opening period along and up in metres, openings'
+    share of the period along and up, and the wall's orientation in radians."""
     table = np.zeros((kinds.MATERIALS, 14), np.float32)
     gain = rng.uniform(0.8, 1.15)
-    base = np.array([[186, 176, 160], [160, 100, 82], [206, 204, 200], [150, 142, 132], [196, 180, 140], [128, 92, 76], [170, 178, 184]])
+    base = np.array(
+        [
+            [186, 176, 160],
+            [160, 100, 82],
+            [206, 204, 200],
+            [150, 142, 132],
+            [196, 180, 140],
+            [128, 92, 76],
+            [170, 178, 184],
+        ]
+    )
     for style in range(kinds.FACADE_STYLES):
         style_rng = np.random.default_rng([style, 77])  # the walls of a style stay; the light on them changes
         wall = base[style % len(base)] + style_rng.normal(0, 12, 3)
@@ -109,7 +120,13 @@ def _walls(rng: np.random.Generator) -> Floats:
         shape = [style_rng.uniform(1.6, 3.6), 3.0, style_rng.uniform(0.3, 0.65), style_rng.uniform(0.4, 0.65)]
         for turn in range(kinds.FACADE_TURNS):
             row = 1 + turn * kinds.FACADE_STYLES + style
-            table[row] = [*(wall * gain), *(opening * gain), *(ground * gain), *shape, (turn + 0.5) * np.pi / 2 / kinds.FACADE_TURNS]
+            table[row] = [
+                *(wall * gain),
+                *(opening * gain),
+                *(ground * gain),
+                *shape,
+                (turn + 0.5) * np.pi / 2 / kinds.FACADE_TURNS,
+            ]
     cars = kinds.colours()[list(kinds.CARS)]
     for i, colour in enumerate(cars):  # body below, windows above: openings cover the full length from 0.85 m up
         table[kinds.MATERIAL_CAR + i] = [*(colour * gain * 0.9), 40, 46, 54, 24, 24, 26, 4.0, 1.45, 1.0, 0.38, 0.0]

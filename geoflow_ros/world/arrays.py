@@ -56,7 +56,11 @@ def take_last(x: Array, index: Array) -> Array:
 def smallest(x: Array, k: int) -> Array:
     """Indices of the ``k`` smallest elements along the last axis, in ascending order of value."""
     if isinstance(x, np.ndarray):
-        part = np.argpartition(x, k - 1, axis=-1)[..., :k] if k < x.shape[-1] else np.broadcast_to(np.arange(x.shape[-1]), x.shape)
+        part = (
+            np.argpartition(x, k - 1, axis=-1)[..., :k]
+            if k < x.shape[-1]
+            else np.broadcast_to(np.arange(x.shape[-1]), x.shape)
+        )
         order = np.argsort(np.take_along_axis(x, part, -1), axis=-1)
         return np.take_along_axis(part, order, -1)
     return x.topk(k, dim=-1, largest=False, sorted=True).indices
@@ -79,7 +83,9 @@ def bilinear(images: Array, image: Array, column: Array, row: Array) -> Array:
             # OpenCV limits the rows of a map; a long list is folded into a table
             n = len(column[of])
             wide = 4096
-            table = [np.pad(a[of], (0, -n % wide)).reshape(-1, wide).astype(np.float32, copy=False) for a in (column, row)]
+            table = [
+                np.pad(a[of], (0, -n % wide)).reshape(-1, wide).astype(np.float32, copy=False) for a in (column, row)
+            ]
             out[of] = cv2.remap(images[k], table[0], table[1], cv2.INTER_LINEAR).reshape(-1, 3)[:n]
         return out
     c, h, w, _ = images.shape

@@ -43,7 +43,10 @@ class Camera:
             InputError: for focal lengths, sizes or heights that are not positive.
         """
         if min(width, height, fx, fy, height_m) <= 0:
-            raise InputError(f"a camera needs positive sizes, focal lengths and height, got {width}x{height}, fx {fx}, fy {fy}, {height_m} m")
+            raise InputError(
+                f"a camera needs positive sizes, focal lengths and height, got {width}x{height}, "
+                f"fx {fx}, fy {fy}, {height_m} m"
+            )
         x = (np.arange(width) - cx) / fx
         y = (np.arange(height) - cy) / fy
         stretch = np.sqrt(1 + x**2)
@@ -58,7 +61,12 @@ class Camera:
 
     @classmethod
     def perspective(
-        cls, width: int = 1024, height: int = 256, horizontal_fov_deg: float = 90.0, height_m: float = 1.65, horizon: float = 0.4
+        cls,
+        width: int = 1024,
+        height: int = 256,
+        horizontal_fov_deg: float = 90.0,
+        height_m: float = 1.65,
+        horizon: float = 0.4,
     ) -> Camera:
         """A pinhole camera with square pixels; ``horizon`` is the row of the horizon as part of the image's height."""
         if not 1 <= horizontal_fov_deg <= 150:
@@ -67,16 +75,20 @@ class Camera:
         return cls.pinhole(width, height, f, f, (width - 1) / 2, horizon * height - 0.5, height_m)
 
     @classmethod
-    def panorama(cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = 1.65) -> Camera:
+    def panorama(
+        cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = 1.65
+    ) -> Camera:
         """An equirectangular panorama; straight ahead is the middle column, the horizon the middle row."""
         azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
         elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.radians(vertical_fov_deg)
         slope = np.repeat(np.tan(elevation)[:, None], width, axis=1)
         focal = np.full(width, width / (2 * np.pi))
-        return cls(width, height, azimuth.astype(np.float32), slope.astype(np.float32), focal.astype(np.float32), height_m)
+        return cls(
+            width, height, azimuth.astype(np.float32), slope.astype(np.float32), focal.astype(np.float32), height_m
+        )
 
     def project(self, forward_m: float, right_m: float, up_m: float) -> tuple[float, float]:
-        """Pixel (column, row) of a point given in metres from the point of the ground below the camera; NaN outside the image."""
+        """Pixel (column, row) of a point in metres from the ground below the camera; NaN outside the image."""
         azimuth = float(np.arctan2(right_m, forward_m))
         if not self.azimuth_rad[0] <= azimuth <= self.azimuth_rad[-1]:
             return float("nan"), float("nan")

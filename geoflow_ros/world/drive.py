@@ -67,7 +67,9 @@ class Drive:
         WorldError: if the duration is not positive.
     """
 
-    def __init__(self, world: World, seed: int, duration_s: float, camera: Camera | None = None, lever_arm_m: float = 1.2) -> None:
+    def __init__(
+        self, world: World, seed: int, duration_s: float, camera: Camera | None = None, lever_arm_m: float = 1.2
+    ) -> None:
         if not duration_s > 0:
             raise WorldError(f"a drive needs a positive duration, got {duration_s} s")
         self.world, self.seed, self.duration_s, self.lever_arm_m = world, seed, duration_s, lever_arm_m
@@ -95,7 +97,9 @@ class Drive:
         rng = np.random.default_rng([self.seed, 72])
         n, dt = len(s.t_s), 1 / RATE_HZ
         scale = 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.05)
-        bias = rng.choice([-1, 1]) * np.radians(rng.uniform(0.15, 0.3)) + np.cumsum(rng.normal(0, np.radians(0.01) * np.sqrt(dt), n))
+        bias = rng.choice([-1, 1]) * np.radians(rng.uniform(0.15, 0.3)) + np.cumsum(
+            rng.normal(0, np.radians(0.01) * np.sqrt(dt), n)
+        )
         speed = s.speed_mps * scale + rng.normal(0, 0.03, n) * (s.speed_mps > 0.1)
         yaw_rate = s.yaw_rate_rps + bias + rng.normal(0, np.radians(0.1), n)
         yaw = np.concatenate([[0.0], np.cumsum(yaw_rate[:-1] * dt)])
@@ -104,7 +108,7 @@ class Drive:
         return Odometry(s.t_s, x, y, yaw, speed, yaw_rate)
 
     def headings(self) -> Floats:
-        """(n,) absolute yaw at the states' times: a constant bias, a slow wander and white noise, together about 1.6 degrees."""
+        """(n,) absolute yaw at the states' times: constant bias, slow wander and white noise, together about 1.6°."""
         rng = np.random.default_rng([self.seed, 73])
         n, dt, memory_s = len(self.states.t_s), 1 / RATE_HZ, 20.0
         wander = np.zeros(n)
@@ -129,13 +133,19 @@ def _path(layout: CityLayout, rng: np.random.Generator, length_m: float) -> Floa
     total = 0.0
     visits = np.zeros(len(layout.roads))
     while total < length_m:
-        options = [(i, other) for i, other in edges[node] if i != last and inside[other]] or [(i, o) for i, o in edges[node] if i != last] or edges[node]
+        options = (
+            [(i, other) for i, other in edges[node] if i != last and inside[other]]
+            or [(i, o) for i, o in edges[node] if i != last]
+            or edges[node]
+        )
         costs = []
         for i, other in options:
             way = layout.nodes[other] - layout.nodes[node]
             turn = 0.0 if heading is None else abs(_angle(heading, way))
             # prefer turns to going straight, never a hairpin, and new streets to old ones
-            costs.append(2.0 * visits[i] + (0.5 if turn < 0.5 else 0.0) + (9.0 if turn > 2.2 else 0.0) + rng.uniform(0, 0.8))
+            costs.append(
+                2.0 * visits[i] + (0.5 if turn < 0.5 else 0.0) + (9.0 if turn > 2.2 else 0.0) + rng.uniform(0, 0.8)
+            )
         last, other = options[int(np.argmin(costs))]
         road = layout.roads[last]
         visits[last] += 1

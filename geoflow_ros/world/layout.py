@@ -48,7 +48,7 @@ class Road:
         return float(np.linalg.norm(np.diff(self.points, axis=0), axis=1).sum())
 
     def lane_offset_m(self, lane: int = 0) -> float:
-        """Signed distance of a lane's centre from the road's centre (right-hand traffic: negative is right of travel)."""
+        """Distance of a lane's centre to the left of the road's centre (right-hand traffic: negative)."""
         carriageway = self.half_width_m - (2.1 if self.parking else 0.0)
         return -(lane + 0.5) * carriageway / self.lanes_per_direction
 
@@ -114,13 +114,13 @@ class _Draft:
     """What a layout collects while it is laid out."""
 
     polygons: list[Array] = field(default_factory=list)
-    kinds: list[int] = field(default_factory=list)
+    kind: list[int] = field(default_factory=list)
     furniture: list[tuple[float, float, int, float, float]] = field(default_factory=list)
     slots: list[tuple[float, float, float, bool]] = field(default_factory=list)
 
     def quad(self, centre: Array, yaw: float, length: float, width: float, kind: int) -> None:
         self.polygons.append(_quad(centre, yaw, length, width))
-        self.kinds.append(kind)
+        self.kind.append(kind)
 
     def put(self, point: Array, sort: kinds.Sort, size: float, tone: float) -> None:
         self.furniture.append((float(point[0]), float(point[1]), int(sort), size, tone))
@@ -195,7 +195,7 @@ class CityLayout:
 
 
 def _polygons(draft: _Draft) -> Polygons:
-    return Polygons(np.array(draft.polygons).reshape(-1, 4, 2), np.array(draft.kinds, dtype=np.uint8))
+    return Polygons(np.array(draft.polygons).reshape(-1, 4, 2), np.array(draft.kind, dtype=np.uint8))
 
 
 class _Occupancy:
@@ -302,14 +302,24 @@ def _lots(
             corners = _quad(centre, yaw, width, depth)
             if occupancy.free(_quad(centre, yaw, width + 0.6, depth + 0.6)):
                 occupancy.take(corners)
-                height = 3.0 * max(1, storeys + rng.integers(-1, 2)) + rng.uniform(0.3, 1.5)
+                height = 3.0 * max(1, int(storeys + rng.integers(-1, 2))) + rng.uniform(0.3, 1.5)
                 pitched = not terraced or rng.random() < 0.5
                 roof = rng.choice(kinds.ROOFS_PITCHED if pitched else kinds.ROOFS_FLAT)
                 buildings.append((corners, float(height), int(roof), int(rng.integers(kinds.FACADE_STYLES)), pitched))
                 if not pitched:  # what stands on flat roofs
                     for _ in range(rng.integers(0, 4)):
-                        at, _ = road.at(s + rng.uniform(1.5, width - 1.5), side * (front + rng.uniform(1.5, depth - 1.5)))
-                        buildings.append((_quad(at, yaw, rng.uniform(1, 3), rng.uniform(1, 2)), float(height + 1), kinds.ROOF_PLANT, 0, False))
+                        at, _ = road.at(
+                            s + rng.uniform(1.5, width - 1.5), side * (front + rng.uniform(1.5, depth - 1.5))
+                        )
+                        buildings.append(
+                            (
+                                _quad(at, yaw, rng.uniform(1, 3), rng.uniform(1, 2)),
+                                float(height + 1),
+                                kinds.ROOF_PLANT,
+                                0,
+                                False,
+                            )
+                        )
             gap = rng.uniform(0.0, 0.6) if terraced and rng.random() < 0.8 else rng.uniform(2.5, 6.0)
             if gap > 2.5 and rng.random() < 0.75:  # driveway across the pavement, seen from both sides
                 drive = rng.uniform(2.4, min(gap, 4.5))
@@ -356,7 +366,7 @@ def _back_yards(
 
 
 def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
-    """Everything that tells how far along a street one is: repairs, covers, markings, crossings, trees, poles, signs."""
+    """What tells how far along a street one is: repairs, covers, markings, crossings, trees, poles, signs."""
     length, half = road.length_m, road.half_width_m
     carriageway = half - (2.1 if road.parking else 0.0)
     # the order is the drawing order: repairs, covers, paint
@@ -364,7 +374,11 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
         if s < length - 2:
             at, yaw = road.at(s, rng.uniform(-half + 1, half - 1))
             along = rng.random() < 0.5
-            size = (rng.uniform(1.5, 8.0), rng.uniform(0.6, 2.5)) if along else (rng.uniform(0.5, 1.4), rng.uniform(1.5, half))
+            size = (
+                (rng.uniform(1.5, 8.0), rng.uniform(0.6, 2.5))
+                if along
+                else (rng.uniform(0.5, 1.4), rng.uniform(1.5, half))
+            )
             draft.quad(at, yaw + rng.normal(0, 0.05), *size, int(rng.choice(kinds.REPAIRS)))
     if rng.random() < 0.3:  # a stretch with a new surface
         a = rng.uniform(0.1, 0.6) * length
@@ -385,7 +399,13 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
         for s in np.cumsum(rng.exponential(8.0, int(length / 8) + 2)):
             if s < length - 3:
                 at, yaw = road.at(s, side * (half + road.pavement_m / 2))
-                draft.quad(at, yaw, rng.uniform(0.8, 6.0), road.pavement_m * rng.uniform(0.4, 0.95), int(rng.choice(kinds.SLABS)))
+                draft.quad(
+                    at,
+                    yaw,
+                    rng.uniform(0.8, 6.0),
+                    road.pavement_m * rng.uniform(0.4, 0.95),
+                    int(rng.choice(kinds.SLABS)),
+                )
     paint = int(rng.choice(kinds.PAINT))
     if road.lanes_per_direction > 1:
         for s in np.arange(8, length - 8, 1.5):
@@ -444,11 +464,13 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
     for side in (1.0, -1.0):
         kerb = half + 0.5
         if rng.random() < 0.7:
-            size, tone = rng.uniform(1.6, 3.2), rng.random()
+            crown, tone = rng.uniform(1.6, 3.2), rng.random()
             for s in np.cumsum(rng.uniform(7, 18, int(length / 9) + 1)) + 4:
                 if s < length - 10:
                     at, _ = road.at(s, side * (kerb + rng.uniform(0.2, 0.5)))
-                    draft.put(at, kinds.Sort.TREE, size * rng.uniform(0.7, 1.2), np.clip(tone + rng.normal(0, 0.1), 0, 1))
+                    draft.put(
+                        at, kinds.Sort.TREE, crown * rng.uniform(0.7, 1.2), float(np.clip(tone + rng.normal(0, 0.1), 0, 1))
+                    )
                     pit, yaw = road.at(s, side * (kerb + 0.35))
                     draft.quad(pit, yaw, 1.3, 1.1, kinds.SOIL)
         for s in np.arange(rng.uniform(3, 25), length - 3, rng.uniform(24, 36)):
@@ -461,7 +483,12 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
         for s in np.cumsum(rng.exponential(22.0, int(length / 22) + 2)):
             if 6 < s < length - 6:
                 at, _ = road.at(s, side * (half + road.pavement_m - 0.4))
-                draft.put(at, rng.choice([kinds.Sort.BIN, kinds.Sort.HYDRANT, kinds.Sort.CABINET]), rng.uniform(0.7, 1.3), rng.random())
+                draft.put(
+                    at,
+                    rng.choice([kinds.Sort.BIN, kinds.Sort.HYDRANT, kinds.Sort.CABINET]),
+                    rng.uniform(0.7, 1.3),
+                    rng.random(),
+                )
         if rng.random() < 0.3:
             start = rng.uniform(10, max(11, length - 25))
             for s in np.arange(start, start + 12, rng.uniform(1.5, 2.5)):
@@ -488,8 +515,12 @@ def _arrow(draft: _Draft, at: Array, yaw: float, paint: int) -> None:
     c, s = np.cos(yaw), np.sin(yaw)
     forward, left = np.array([c, s]), np.array([-s, c])
     draft.quad(at - 1.0 * forward, yaw, 2.8, 0.22, paint)
-    draft.polygons.append(np.stack([at + 1.9 * forward, at + 0.4 * forward + 0.55 * left, at + 0.4 * forward, at + 0.4 * forward - 0.55 * left]))
-    draft.kinds.append(paint)
+    draft.polygons.append(
+        np.stack(
+            [at + 1.9 * forward, at + 0.4 * forward + 0.55 * left, at + 0.4 * forward, at + 0.4 * forward - 0.55 * left]
+        )
+    )
+    draft.kind.append(paint)
 
 
 def _junction(rng: np.random.Generator, node: Array, draft: _Draft) -> None:

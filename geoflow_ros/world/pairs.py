@@ -21,7 +21,8 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 WINDOW_M = 384.0
-_EDGE_M = 101.0  # half the diagonal of a 100.3 m patch and 28.3 m of prior error: a camera stays this far from the window's edge
+# A camera stays this far from its window's edge: half the diagonal of a 100.3 m patch and 28.3 m of prior error.
+_EDGE_M = 101.0
 _PAIRS_PER_WINDOW = 32
 
 
@@ -34,7 +35,7 @@ class Area(Enum):
 
 @dataclass(frozen=True)
 class HeadingError:
-    """Error of the heading that a patch is aligned with: normal with ``sigma_deg``, or uniform in ±``uniform_deg`` if that is set."""
+    """Error of a patch's heading: normal with ``sigma_deg``, or uniform in ±``uniform_deg`` if that is set."""
 
     sigma_deg: float = 2.0
     uniform_deg: float | None = None
@@ -89,7 +90,9 @@ def town_window(rng: np.random.Generator, appearance_seed: int, side_m: float = 
     reach = TOWN_SIDE_M / 2 - (side_m / 2 - _EDGE_M)
     east, north = rng.uniform(-reach, reach, 2)
     layout = town_layout()
-    return CityWindow(layout, bake(layout, Appearance.sample(appearance_seed), east - side_m / 2, north + side_m / 2, side_m))
+    return CityWindow(
+        layout, bake(layout, Appearance.sample(appearance_seed), east - side_m / 2, north + side_m / 2, side_m)
+    )
 
 
 def sample_places(window: CityWindow, rng: np.random.Generator, n: int) -> Places:
@@ -164,7 +167,9 @@ class PairSampler:
         split: Split = Split.TEST,
     ) -> None:
         if satellite_size * ground_resolution_m > 101:
-            raise InputError(f"patches of more than 101 m do not fit the windows, got {satellite_size} px of {ground_resolution_m} m")
+            raise InputError(
+                f"patches of more than 101 m do not fit the windows, got {satellite_size} px of {ground_resolution_m} m"
+            )
         self.area, self.seed, self.split = area, seed, split
         self.satellite_size, self.ground_resolution_m = satellite_size, ground_resolution_m
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
@@ -194,9 +199,15 @@ class PairSampler:
         east, north = patch_centre(place.east_m, place.north_m, yaw, offset[None])
         windows = Windows.stack([window.raster])
         zero = np.zeros(1, np.int64)
-        view = render_views(windows, self.camera, zero, *(a.astype(np.float32) for a in (place.east_m, place.north_m, place.yaw_rad)))
+        view = render_views(
+            windows, self.camera, zero, *(a.astype(np.float32) for a in (place.east_m, place.north_m, place.yaw_rad))
+        )
         patch, _ = render_patches(
-            windows, self.satellite_size, self.ground_resolution_m, zero, *(a.astype(np.float32) for a in (east, north, yaw))
+            windows,
+            self.satellite_size,
+            self.ground_resolution_m,
+            zero,
+            *(a.astype(np.float32) for a in (east, north, yaw)),
         )
         return Pair(patch[0], view.rgb[0], offset, float(error[0]), float(yaw[0]))
 

@@ -130,8 +130,9 @@ class _Canvas:
         return np.round(np.stack([column, row], axis=-1) * 2**_SHIFT).astype(np.int32)
 
     def near(self, points: Array, margin_m: float) -> npt.NDArray[np.bool_]:
-        inside: npt.NDArray[np.bool_] = ((points >= self.low - margin_m) & (points <= self.high + margin_m)).all(axis=-1)
-        return inside
+        """Which of the points lie in the window or within a margin of it; a bool for a single point."""
+        inside = ((points >= self.low - margin_m) & (points <= self.high + margin_m)).all(axis=-1)
+        return np.asarray(inside)
 
     def fill(self, image: Bytes, polygons: Polygons) -> None:
         visible = polygons.inside(self.low, self.high)
@@ -143,7 +144,9 @@ class _Canvas:
         image = _meadow(layout.seed, self.west, self.north, self.side)
         roads = [r for r in layout.roads if self.near(r.points, 15).any()]
         for road in roads:
-            self._stroke(image, road.points, road.half_width_m + road.pavement_m, kinds.PAVING[(road.start * 7 + road.end) % 4])
+            self._stroke(
+                image, road.points, road.half_width_m + road.pavement_m, kinds.PAVING[(road.start * 7 + road.end) % 4]
+            )
         for road in roads:
             self._stroke(image, road.points, road.half_width_m + 0.15, kinds.KERB)
         self.fill(image, layout.driveways)  # a driveway crosses the pavement
@@ -167,11 +170,13 @@ class _Canvas:
             cv2.fillPoly(material, [corners], row, shift=_SHIFT)
 
     def buildings(self, layout: CityLayout, height: Bytes, material: Bytes) -> Polygons:
-        """Raise the buildings; gives the lee halves of pitched roofs, with the roof's aspect as kind (0..255 a turn)."""
+        """Raise the buildings; gives the halves of pitched roofs, with their aspect as kind (256 steps a turn)."""
         b = layout.buildings
         near = self.near(b.corners.mean(axis=1), 15)
         halves, aspects = [], []
-        for corners, h, facade, ridge in zip(b.corners[near], b.height_m[near], b.facade[near], b.ridge[near], strict=True):
+        for corners, h, facade, ridge in zip(
+            b.corners[near], b.height_m[near], b.facade[near], b.ridge[near], strict=True
+        ):
             side = corners[1] - corners[2]
             yaw = float(np.arctan2(side[1], side[0])) % (np.pi / 2)
             turn = int(yaw / (np.pi / 2) * kinds.FACADE_TURNS) % kinds.FACADE_TURNS
@@ -183,7 +188,10 @@ class _Canvas:
                 if np.linalg.norm(a - b_) > np.linalg.norm(b_ - c):
                     a, b_, c, d = b_, c, d, a
                 middle = (np.stack([a, d]) + np.stack([b_, c])) / 2  # the ridge runs along the longer side
-                for half, out in ((np.stack([a, middle[0], middle[1], d]), a - b_), (np.stack([b_, middle[0], middle[1], c]), b_ - a)):
+                for half, out in (
+                    (np.stack([a, middle[0], middle[1], d]), a - b_),
+                    (np.stack([b_, middle[0], middle[1], c]), b_ - a),
+                ):
                     halves.append(half)
                     aspects.append(int((np.arctan2(out[1], out[0]) % (2 * np.pi)) / (2 * np.pi) * 255))
         return Polygons(np.array(halves).reshape(-1, 4, 2), np.array(aspects, np.uint8))
@@ -208,7 +216,7 @@ class _Canvas:
             cv2.circle(image, (x, y), int(0.25 / CELL_M * 2**_SHIFT), kinds.KERB, -1, shift=_SHIFT)
 
     def cars(self, layout: CityLayout, look: Look, image: Bytes, height: Bytes | None, material: Bytes | None) -> None:
-        """Park the cars of ``look``; with ``height`` and ``material`` they stand in the street, and no lane is blocked."""
+        """Park the cars of ``look``; with ``height`` and ``material`` they stand in the street, off the lanes."""
         slots = layout.slots
         rng = np.random.default_rng(look.car_seed)
         n = len(slots.yaw_rad)
@@ -222,7 +230,9 @@ class _Canvas:
             forward, left = np.array([c, s]), np.array([-s, c])
             at = slots.position[i] + jitter[i, 0] * forward + jitter[i, 1] * left
             length, width = (4.4 + jitter[i, 3]) / 2, 0.9
-            body = np.stack([at + a * length * forward + b * width * left for a, b in ((1, 1), (1, -1), (-1, -1), (-1, 1))])
+            body = np.stack(
+                [at + a * length * forward + b * width * left for a, b in ((1, 1), (1, -1), (-1, -1), (-1, 1))]
+            )
             fixed = self.cells(body)
             cv2.fillPoly(image, [fixed], kinds.CARS[colour[i]], shift=_SHIFT)
             glass = [
@@ -232,19 +242,28 @@ class _Canvas:
             for pane in glass:
                 cv2.fillPoly(image, [self.cells(pane)], kinds.CARS[1], shift=_SHIFT)
             if height is not None and material is not None:
-                cabin = np.stack([at + a * forward + b * 0.86 * left for a, b in ((0.9, 1), (0.9, -1), (-1.7, -1), (-1.7, 1))])
+                cabin = np.stack(
+                    [at + a * forward + b * 0.86 * left for a, b in ((0.9, 1), (0.9, -1), (-1.7, -1), (-1.7, 1))]
+                )
                 cv2.fillPoly(height, [fixed], 9, shift=_SHIFT)
                 cv2.fillPoly(height, [self.cells(cabin)], 14 + int(i) % 3, shift=_SHIFT)
                 cv2.fillPoly(material, [fixed], kinds.MATERIAL_CAR + int(colour[i]), shift=_SHIFT)
 
     def tall(self, layout: CityLayout, height: Bytes) -> npt.NDArray[np.float32]:
         """Heights that cast shadows, metres, on the coarse raster: buildings, cars and trees."""
-        coarse = cv2.resize(height, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA).astype(np.float32) / 10
+        coarse = (
+            cv2.resize(height, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA).astype(np.float32)
+            / 10
+        )
         f = layout.furniture
         trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, 6)
         crowns = np.zeros_like(coarse)
-        for (x, y), size in zip(self.cells(f.position[trees], 1 / CELL_M / _COARSE).tolist(), f.size_m[trees], strict=True):
-            cv2.circle(crowns, (x, y), int(size / CELL_M / _COARSE * 2**_SHIFT), 1.6 + 2.0 * float(size), -1, shift=_SHIFT)
+        for (x, y), size in zip(
+            self.cells(f.position[trees], 1 / CELL_M / _COARSE).tolist(), f.size_m[trees], strict=True
+        ):
+            cv2.circle(
+                crowns, (x, y), int(size / CELL_M / _COARSE * 2**_SHIFT), 1.6 + 2.0 * float(size), -1, shift=_SHIFT
+            )
         return np.maximum(coarse, crowns)
 
     def shade(self, layout: CityLayout, look: Look, tall: npt.NDArray[np.float32], roofs: Polygons | None) -> Bytes:
@@ -254,10 +273,12 @@ class _Canvas:
         rise = step * 1.5 * np.tan(look.sun_elevation_rad)
         dx, dy = np.cos(look.sun_azimuth_rad) * 1.5, -np.sin(look.sun_azimuth_rad) * 1.5
         for k in range(1, int(min(26, 40 / (1.5 * step), tall.max() / rise + 1)) + 1):
-            moved = cv2.warpAffine(tall, np.array([[1, 0, -k * dx], [0, 1, -k * dy]]), tall.shape[::-1], flags=cv2.INTER_LINEAR)
+            moved = cv2.warpAffine(
+                tall, np.array([[1, 0, -k * dx], [0, 1, -k * dy]]), tall.shape[::-1], flags=cv2.INTER_LINEAR
+            )
             np.maximum(dark, np.clip((moved - tall - k * rise) / 0.6, 0, 1), out=dark)
         lit = (255 * (1 - look.shadow * dark)).astype(np.uint8)
-        image = cv2.resize(lit, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(lit, (self.side, self.side), interpolation=cv2.INTER_LINEAR), np.uint8)
         f = layout.furniture
         poles = np.isin(f.sort, (kinds.Sort.LAMP, kinds.Sort.SIGN, kinds.Sort.TREE)) & self.near(f.position, 10)
         reach = np.where(f.sort == kinds.Sort.TREE, 2.5, f.size_m)[poles] / np.tan(look.sun_elevation_rad)
@@ -270,7 +291,9 @@ class _Canvas:
             towards = look.sun_azimuth_rad
             for corners, aspect in zip(self.cells(roofs.corners), roofs.kind.tolist(), strict=True):
                 facing = np.cos(aspect / 255 * 2 * np.pi - towards)
-                cv2.fillPoly(image, [corners], int(np.clip(225 * (1 + 0.6 * look.shadow * facing), 0, 255)), shift=_SHIFT)
+                cv2.fillPoly(
+                    image, [corners], int(np.clip(225 * (1 + 0.6 * look.shadow * facing), 0, 255)), shift=_SHIFT
+                )
         return image
 
     def colour(self, kind: Bytes, look: Look, shade: Bytes) -> Bytes:
@@ -281,11 +304,11 @@ class _Canvas:
         amplitude[: kinds.KINDS] = kinds.roughness()
         noise = cv2.LUT(kind, amplitude.astype(np.uint8)).astype(np.int16) * _grain(self.west, self.north, self.side)
         noise >>= 6
-        image = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
-        image = cv2.multiply(image, cv2.merge([shade, shade, shade]), scale=1 / 255)
+        grained = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
+        image = cv2.multiply(grained, cv2.merge([shade, shade, shade]), scale=1 / 255)
         if look.blur_m > 0.06:
             image = cv2.GaussianBlur(image, (0, 0), look.blur_m / CELL_M)
-        return image
+        return np.asarray(image, np.uint8)
 
 
 @cache
@@ -331,7 +354,8 @@ def _pyramid(image: Bytes) -> Bytes:
     atlas[:, :side] = image
     row = 0
     for _ in range(LEVELS - 1):
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         atlas[row : row + len(image), side : side + len(image)] = image
         row += len(image)
     return atlas
@@ -345,14 +369,20 @@ def _parts(layout: CityLayout, appearance: Appearance, low: Array, side_m: float
     gain = float(colours[kinds.KERB].mean() / kinds.colours()[kinds.KERB].mean())
     grey, tree, pole = 120 * gain, float(kinds.Label.TREE), float(kinds.Label.POLE)
     plates = np.array([[200, 40, 40], [40, 70, 170], [230, 230, 230], [220, 190, 40], [40, 120, 70]]) * gain
-    for (e, n), sort, size, tone in zip(f.position[inside], f.sort[inside], f.size_m[inside], f.tone[inside], strict=True):
+    for (e, n), sort, size, tone in zip(
+        f.position[inside], f.sort[inside], f.size_m[inside], f.tone[inside], strict=True
+    ):
         if sort == kinds.Sort.TREE:
             crown = colours[kinds.CROWNS[int(tone * 5.99)]]
             bottom = 1.2 + 0.35 * size
-            rows.append([e, n, 0, bottom + 0.5 * size, 0.08 + 0.05 * size, 0, 82 * gain, 68 * gain, 54 * gain, 0.3, tree])
+            rows.append(
+                [e, n, 0, bottom + 0.5 * size, 0.08 + 0.05 * size, 0, 82 * gain, 68 * gain, 54 * gain, 0.3, tree]
+            )
             rows.append([e, n, bottom, bottom + 2.1 * size, size, 1, *crown, 1.0, tree])
         elif sort == kinds.Sort.LAMP:
-            rows.append([e, n, 0, size, 0.09, 0, grey * (0.6 + 0.5 * tone), grey * (0.65 + 0.45 * tone), grey * 0.8, 0, pole])
+            rows.append(
+                [e, n, 0, size, 0.09, 0, grey * (0.6 + 0.5 * tone), grey * (0.65 + 0.45 * tone), grey * 0.8, 0, pole]
+            )
             rows.append([e, n, size - 0.2, size, 0.5, 0, grey, grey, grey, 0, pole])
         elif sort == kinds.Sort.SIGN:
             plate = plates[int(tone * 4.99)]

@@ -1,8 +1,8 @@
 """Camera views and map patches of baked city windows, in batches, with numpy or torch alike.
 
 A view is made by marching one ray per image column over the height raster with geometric depth steps. The running
-maximum of the elevation angle along the ray is ascending, so that one binary search per pixel finds what it sees: ground,
-a wall, or sky. Upright furniture is drawn over it as parts that face the viewer, nearest first, with the right occlusion.
+maximum of the elevation angle along the ray is ascending, so that one binary search per pixel finds what it sees:
+ground, a wall, or sky. Upright furniture is drawn over it as parts that face the viewer, with the right occlusion.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geoflow_ros.errors import WorldError
-from geoflow_ros.world.arrays import Array, arange, bilinear, cast, namespace, running_max, search, smallest, take_last, where_true
+from geoflow_ros.world.arrays import (
+    Array,
+    arange,
+    bilinear,
+    cast,
+    namespace,
+    running_max,
+    search,
+    smallest,
+    take_last,
+    where_true,
+)
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.kinds import MATERIAL_CAR, MATERIAL_GREEN, Label
 from geoflow_ros.world.raster import CELL_M, LEVELS, CityRaster
@@ -126,7 +137,9 @@ def _sample(pyramid: Array, side: int, window: Array, x: Array, y: Array, level:
     return bilinear(pyramid, window, column, row)
 
 
-def render_views(windows: Windows, camera: Camera, window: Array, east_m: Array, north_m: Array, yaw_rad: Array) -> View:
+def render_views(
+    windows: Windows, camera: Camera, window: Array, east_m: Array, north_m: Array, yaw_rad: Array
+) -> View:
     """Render what ``camera`` sees at each pose.
 
     Args:
@@ -143,7 +156,10 @@ def render_views(windows: Windows, camera: Camera, window: Array, east_m: Array,
     distance = as_like(np.geomspace(_NEAR_M, _FAR_M, _STEPS).astype(np.float32))  # (S,)
 
     # march: one ray per column over the height raster
-    x0, y0 = east_m - windows.origin[window, 0], windows.origin[window, 1] - north_m  # metres from the upper left corner
+    x0, y0 = (
+        east_m - windows.origin[window, 0],
+        windows.origin[window, 1] - north_m,
+    )  # metres from the upper left corner
     bearing = yaw_rad[:, None] - azimuth  # (B, W)
     ray_x, ray_y = xp.cos(bearing), -xp.sin(bearing)
     x, y = x0[:, None, None] + ray_x[..., None] * distance, y0[:, None, None] + ray_y[..., None] * distance
@@ -163,9 +179,13 @@ def render_views(windows: Windows, camera: Camera, window: Array, east_m: Array,
     tangent = slope[column, pixel]
     near, far = distance[step - 1], distance[step]
     h_near, h_far = profile[of, column, step - 1], profile[of, column, step]
-    reach = xp.minimum(xp.maximum((camera.height_m - h_far) / xp.clip(-tangent, 1e-4, 1e4), near), far)  # exact on level ground
+    reach = xp.minimum(
+        xp.maximum((camera.height_m - h_far) / xp.clip(-tangent, 1e-4, 1e4), near), far
+    )  # exact on level ground
     wall = where_true(h_far - h_near > _WALL_M)[0]
-    reach[wall] = _wall_distance(windows, window, x0, y0, ray_x, ray_y, of[wall], column[wall], near[wall], far[wall], h_near[wall], h_far[wall])
+    reach[wall] = _wall_distance(
+        windows, window, x0, y0, ray_x, ray_y, of[wall], column[wall], near[wall], far[wall], h_near[wall], h_far[wall]
+    )
 
     which, dx, dy = window[of], ray_x[of, column], ray_y[of, column]
     x, y = x0[of] + dx * reach, y0[of] + dy * reach
@@ -183,7 +203,9 @@ def render_views(windows: Windows, camera: Camera, window: Array, east_m: Array,
     material = cast(windows.material[index[wall]], "int64")
     walled = wall[material > 0]
     z = camera.height_m + tangent[walled] * reach[walled]
-    surface[walled] = _facade(windows.walls[which[walled], material[material > 0]], material[material > 0], x[walled], y[walled], z)
+    surface[walled] = _facade(
+        windows.walls[which[walled], material[material > 0]], material[material > 0], x[walled], y[walled], z
+    )
     fade = xp.exp(-reach / windows.haze_m[which])[:, None]
     colour[seen] = surface * fade + sky[of, 0] * (1 - fade)
     depth[seen] = reach
@@ -254,7 +276,7 @@ def _draw_parts(
     depth: Array,
     label: Array,
 ) -> None:
-    """Draw upright parts over surfaces (B, W, H), in place; nearer ones hide farther ones and are hidden by nearer surfaces."""
+    """Draw upright parts over surfaces (B, W, H), in place; what is nearer hides what is farther."""
     xp = namespace(depth)
     parts = windows.parts[window]  # (B, P, 11)
     dx = parts[..., 0] - windows.origin[window, 0][:, None] - x0[:, None]
@@ -272,7 +294,9 @@ def _draw_parts(
     turn = azimuth[None, :, None] - bearing[:, None, :]  # (B, W, K)
     lateral = xp.sin(turn) * distance[:, None]
     covers = (xp.abs(lateral) < half[:, None]) & (xp.cos(turn) > 0) & seen[:, None]
-    front = smallest(xp.where(covers, distance[:, None] + 0 * lateral, 0 * lateral + 1e9), _PARTS_PER_COLUMN)  # (B, W, M)
+    front = smallest(
+        xp.where(covers, distance[:, None] + 0 * lateral, 0 * lateral + 1e9), _PARTS_PER_COLUMN
+    )  # (B, W, M)
     covers = take_last(cast(covers, "uint8"), front) > 0
     for m in range(_PARTS_PER_COLUMN - 1, -1, -1):
         of, column = where_true(covers[..., m])  # the columns that have an m-th part
@@ -295,7 +319,13 @@ def _draw_parts(
 
 
 def render_patches(
-    windows: Windows, size_px: int, ground_resolution_m: float, window: Array, east_m: Array, north_m: Array, yaw_rad: Array
+    windows: Windows,
+    size_px: int,
+    ground_resolution_m: float,
+    window: Array,
+    east_m: Array,
+    north_m: Array,
+    yaw_rad: Array,
 ) -> tuple[Array, Array]:
     """Satellite patches, forward along image +x (DESIGN: patch frame).
 
@@ -312,6 +342,8 @@ def render_patches(
     level = int(np.log2(max(1.0, ground_resolution_m / CELL_M)))  # the finer neighbour: detail before smoothness
     levels = cast(0 * x, "int64") + min(level, LEVELS - 1)
     which = (of_pixel + 0 * levels).reshape(-1)
-    rgb = _sample(windows.map_pyramid, windows.side, which, x.reshape(-1), y.reshape(-1), levels.reshape(-1)).reshape(*x.shape, 3)
+    rgb = _sample(windows.map_pyramid, windows.side, which, x.reshape(-1), y.reshape(-1), levels.reshape(-1)).reshape(
+        *x.shape, 3
+    )
     label = windows.map_label[_cell_index(windows, of_pixel, x, y)]
     return cast(xp.clip(rgb + 0.5, 0, 255), "uint8"), label

@@ -25,7 +25,10 @@ from geoflow_ros.world.splits import Split
 Bytes = npt.NDArray[np.uint8]
 
 DEFAULT_DATUM = Datum(49.0, 8.4)
-_WINDOW_M, _STRIDE_M = 384.0, 96.0  # a camera stays within half a stride of its window's centre: it sees 140 m in all directions
+_WINDOW_M, _STRIDE_M = (
+    384.0,
+    96.0,
+)  # a camera stays within half a stride of its window's centre: it sees 140 m in all directions
 _BLOCK_M, _SHADOW_M = 256.0, 40.0  # the map is baked in blocks, with a rim for the shadows that fall in from outside
 _TILE = 256
 _CITY_SIDE_M = 640.0
@@ -81,29 +84,38 @@ def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M
     """
     west, south, east, north = region
     if not (west < east and south < north and ground_resolution_m > 0):
-        raise WorldError(f"a map needs west < east, south < north and a positive resolution, got {region}, {ground_resolution_m} m")
+        raise WorldError(
+            f"a map needs west < east, south < north and a positive resolution, got {region}, {ground_resolution_m} m"
+        )
     width, height = (int(round(v / ground_resolution_m)) for v in (east - west, north - south))
     image = np.zeros((height, width, 3), np.uint8)
     for top in np.arange(north, south, -_BLOCK_M):
         for left in np.arange(west, east, _BLOCK_M):
             raster = bake(world.layout, world.appearance, left - _SHADOW_M, top + _SHADOW_M, _BLOCK_M + 2 * _SHADOW_M)
             column, row = (int(round(v / ground_resolution_m)) for v in (left - west, north - top))
-            right, bottom = (min(int(round((v + _BLOCK_M) / ground_resolution_m)), n) for v, n in ((left - west, width), (north - top, height)))
+            right, bottom = (
+                min(int(round((v + _BLOCK_M) / ground_resolution_m)), n)
+                for v, n in ((left - west, width), (north - top, height))
+            )
             # the block's pixel centres, in the raster's cells
             size = ground_resolution_m / CELL_M
             x0 = (west + (column + 0.5) * ground_resolution_m - raster.west_m) / CELL_M - 0.5
             y0 = (raster.north_m - north + (row + 0.5) * ground_resolution_m) / CELL_M - 0.5
-            source = raster.orthophoto
-            if size > 1.5:
-                source = cv2.blur(source, (int(round(size)), int(round(size))))
+            source = _smoothed(raster.orthophoto, size)
             matrix = np.array([[size, 0, x0], [0, size, y0]])
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            image[row:bottom, column:right] = cv2.warpAffine(source, matrix, (right - column, bottom - row), flags=flags)
+            image[row:bottom, column:right] = cv2.warpAffine(
+                source, matrix, (right - column, bottom - row), flags=flags
+            )
     return image
 
 
 def write_mbtiles(
-    world: World, path: str | Path, region: Region | None = None, zooms: Sequence[int] | None = None, tile_format: str = "jpg"
+    world: World,
+    path: str | Path,
+    region: Region | None = None,
+    zooms: Sequence[int] | None = None,
+    tile_format: str = "jpg",
 ) -> Path:
     """Write the world's map as slippy tiles.
 
@@ -138,7 +150,9 @@ def write_mbtiles(
         block = 4  # tiles rendered from one window of the plan
         for by in range(y_low, y_high + 1, block):
             for bx in range(x_low, x_high + 1, block):
-                for (x, y), image in _tiles(world, top_zoom, range(bx, min(bx + block, x_high + 1)), range(by, min(by + block, y_high + 1))):
+                for (x, y), image in _tiles(
+                    world, top_zoom, range(bx, min(bx + block, x_high + 1)), range(by, min(by + block, y_high + 1))
+                ):
                     put(top_zoom, x, y, image)
                     _shrink_into(coarser, x, y, image)
         for zoom in range(top_zoom - 1, min(zooms) - 1, -1):
@@ -154,7 +168,9 @@ def _shrink_into(coarser: dict[tuple[int, int], Bytes], x: int, y: int, image: B
     """Put a tile into its quarter of the next coarser one."""
     parent = coarser.setdefault((x // 2, y // 2), np.zeros((_TILE, _TILE, 3), np.uint8))
     half = _TILE // 2
-    parent[(y % 2) * half : (y % 2 + 1) * half, (x % 2) * half : (x % 2 + 1) * half] = cv2.resize(image, (half, half), interpolation=cv2.INTER_AREA)
+    parent[(y % 2) * half : (y % 2 + 1) * half, (x % 2) * half : (x % 2 + 1) * half] = cv2.resize(
+        image, (half, half), interpolation=cv2.INTER_AREA
+    )
 
 
 def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[int, int], Bytes]]:
@@ -173,20 +189,29 @@ def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[in
     rows = ((raster.north_m - north) / CELL_M - 0.5).astype(np.float32)
     u, v = (np.linspace(0, n - 1, m, dtype=np.float32) for n, m in ((len(gx), len(px)), (len(gy), len(py))))
     grid = np.meshgrid(u, v)
-    maps = [_upsample(a, *grid) for a in (columns, rows)]
-    source = raster.orthophoto
-    ratio = ground_resolution(world.datum.lat_deg, zoom) / CELL_M
-    if ratio > 1.5:
-        source = cv2.blur(source, (int(round(ratio)), int(round(ratio))))
-    image = cv2.remap(source, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    map_x, map_y = (_upsample(a, *grid) for a in (columns, rows))
+    source = _smoothed(raster.orthophoto, ground_resolution(world.datum.lat_deg, zoom) / CELL_M)
+    image = np.asarray(cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     return [
-        ((x, y), image[(y - ys.start) * _TILE : (y - ys.start + 1) * _TILE, (x - xs.start) * _TILE : (x - xs.start + 1) * _TILE])
+        (
+            (x, y),
+            image[
+                (y - ys.start) * _TILE : (y - ys.start + 1) * _TILE, (x - xs.start) * _TILE : (x - xs.start + 1) * _TILE
+            ],
+        )
         for y in ys
         for x in xs
     ]
 
 
-def _upsample(grid: npt.NDArray[np.float32], u: npt.NDArray[np.float32], v: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _smoothed(image: Bytes, ratio: float) -> Bytes:
+    """What is left of an image for pixels ``ratio`` times as large: without this, fine detail would alias."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), ratio / 3), np.uint8) if ratio > 1.5 else image
+
+
+def _upsample(
+    grid: npt.NDArray[np.float32], u: npt.NDArray[np.float32], v: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Bilinear interpolation in float32 (cv2.remap rounds its weights to 1/32)."""
     i, j = np.minimum(u.astype(int), grid.shape[1] - 2), np.minimum(v.astype(int), grid.shape[0] - 2)
     fu, fv = u - i, v - j
