@@ -1,0 +1,135 @@
+"""Whether a bundle answers as the network that it was made from."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoflow_ros.errors import BundleError
+from geoflow_ros.export.graphs import graph_module
+from geoflow_ros.inference.backend import Backend, Bytes, Floats32, HeadOutput
+from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, refine, scatter, spread
+from geoflow_ros.inference.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.model import GeoFlow
+
+RELATIVE_TOLERANCE = 1e-3
+"""Largest difference of any output, relative to the largest value of that output."""
+POSITION_TOLERANCE_M = 0.01
+"""Largest difference of an answer after all refinements."""
+
+_FRAMES = 2
+_SEED = 0
+_BLOCK_PX = 32
+
+
+class TorchBackend:
+    """Runs the network itself, as it was trained, behind the protocol that bundles are run behind."""
+
+    def __init__(self, model: GeoFlow) -> None:
+        self._satellite = graph_module(model, SATELLITE_ENCODER)
+        self._ground = graph_module(model, GROUND_ENCODER)
+        self._head = graph_module(model, HEAD)
+
+    @property
+    def name(self) -> str:
+        """Engine and version."""
+        return f"torch {torch.__version__}"
+
+    @torch.no_grad()
+    def satellite_tokens(self, satellite: Bytes) -> Floats32:
+        """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
+        return _array(self._satellite(torch.from_numpy(satellite)))
+
+    @torch.no_grad()
+    def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
+        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
+        return _array(self._ground(torch.from_numpy(ground), torch.from_numpy(tokens)))
+
+    @torch.no_grad()
+    def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
+        """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
+        outputs = self._head(torch.from_numpy(f_vis), torch.from_numpy(hypotheses), torch.tensor(step))
+        mu_log_r, var_log_r, direction, kappa, refined, *orientation = (_array(output) for output in outputs)
+        return HeadOutput(
+            mu_log_r, var_log_r, direction, kappa, refined, orientation[0] if orientation else None
+        )
+
+
+def check_parity(model: GeoFlow, bundle: Bundle) -> None:
+    """Compares every output of the bundle with the network's, and the answers after all refinements.
+
+    Answers count where the network converges inside the search square; a random network's hypotheses run away.
+
+    Raises:
+        BundleError: a difference above `RELATIVE_TOLERANCE` or `POSITION_TOLERANCE_M`.
+    """
+    manifest = bundle.manifest
+    satellite, ground = parity_images(
+        manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px, _FRAMES, _SEED
+    )
+    hypotheses = scatter(_FRAMES, manifest.irs.hypotheses, _SEED)
+    wanted: Backend = TorchBackend(model)
+    found: Backend = OnnxRuntimeBackend(bundle)
+
+    tokens = wanted.satellite_tokens(satellite)
+    _compare("satellite_tokens", tokens, found.satellite_tokens(satellite))
+    f_vis = wanted.f_vis(ground, tokens)
+    found_f_vis = found.f_vis(ground, found.satellite_tokens(satellite))
+    _compare("f_vis", f_vis, found_f_vis)
+    a = wanted.head(f_vis, hypotheses, manifest.irs.step)
+    b = found.head(f_vis, hypotheses, manifest.irs.step)
+    for name in ("mu_log_r", "var_log_r", "direction", "kappa", "refined", "orientation"):
+        if getattr(a, name) is not None:
+            _compare(name, getattr(a, name), getattr(b, name))
+
+    ends = [
+        refine(backend, features, hypotheses, manifest.irs.step, manifest.irs.iterations)[-1]
+        for backend, features in ((wanted, f_vis), (found, found_f_vis))
+    ]
+    answers = [agree(end) for end in ends]
+    converged = (np.abs(answers[0]).max(axis=-1) <= 1.0) & (spread(ends[0]) < INITIAL_SPREAD)
+    distance_m = np.linalg.norm(answers[1] - answers[0], axis=-1) * manifest.search_radius_m
+    if (distance_m[converged] > POSITION_TOLERANCE_M).any():
+        raise BundleError(
+            f"the exported graphs answer {1e3 * distance_m[converged].max():.1f} mm beside the checkpoint after "
+            f"{manifest.irs.iterations} iterations (limit {1e3 * POSITION_TOLERANCE_M:.0f} mm): nothing was written"
+        )
+
+
+def parity_images(size_px: int, height_px: int, width_px: int, count: int, seed: int) -> tuple[Bytes, Bytes]:
+    """Random pictures with coarse colours and fine noise: patches (count, P, P, 3), camera images (count, H, W, 3)."""
+    generator = np.random.default_rng(seed)
+
+    def pictures(height: int, width: int) -> Bytes:
+        result = []
+        for _ in range(count):
+            coarse = generator.integers(0, 256, (max(1, height // _BLOCK_PX), max(1, width // _BLOCK_PX), 3))
+            blocks = cv2.resize(coarse.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            noise = generator.integers(-20, 21, (height, width, 3))
+            result.append(np.clip(blocks + noise, 0, 255).astype(np.uint8))
+        return np.stack(result)
+
+    return pictures(size_px, size_px), pictures(height_px, width_px)
+
+
+def _compare(name: str, wanted: Floats32, found: Floats32) -> None:
+    difference = relative_difference(wanted, found)
+    if not difference <= RELATIVE_TOLERANCE:  # catches NaN too
+        raise BundleError(
+            f"the exported graphs' {name} differs from the checkpoint's by {difference:.1e} of its largest value "
+            f"(limit {RELATIVE_TOLERANCE:.0e}): nothing was written; check that torch has the pinned version"
+        )
+
+
+def relative_difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Largest absolute difference over the largest absolute value of what is wanted."""
+    return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
+
+
+def _array(tensor: Tensor) -> Floats32:
+    return np.asarray(tensor.numpy(), dtype=np.float32)

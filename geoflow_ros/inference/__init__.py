@@ -1,0 +1,36 @@
+"""From a model bundle, a camera image and a satellite patch to a position with its covariance. No ROS, no torch."""
+
+from geoflow_ros.inference.backend import Backend, HeadOutput
+from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.covariance import Belief, Calibration, fit_calibration
+from geoflow_ros.inference.ellipse import Ellipse, confidence_ellipse
+from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings, Prior
+from geoflow_ros.inference.irs import IrsSettings
+from geoflow_ros.inference.judgement import Judgement, QualityLimits, judge
+from geoflow_ros.inference.localizer import Localizer
+from geoflow_ros.inference.manifest import Manifest
+from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.inference.overlay import draw_fix
+
+__all__ = [
+    "Backend",
+    "Belief",
+    "Bundle",
+    "Calibration",
+    "Ellipse",
+    "Fix",
+    "FixQuality",
+    "FixTimings",
+    "HeadOutput",
+    "IrsSettings",
+    "Judgement",
+    "Localizer",
+    "Manifest",
+    "OnnxRuntimeBackend",
+    "Prior",
+    "QualityLimits",
+    "confidence_ellipse",
+    "draw_fix",
+    "fit_calibration",
+    "judge",
+]

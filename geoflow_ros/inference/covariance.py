@@ -1,0 +1,287 @@
+"""What the head says about where the camera is, as a Gaussian in metres.
+
+A probe at q is answered with a distribution of the displacement to the true position: the distance r is log-normal
+(mean mu and variance s of log r), the direction is off by an angle theta of the AngMF family with rate kappa, to either
+side alike. This module turns one such answer into mean and covariance, joins several as a mixture, bounds and
+calibrates; `posterior` finds what all the answers of a frame say together.
+
+Everything is local: the first axis of every point and matrix is the patch's forward (image +x), the second its right
+(image +y). Functions are batched: "..." stands for any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geoflow_ros.errors import InputError
+
+Floats = NDArray[np.float64]
+
+_LARGEST_LOG_R_VARIANCE = 8.0
+"""Beyond this the log-normal's own moments (e^2s) say nothing of a distance that is bounded by the search square."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Mean and covariance of a position.
+
+    Attributes:
+        mean: (..., 2), forward and right.
+        covariance: (..., 2, 2), same axes, unit of the mean squared.
+    """
+
+    mean: Floats
+    covariance: Floats
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scale and floor, per axis of the patch, from the head's covariance to that of the errors which were observed.
+
+    calibrated = S raw S + diag(floor^2), S = diag(forward_scale, right_scale).
+
+    Attributes:
+        forward_scale, right_scale: factors on the standard deviation, positive.
+        forward_floor_m, right_floor_m: standard deviation in metres that is there however sure the head is, positive.
+        pairs: number of held-out pairs that it was fitted on; 0 says that it was never fitted.
+        data: what these pairs were.
+    """
+
+    forward_scale: float
+    right_scale: float
+    forward_floor_m: float
+    right_floor_m: float
+    pairs: int
+    data: str
+
+    def __post_init__(self) -> None:
+        for name in ("forward_scale", "right_scale", "forward_floor_m", "right_floor_m"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0.0):
+                raise InputError(f"calibration: {name} must be a positive number, got {value}")
+        if self.pairs < 0:
+            raise InputError(f"calibration: pairs must not be negative, got {self.pairs}")
+
+    @classmethod
+    def unfitted(cls, ground_resolution_m: float) -> Calibration:
+        """The identity, with the standard deviation of rounding to one satellite pixel as the floor."""
+        floor_m = ground_resolution_m / np.sqrt(12.0)
+        return cls(1.0, 1.0, float(floor_m), float(floor_m), 0, "not fitted")
+
+    def apply(self, raw_covariance: Floats) -> Floats:
+        """Calibrated covariance (..., 2, 2) in m^2 of the raw one (..., 2, 2) in m^2, both (forward, right)."""
+        scale = np.array([self.forward_scale, self.right_scale])
+        floor_m = np.array([self.forward_floor_m, self.right_floor_m])
+        return raw_covariance * np.outer(scale, scale) + np.diag(floor_m**2)
+
+
+def direction_moments(kappa: ArrayLike) -> tuple[Floats, Floats]:
+    """E[cos theta] and E[cos 2 theta] of the AngMF family.
+
+    The training loss -log(kappa^2+1) + kappa theta + log(1+exp(-kappa pi)) (Bae et al., ICCV 2021) is the negative log
+    of a density that integrates to one over theta in [0, pi] with the weight sin theta:
+
+        p(theta) = (kappa^2+1) / (1+exp(-kappa pi)) exp(-kappa theta) sin theta
+
+    It is an exponential family in theta, so a kappa that minimizes the loss makes E[theta] of p equal to the mean angle
+    of the data: about 2/kappa, which a plain exponential density would miss by half. With
+    integral exp(-kappa theta) sin(n theta) = n (1 - (-1)^n exp(-kappa pi)) / (kappa^2 + n^2) over [0, pi]:
+
+        E[cos theta]   = (kappa^2+1)/(kappa^2+4) tanh(kappa pi / 2)
+        E[cos 2 theta] = (kappa^2-3)/(kappa^2+9)
+
+    Args:
+        kappa: rates (...,), not negative.
+
+    Returns:
+        Two arrays (...,).
+    """
+    kappa = np.asarray(kappa, dtype=np.float64)
+    square = np.square(kappa)
+    return (square + 1.0) / (square + 4.0) * np.tanh(0.5 * np.pi * kappa), (square - 3.0) / (square + 9.0)
+
+
+def mean_angle(kappa: ArrayLike) -> Floats:
+    """E[theta] of the AngMF family: 2 kappa/(kappa^2+1) + pi/(exp(kappa pi)+1), minus the derivative of the log of its
+    normalizing integral (1+exp(-kappa pi))/(kappa^2+1).
+
+    Args:
+        kappa: rates (...,), not negative.
+
+    Returns:
+        Radians (...,): pi/2 for kappa = 0, about 2/kappa for large kappa.
+    """
+    kappa = np.asarray(kappa, dtype=np.float64)
+    fading = np.exp(-np.pi * kappa)
+    return np.asarray(2.0 * kappa / (np.square(kappa) + 1.0) + np.pi * fading / (1.0 + fading))
+
+
+def displacement_moments(
+    mu_log_r: ArrayLike, var_log_r: ArrayLike, direction: ArrayLike, kappa: ArrayLike
+) -> Belief:
+    """Mean and covariance of the displacement r (cos, sin) that the head describes.
+
+    With m = E[r] = exp(mu+s/2), E[r^2] = exp(2 mu+2 s) and the unit vector u of the direction: the mean is m E[cos] u,
+    the variance along u is E[r^2] E[cos^2] - m^2 E[cos]^2, across u it is E[r^2] E[sin^2] (the moments of Lerro and
+    Bar-Shalom's converted measurement, 1993, with AngMF in the place of the Gaussian bearing). The first is written as
+    a sum of positive terms, so that it stays positive where a difference would cancel.
+
+    Args:
+        mu_log_r, var_log_r: mean and variance of log r (...,); r in any unit of length.
+        direction: unit vectors (..., 2).
+        kappa: AngMF rates (...,).
+
+    Returns:
+        Belief of the displacement (..., 2) in r's unit.
+    """
+    mu = np.asarray(mu_log_r, dtype=np.float64)
+    s = np.minimum(np.asarray(var_log_r, dtype=np.float64), _LARGEST_LOG_R_VARIANCE)
+    kappa = np.asarray(kappa, dtype=np.float64)
+    along = np.asarray(direction, dtype=np.float64)
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+
+    square = np.square(kappa)
+    cos_mean, _ = direction_moments(kappa)
+    mean_r = np.exp(mu + 0.5 * s)
+    mean_r_square = np.exp(2.0 * mu + 2.0 * s)
+    # var(cos theta) = (k+3)/(k+9) - ((k+1)/(k+4))^2 tanh^2, k = kappa^2, with tanh^2 = 1 - sech^2 multiplied out
+    sech = 1.0 / np.cosh(np.minimum(0.5 * np.pi * kappa, 300.0))
+    cos_variance = (21.0 * square + 39.0) / ((square + 9.0) * (square + 4.0) ** 2)
+    cos_variance = cos_variance + np.square((square + 1.0) / (square + 4.0) * sech)
+    r_variance = np.square(mean_r) * np.expm1(s)
+    variance_along = mean_r_square * cos_variance + r_variance * np.square(cos_mean)
+    variance_across = mean_r_square * 6.0 / (square + 9.0)
+
+    covariance = variance_along[..., None, None] * along[..., :, None] * along[..., None, :]
+    covariance = covariance + variance_across[..., None, None] * across[..., :, None] * across[..., None, :]
+    return Belief((mean_r * cos_mean)[..., None] * along, covariance)
+
+
+def mixture(components: Belief) -> Belief:
+    """Joins beliefs about one position as an evenly weighted mixture: mean of covariances + covariance of means.
+
+    The components see the same features of the same images, so their errors are one and the same: more of them do not
+    make the position surer, and nothing is divided by their number.
+
+    Args:
+        components: mean (..., K, 2), covariance (..., K, 2, 2).
+
+    Returns:
+        Belief (..., 2), (..., 2, 2).
+    """
+    mean = components.mean.mean(axis=-2)
+    deviation = components.mean - mean[..., None, :]
+    between = np.einsum("...ki,...kj->...ij", deviation, deviation) / components.mean.shape[-2]
+    return Belief(mean, components.covariance.mean(axis=-3) + between)
+
+
+def covariance_about(belief: Belief, point: Floats) -> Floats:
+    """Mean square error (..., 2, 2) of taking `point` (..., 2) for the position that `belief` describes."""
+    bias = belief.mean - point
+    return belief.covariance + bias[..., :, None] * bias[..., None, :]
+
+
+def bounded_by_prior(covariance: Floats, answer_m: Floats, search_radius_m: float) -> Floats:
+    """The covariance, nowhere worse than knowing nothing but the search square.
+
+    For a position uniform in the square of +-radius, an answer a has the mean square error B = radius^2/3 I + a a^T,
+    whatever the network says: an axis of which nothing is known has a standard deviation of radius/sqrt(3), and more
+    only by the answer's own distance from the centre. The matrix is cut so that covariance <= B (in every direction);
+    directions in which it says less than B are left as they are.
+
+    Args:
+        covariance: (..., 2, 2) in m^2, positive definite, (forward, right).
+        answer_m: (..., 2) from the patch centre.
+        search_radius_m: half the side of the search square.
+
+    Returns:
+        (..., 2, 2) in m^2.
+    """
+    bound = answer_m[..., :, None] * answer_m[..., None, :] + np.eye(2) * search_radius_m**2 / 3.0
+    root = np.linalg.cholesky(bound)
+    inverse_root = np.linalg.inv(root)
+    whitened = inverse_root @ covariance @ np.swapaxes(inverse_root, -1, -2)
+    values, vectors = np.linalg.eigh(whitened)
+    cut = (vectors * np.minimum(values, 1.0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    exceeds = values[..., -1, None, None] > 1.0  # eigh sorts: the last is the largest
+    result = np.where(exceeds, root @ cut @ np.swapaxes(root, -1, -2), covariance)
+    return 0.5 * (result + np.swapaxes(result, -1, -2))
+
+
+def fit_calibration(errors: ArrayLike, raw_covariances: ArrayLike, data: str = "held-out pairs") -> Calibration:
+    """Maximum-likelihood scales and floors of a zero-mean Gaussian with the calibrated covariance.
+
+    Each axis alone is first searched on a grid; then all four parameters are refined together (a compass search in
+    their logarithms), because the raw correlation of the axes counts too.
+
+    Args:
+        errors: (n, 2) answer minus truth in metres, (forward, right), of pairs that training did not see.
+        raw_covariances: (n, 2, 2) in m^2, (forward, right), before calibration.
+        data: what the pairs were, for the manifest.
+
+    Returns:
+        The calibration, with pairs = n.
+
+    Raises:
+        InputError: shapes do not fit, numbers are not finite, or fewer than 20 pairs.
+    """
+    e = np.asarray(errors, dtype=np.float64)
+    raw = np.asarray(raw_covariances, dtype=np.float64)
+    if e.ndim != 2 or e.shape[1] != 2 or raw.shape != (len(e), 2, 2):
+        raise InputError(f"calibration needs errors (n, 2) and covariances (n, 2, 2), got {e.shape} and {raw.shape}")
+    if len(e) < 20:
+        raise InputError(f"calibration needs at least 20 held-out pairs, got {len(e)}")
+    if not (np.isfinite(e).all() and np.isfinite(raw).all()):
+        raise InputError("calibration needs finite errors and covariances: leave out the pairs without an answer")
+    if (raw[:, 0, 0] <= 0.0).any() or (raw[:, 1, 1] <= 0.0).any():
+        raise InputError("calibration needs positive variances in every raw covariance")
+
+    forward = _fit_axis(e[:, 0], raw[:, 0, 0])
+    right = _fit_axis(e[:, 1], raw[:, 1, 1])
+    logs = np.log([forward[0], right[0], forward[1], right[1]])
+    best = _negative_log_likelihood(logs, e, raw)
+    stride = 0.25
+    while stride > 1e-4:
+        improved = False
+        for axis in range(4):
+            for sign in (1.0, -1.0):
+                trial = logs.copy()
+                trial[axis] = np.clip(trial[axis] + sign * stride, *_LOG_RANGE)
+                value = _negative_log_likelihood(trial, e, raw)
+                if value < best:
+                    logs, best, improved = trial, value, True
+        if not improved:
+            stride *= 0.5
+    forward_scale, right_scale, forward_floor_m, right_floor_m = (float(value) for value in np.exp(logs))
+    return Calibration(forward_scale, right_scale, forward_floor_m, right_floor_m, len(e), data)
+
+
+_LOG_RANGE = (np.log(1e-2), np.log(1e2))
+"""Of scales and of floors in metres: one centimetre is below what a map pixel can tell."""
+
+
+def _fit_axis(error: Floats, variance: Floats) -> tuple[float, float]:
+    """Scale and floor of one axis on a grid: the start of the joint refinement."""
+    grid = np.exp(np.linspace(*_LOG_RANGE, 49))
+    best, answer = np.inf, (1.0, 1.0)
+    for scale in grid:
+        total = (scale**2 * variance)[None, :] + np.square(grid)[:, None]  # (floors, n)
+        values = np.mean(np.log(total) + np.square(error) / total, axis=1)
+        index = int(np.argmin(values))
+        if values[index] < best:
+            best, answer = float(values[index]), (float(scale), float(grid[index]))
+    return answer
+
+
+def _negative_log_likelihood(logs: Floats, errors: Floats, raw: Floats) -> float:
+    """Of the errors, up to a constant; logs = log(forward scale, right scale, forward floor, right floor)."""
+    forward_scale, right_scale, forward_floor, right_floor = np.exp(logs)
+    a = forward_scale**2 * raw[:, 0, 0] + forward_floor**2
+    b = right_scale**2 * raw[:, 1, 1] + right_floor**2
+    c = forward_scale * right_scale * raw[:, 0, 1]
+    determinant = a * b - c * c
+    distance = (b * errors[:, 0] ** 2 - 2.0 * c * errors[:, 0] * errors[:, 1] + a * errors[:, 1] ** 2) / determinant
+    return float(np.mean(np.log(determinant) + distance))

@@ -1,0 +1,230 @@
+"""The method from one image and one patch to a fix, in the order of the paper."""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.inference.backend import Backend, Bytes, Floats32
+from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings
+from geoflow_ros.inference.irs import IrsSettings, agree, refine, scatter
+from geoflow_ros.inference.judgement import Judgement, QualityLimits, judge
+from geoflow_ros.inference.manifest import NORTH_UP, Manifest
+from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.tiles import SatellitePatch
+
+ASPECT_TOLERANCE = 0.03
+"""Relative difference of width / height that resizing may swallow: a row or two of cropping, not another lens."""
+
+_RESOLUTION_TOLERANCE = 1e-3
+
+
+class Localizer:
+    """Finds the camera on a satellite patch.
+
+    Use it from one thread at a time for one answer at a time; concurrent calls wait for each other.
+
+    Args:
+        bundle: verified model bundle.
+        backend: what runs its graphs; onnxruntime on the CPU by default.
+        seed: of the hypotheses. The same seed, image, patch and stamp give the same fix, whatever came before.
+        hypotheses, iterations, step: of the refinement; the manifest's where None. `settings` may be replaced later.
+        limits: beyond which a fix is marked as not trustworthy.
+
+    Raises:
+        InputError, BundleError: see `OnnxRuntimeBackend` and `IrsSettings`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend | None = None,
+        seed: int = 0,
+        hypotheses: int | None = None,
+        iterations: int | None = None,
+        step: float | None = None,
+        limits: QualityLimits | None = None,
+    ) -> None:
+        if seed < 0:
+            raise InputError(f"the seed must not be negative, got {seed}")
+        defaults = bundle.manifest.irs
+        self.settings = IrsSettings(
+            defaults.hypotheses if hypotheses is None else hypotheses,
+            defaults.iterations if iterations is None else iterations,
+            defaults.step if step is None else step,
+        )
+        self._manifest = bundle.manifest
+        self._backend = backend if backend is not None else OnnxRuntimeBackend(bundle)
+        self._seed = seed
+        self._limits = limits if limits is not None else QualityLimits()
+        self._lock = threading.Lock()
+        self._kept: tuple[SatellitePatch, Floats32] | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the model: sizes, scale, alignment (`manifest.patch_frame` gives the patch to cut)."""
+        return self._manifest
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the model."""
+        return self._backend
+
+    def localize(self, ground: Bytes, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
+        """Position of the camera that took `ground`, somewhere around the centre of `patch`.
+
+        Args:
+            ground: RGB uint8 (h, w, 3) of any size with the aspect ratio of the model's camera.
+            patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`. Its tokens are kept for the next call
+                with the same object.
+            stamp_ns: of the image.
+
+        Returns:
+            The fix. Look at `fix.quality.trustworthy` before using it.
+
+        Raises:
+            ImageError: the image does not fit the model.
+            InputError: the patch does not.
+            BundleError: the network answered with numbers that are not finite.
+        """
+        settings = self.settings  # one look, so that a change from outside takes effect between frames
+        with self._lock:
+            begin = perf_counter()
+            image = fit_image(ground, self._manifest)
+            resized = perf_counter()
+            tokens = self._satellite_tokens(patch)
+            satellite_done = perf_counter()
+            f_vis = self._backend.f_vis(image[None], tokens)  # encode: once a frame
+            encoded = perf_counter()
+            start = scatter(1, settings.hypotheses, self._seed, stamp_ns)
+            path = refine(self._backend, f_vis, start, settings.step, settings.iterations)  # (R + 1, 1, N, 2)
+            answer = agree(path[-1])
+            refined = perf_counter()
+            judgement = judge(
+                self._backend,
+                f_vis,
+                path[-1],
+                answer,
+                self._manifest.search_radius_m,
+                self._manifest.calibration,
+                settings,
+                self._limits,
+            )
+            judged = perf_counter()
+        timings = FixTimings(
+            resize_ms=1e3 * (resized - begin),
+            satellite_ms=1e3 * (satellite_done - resized),
+            ground_ms=1e3 * (encoded - satellite_done),
+            refine_ms=1e3 * (refined - encoded),
+            covariance_ms=1e3 * (judged - refined),
+            total_ms=1e3 * (judged - begin),
+        )
+        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path[:, 0], judgement, timings)
+
+    def _satellite_tokens(self, patch: SatellitePatch) -> Floats32:
+        """(1, T, d); computed where the patch is not the one of the last call."""
+        if self._kept is None or self._kept[0] is not patch:
+            check_patch(patch, self._manifest)
+            self._kept = (patch, self._backend.satellite_tokens(patch.pixels[None]))
+        return self._kept[1]
+
+
+def fit_image(ground: Bytes, manifest: Manifest) -> Bytes:
+    """The camera image (h, w, 3) at the model's size (H, W, 3).
+
+    Raises:
+        ImageError: it is not RGB uint8, is empty, or has another aspect ratio than the model's camera.
+    """
+    if not isinstance(ground, np.ndarray) or ground.ndim != 3 or ground.shape[2] != 3:
+        found = f"shape {ground.shape}" if isinstance(ground, np.ndarray) else type(ground).__name__
+        raise ImageError(f"the camera image must be RGB (height, width, 3), got {found}")
+    if ground.dtype != np.uint8:
+        raise ImageError(f"the camera image must be uint8 (0 to 255), got {ground.dtype}: convert it first")
+    height, width = ground.shape[:2]
+    if height == 0 or width == 0:
+        raise ImageError(f"the camera image is empty ({height} x {width})")
+    wanted = manifest.camera.aspect_ratio
+    if abs(width / height / wanted - 1.0) > ASPECT_TOLERANCE:
+        raise ImageError(
+            f"the camera image is {width} x {height} (width / height {width / height:.2f}), but the model "
+            f"'{manifest.name}' was made for {wanted:.2f}: crop the image to that ratio"
+        )
+    size = (manifest.ground.width_px, manifest.ground.height_px)
+    if (width, height) == size:
+        return np.ascontiguousarray(ground)
+    # Area averaging shrinks without aliasing; enlarging with it would only repeat pixels.
+    shrinking = width >= size[0] and height >= size[1]
+    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(ground, size, interpolation=interpolation), np.uint8)
+
+
+def check_patch(patch: SatellitePatch, manifest: Manifest) -> None:
+    """Refuses a patch that is not what the model was trained to see.
+
+    Raises:
+        InputError: its size, type, ground resolution or alignment is another.
+    """
+    size = manifest.satellite.size_px
+    if patch.pixels.shape != (size, size, 3) or patch.pixels.dtype != np.uint8:
+        raise InputError(
+            f"the satellite patch is {patch.pixels.dtype} {patch.pixels.shape}, but the model '{manifest.name}' takes "
+            f"uint8 ({size}, {size}, 3): cut it with the frame of manifest.patch_frame"
+        )
+    wanted_m, found_m = manifest.satellite.ground_resolution_m, patch.frame.ground_resolution_m
+    if patch.frame.size_px != size or abs(found_m / wanted_m - 1.0) > _RESOLUTION_TOLERANCE:
+        raise InputError(
+            f"the satellite patch has {found_m:.4f} m per pixel, but the model '{manifest.name}' takes {wanted_m:.4f}: "
+            "cut it with the frame of manifest.patch_frame"
+        )
+    if manifest.alignment == NORTH_UP and abs(patch.frame.yaw_rad) > 1e-6:
+        raise InputError(f"the model '{manifest.name}' takes north-up patches: cut it with manifest.patch_frame")
+
+
+def _fix(
+    stamp_ns: int,
+    patch: SatellitePatch,
+    search_radius_m: float,
+    path: NDArray[np.float32],
+    judgement: Judgement,
+    timings: FixTimings,
+) -> Fix:
+    """From units of the search radius, of the only frame in the batch, to metres in the map."""
+    frame = patch.frame
+    path_enu = frame.local_to_enu(path.astype(np.float64) * search_radius_m)  # (R + 1, N, 2)
+    answer_m = judgement.answer_m[0]
+    east_m, north_m = frame.local_to_enu(answer_m)
+    doubt = judgement.doubts[0]
+    heading_error = judgement.heading_error_rad
+    quality = FixQuality(
+        trustworthy=not doubt,
+        doubt=doubt,
+        spread_m=float(judgement.spread_m[0]),
+        inside_fraction=float(judgement.inside_fraction[0]),
+        centre_distance_m=float(np.hypot(*answer_m)),
+        kappa_mean=float(judgement.kappa_mean[0]),
+        sigma_log_r_mean=float(judgement.sigma_log_r_mean[0]),
+        posterior_misfit=float(judgement.posterior_misfit[0]),
+        posterior_distance_m=float(np.hypot(*(judgement.posterior_mean_m[0] - answer_m))),
+    )
+    return Fix(
+        stamp_ns=stamp_ns,
+        east_m=float(east_m),
+        north_m=float(north_m),
+        covariance=frame.rotate_covariance_to_enu(judgement.covariance[0]),
+        hypotheses=path_enu[-1],
+        path=path_enu,
+        yaw_rad=frame.yaw_rad,
+        quality=quality,
+        timings=timings,
+        frame=frame,
+        search_radius_m=search_radius_m,
+        posterior_position=frame.local_to_enu(judgement.posterior_mean_m[0]),
+        raw_covariance=judgement.raw_covariance[0],
+        heading_error_rad=None if heading_error is None else float(heading_error[0]),
+    )

@@ -1,0 +1,117 @@
+"""A bundle on onnxruntime: any execution provider that is installed, the CPU by default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from geoflow_ros.errors import BundleError, InputError
+from geoflow_ros.inference.backend import Bytes, Floats32, HeadOutput
+from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.manifest import (
+    GROUND_ENCODER,
+    HEAD,
+    SATELLITE_ENCODER,
+    GraphSpec,
+    TensorSpec,
+    describe_difference,
+)
+
+DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+
+
+class OnnxRuntimeBackend:
+    """Runs a bundle's graphs with onnxruntime.
+
+    Args:
+        bundle: verified bundle.
+        providers: execution providers by preference, such as ["CUDAExecutionProvider", "CPUExecutionProvider"].
+        threads: of the encoders; None leaves the choice to onnxruntime (one per physical core).
+
+    Raises:
+        InputError: a provider that is not installed or does not start, or a thread count below 1.
+        BundleError: a graph that onnxruntime cannot load, or whose tensors differ from the manifest's.
+    """
+
+    def __init__(self, bundle: Bundle, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
+        wanted = tuple(providers) if providers else DEFAULT_PROVIDERS
+        available = ort.get_available_providers()
+        for provider in wanted:
+            if provider not in available:
+                raise InputError(f"onnxruntime has no provider '{provider}' here: choose from {', '.join(available)}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, got {threads}")
+        self._satellite = _open(bundle, SATELLITE_ENCODER, wanted, threads)
+        self._ground = _open(bundle, GROUND_ENCODER, wanted, threads)
+        # The head is a few small matrix products: handing them to a thread pool costs more than it saves.
+        self._head = _open(bundle, HEAD, wanted, 1)
+        self._head_outputs = [tensor.name for tensor in bundle.manifest.tensors[HEAD].outputs]
+        self._name = f"onnxruntime {ort.__version__} {self._satellite.get_providers()[0]}"
+
+    @property
+    def name(self) -> str:
+        """Engine, version and the provider that the encoders run on."""
+        return self._name
+
+    def satellite_tokens(self, satellite: Bytes) -> Floats32:
+        """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
+        return _run(self._satellite, {"satellite": satellite})[0]
+
+    def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
+        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
+        return _run(self._ground, {"ground": ground, "satellite_tokens": tokens})[0]
+
+    def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
+        """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
+        feed = {"f_vis": f_vis, "hypotheses": hypotheses, "step": np.asarray(step, np.float32)}
+        outputs = dict(zip(self._head_outputs, _run(self._head, feed), strict=True))
+        return HeadOutput(
+            outputs["mu_log_r"],
+            outputs["var_log_r"],
+            outputs["direction"],
+            outputs["kappa"],
+            outputs["refined"],
+            outputs.get("orientation"),
+        )
+
+
+def _open(bundle: Bundle, graph: str, providers: tuple[str, ...], threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    # Waiting threads sleep: on a vehicle the cores between two frames belong to other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Numbers below the normal range cost a hundred times the usual on x86, and mean nothing here.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    path = bundle.graph_path(graph)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # onnxruntime raises its own family without a common, public base
+        reason = str(error).strip().splitlines()[0]
+        raise BundleError(f"{path} cannot be loaded by onnxruntime ({reason}): export the bundle again") from error
+    # onnxruntime falls back to the CPU with no more than a log line; a vehicle's latency must not change silently.
+    if session.get_providers()[0] != providers[0]:
+        raise InputError(f"onnxruntime could not start '{providers[0]}': install its libraries or choose another")
+    found = GraphSpec(_specs(session.get_inputs()), _specs(session.get_outputs()))
+    difference = describe_difference(bundle.manifest.tensors[graph], found)
+    if difference:
+        raise BundleError(f"{path} is not the graph that its manifest describes: {difference}; export the bundle again")
+    return session
+
+
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+def _specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(node.name, _DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes)
+
+
+def _run(session: ort.InferenceSession, feed: dict[str, Any]) -> list[Floats32]:
+    outputs: list[Floats32] = session.run(None, feed)
+    return outputs

@@ -1,0 +1,284 @@
+"""Weights on disk: ours (safetensors with JSON), float16 parts for a repository, and the authors' ``.pth`` files.
+
+Nothing is unpickled but tensors and plain containers, and a file that is not of this network is refused with the
+names that differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from geoflow_ros.errors import CheckpointError, InputError
+from geoflow_ros.model.efficientnet import EfficientNetB0
+from geoflow_ros.model.geoflow import GeoFlow, GeoFlowConfig
+
+FORMAT_VERSION = 1
+MAX_PART_BYTES = 16_000_000
+
+_PART_NAME = re.compile(r"weights-\d{5}-of-\d{5}\.safetensors")
+_CONFIG_IN_FOLDER = "config.json"
+_HEADER_BYTES_PER_TENSOR = 256  # more than safetensors' JSON entry for our longest name
+_NAMES_IN_MESSAGE = 6
+
+
+def load_checkpoint(path: str | Path) -> GeoFlow:
+    """The network stored at ``path``, on the CPU, in float32 and in evaluation mode.
+
+    Args:
+        path: a ``.safetensors`` file of :func:`save_checkpoint` (its ``.json`` beside it), a folder of
+            :func:`save_float16_parts`, or the authors' ``.pth`` (``{"model": state_dict, ...}`` or a bare state dict).
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not of this network; the message names the tensors.
+    """
+    path = Path(path)
+    if path.is_dir():
+        config, tensors = _config_of(path / _CONFIG_IN_FOLDER), _read_parts(path)
+    elif path.suffix == ".safetensors":
+        config, tensors = _config_of(path.with_suffix(".json")), _read_safetensors(path)
+    else:
+        tensors = _read_pickled_tensors(path)
+        has_orientation = any(name.startswith("decoder_orientation.") for name in tensors)
+        config = GeoFlowConfig(predict_orientation=has_orientation)
+    model = GeoFlow(config)
+    _load_exactly(model, tensors, str(path))
+    return model.eval()
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What was stored with the weights of :func:`save_checkpoint` or :func:`save_float16_parts`; empty for ``.pth``.
+
+    Raises:
+        CheckpointError: the JSON is missing or damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        description = _read_description(path / _CONFIG_IN_FOLDER)
+    elif path.suffix == ".safetensors":
+        description = _read_description(path.with_suffix(".json"))
+    else:
+        return {}
+    metadata = description.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: 'metadata' in its JSON must be an object")
+    return metadata
+
+
+def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write the weights to ``path`` (``.safetensors``) and the configuration to the ``.json`` beside it.
+
+    Each file replaces its predecessor at once, so that a reader never sees half of one.
+
+    Raises:
+        CheckpointError: wrong suffix, or the folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: a checkpoint's name must end in .safetensors")
+    write_atomically(path, save(_contiguous(model.state_dict())))
+    write_atomically(path.with_suffix(".json"), _description(model.config, metadata))
+    return path
+
+
+def save_float16_parts(
+    model: GeoFlow, folder: str | Path, metadata: Mapping[str, Any] | None = None, max_bytes: int = MAX_PART_BYTES
+) -> list[Path]:
+    """Write the weights in half precision as ``weights-0000i-of-0000n.safetensors``, each at most ``max_bytes``.
+
+    Raises:
+        CheckpointError: a weight does not fit float16, a tensor does not fit a part, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    parts: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for name, tensor in _contiguous(model.state_dict()).items():
+        stored = tensor.to(torch.float16) if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point() and not torch.isfinite(stored).all():
+            raise CheckpointError(f"{name} has values that float16 cannot hold; save the checkpoint in float32 instead")
+        size = stored.numel() * stored.element_size() + _HEADER_BYTES_PER_TENSOR
+        if size > max_bytes:
+            raise CheckpointError(f"{name} takes {size} bytes; max_bytes is {max_bytes}: allow larger parts")
+        if used + size > max_bytes:
+            parts.append({})
+            used = 0
+        parts[-1][name] = stored
+        used += size
+    for stale in _part_paths(folder):
+        stale.unlink()
+    paths = []
+    for number, part in enumerate(parts, start=1):
+        paths.append(folder / _part_name(number, len(parts)))
+        write_atomically(paths[-1], save(part))
+    write_atomically(folder / _CONFIG_IN_FOLDER, _description(model.config, metadata))
+    return paths
+
+
+def load_imagenet(model: GeoFlow, path: str | Path) -> None:
+    """Start both encoders of ``model`` from ImageNet weights with timm's names (``.safetensors`` or ``.pth``).
+
+    The classifier's own layers (``conv_head``, ``bn2``, ``classifier``) are not part of the encoder and are left out.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not an EfficientNet-B0; the message names the tensors.
+    """
+    path = Path(path)
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled_tensors(path)
+    encoder = {
+        name: tensor for name, tensor in tensors.items() if not name.startswith(("conv_head.", "bn2.", "classifier."))
+    }
+    for module in (model.sat_extractor, model.grd_extractor):
+        _load_exactly(module, encoder, str(path))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, then move it there in one step.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
+
+
+def _load_exactly(module: GeoFlow | EfficientNetB0, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Copy ``tensors`` into ``module`` if names, shapes and values are all right, else say which are not."""
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
+    mismatched = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors
+        and (
+            tensors[name].shape != tensor.shape or tensors[name].is_floating_point() != tensor.is_floating_point()
+        )
+    ]
+    if missing or unexpected or mismatched:
+        differences = "; ".join(
+            f"{len(names)} {what}: {_enumerate(names)}"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
+            if names
+        )
+        raise CheckpointError(f"{origin} is not a checkpoint of this network ({differences})")
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f"{origin} holds values that are not finite in {_enumerate(broken)}")
+    module.load_state_dict(dict(tensors))
+
+
+def _enumerate(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_IN_MESSAGE])
+    return shown if len(names) <= _NAMES_IN_MESSAGE else f"{shown}, and {len(names) - _NAMES_IN_MESSAGE} more"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_pickled_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict of a file written by ``torch.save``; no code in the file is run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise CheckpointError(f"{path} is not a file of tensors that can be loaded safely: {reason}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path} holds no state dict, neither bare nor under 'model'")
+    strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise CheckpointError(f"{path} holds no state dict: {_enumerate(strangers)} are not tensors")
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def _part_name(number: int, count: int) -> str:
+    return f"weights-{number:05d}-of-{count:05d}.safetensors"
+
+
+def _part_paths(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("weights-*.safetensors") if _PART_NAME.fullmatch(path.name))
+
+
+def _read_parts(folder: Path) -> dict[str, Tensor]:
+    paths = _part_paths(folder)
+    if not paths:
+        raise CheckpointError(
+            f"{folder} holds no weights-00001-of-0000n.safetensors; name a checkpoint file or a folder of such parts"
+        )
+    names = [path.name for path in paths]
+    if names != [_part_name(number, len(names)) for number in range(1, len(names) + 1)]:
+        raise CheckpointError(f"{folder} does not hold each part of its weights once: found {_enumerate(names)}")
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        for name, tensor in _read_safetensors(path).items():
+            tensors[name] = tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+    return tensors
+
+
+def _description(config: GeoFlowConfig, metadata: Mapping[str, Any] | None) -> bytes:
+    content = {"format_version": FORMAT_VERSION, "config": asdict(config), "metadata": dict(metadata or {})}
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; it belongs to the weights and holds their configuration") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(f"{path} is not a checkpoint description of format {FORMAT_VERSION}")
+    return description
+
+
+def _config_of(path: Path) -> GeoFlowConfig:
+    stored = _read_description(path).get("config")
+    defaults = asdict(GeoFlowConfig())
+    if not isinstance(stored, dict) or set(stored) != set(defaults):
+        raise CheckpointError(f"{path}: 'config' must hold exactly {', '.join(defaults)}")
+    for name, default in defaults.items():
+        if isinstance(default, float) and type(stored[name]) is int:
+            stored[name] = float(stored[name])
+        if type(stored[name]) is not type(default):
+            raise CheckpointError(f"{path}: {name} is {stored[name]!r}; it must be a {type(default).__name__}")
+    try:
+        return GeoFlowConfig(**stored)
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU in standard memory order: safetensors stores nothing else."""
+    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,30 @@
+"""Yaw out of a quaternion, and nothing that is not a rotation."""
+
+import math
+
+from geoflow_ros.errors import OdometryError
+
+# A unit quaternion sent as float32 and normalised by its sender stays within 1e-6 of length 1. A tenth off is a
+# sender's mistake.
+_MAX_LENGTH_ERROR = 0.1
+
+
+def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
+    """Heading of a body whose attitude in an ENU (or odometry) frame is the quaternion (x, y, z, w).
+
+    Returns:
+        Yaw in radians in (-pi, pi], counter-clockwise from the frame's x axis (REP-103).
+
+    Raises:
+        OdometryError: a component is not finite, or the quaternion is zero or otherwise not of unit length.
+    """
+    if not all(map(math.isfinite, (x, y, z, w))):
+        raise OdometryError("the orientation is not finite: the sender must fill the quaternion")
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    if length < 1e-6:
+        raise OdometryError("the orientation is the zero quaternion: the sender must fill it, (0, 0, 0, 1) at least")
+    if abs(length - 1.0) > _MAX_LENGTH_ERROR:
+        raise OdometryError(
+            f"the orientation's quaternion has length {length:.3g}, not 1: the sender must normalise it"
+        )
+    return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)

@@ -1,0 +1,57 @@
+"""What several test files share: one small bundle, really exported, of a network that converges."""
+
+from pathlib import Path
+
+import pytest
+
+# Where the network of `converging_bundle` thinks that every camera is: (forward, right) in metres.
+TAUGHT_OFFSET_M = (6.0, -3.0)
+
+
+@pytest.fixture(scope="session")
+def converging_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small-image GeoFlow whose head was taught, for any image, that the camera is at `TAUGHT_OFFSET_M`.
+
+    Random weights send the hypotheses out of the patch; this network behaves as a trained one does, within seconds.
+    """
+    torch = pytest.importorskip("torch")
+    from geoflow_ros.model import GeoFlow, GeoFlowConfig, save_checkpoint
+
+    config = GeoFlowConfig(
+        predict_orientation=True,
+        satellite_size_px=128,
+        ground_height_px=64,
+        ground_width_px=256,
+        ground_resolution_m=0.7832,
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GeoFlow(config)
+    truth = torch.tensor(TAUGHT_OFFSET_M) / config.search_radius_m
+    head = [weight for name, weight in model.named_parameters() if name.startswith(("coord_proj", "decoder"))]
+    optimizer = torch.optim.Adam(head, lr=5e-3)
+    for _ in range(300):
+        f_vis = torch.randn(16, config.model_dim, generator=generator) * 0.3
+        q = torch.rand(16, 32, 2, generator=generator) * 2.0 - 1.0
+        displacement = model.displace(f_vis, q)
+        offset = truth - q
+        distance = offset.norm(dim=-1).clamp_min(1e-3)
+        log_r_error = distance.log() - displacement.mu_log_r
+        cosine = (offset / distance[..., None] * displacement.direction).sum(-1).clamp(-1.0 + 1e-6, 1.0 - 1e-6)
+        kappa = displacement.kappa
+        loss = 0.5 * (log_r_error**2 / displacement.var_log_r + displacement.var_log_r.log())
+        loss = loss - (kappa**2 + 1.0).log() + kappa * cosine.acos() + torch.log1p(torch.exp(-kappa * torch.pi))
+        optimizer.zero_grad()
+        loss.mean().backward()
+        optimizer.step()
+    path = tmp_path_factory.mktemp("checkpoint") / "converging.safetensors"
+    return save_checkpoint(model.eval(), path, {"data": "one offset"})
+
+
+@pytest.fixture(scope="session")
+def converging_bundle(converging_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported bundle of `converging_checkpoint`: P = 128 px, ground 64 x 256, with the orientation head."""
+    from geoflow_ros.export import export_bundle
+
+    return export_bundle(converging_checkpoint, tmp_path_factory.mktemp("models") / "converging")
