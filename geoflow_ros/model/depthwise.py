@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 _LARGEST_NATIVE_KERNEL = 3  # up to here oneDNN's own kernel for the weights' gradient is vectorised
 
@@ -39,9 +40,7 @@ class _BFloat16Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
-        return F.conv2d(
-            x, weight.to(x.dtype), stride=stride, padding=weight.shape[-1] // 2, groups=x.shape[1]
-        )
+        return F.conv2d(x, weight.to(x.dtype), stride=stride, padding=weight.shape[-1] // 2, groups=x.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -74,9 +73,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -
     kernel_size = weight.shape[-1]
     padding = kernel_size // 2
     if kernel_size <= _LARGEST_NATIVE_KERNEL:
-        narrow = torch.nn.grad.conv2d_weight(
-            x, weight.shape, gradient, stride=stride, padding=padding, groups=x.shape[1]
-        )
+        narrow: Tensor = conv2d_weight(x, weight.shape, gradient, stride=stride, padding=padding, groups=x.shape[1])
         return narrow.to(weight.dtype)
     batch, channels, rows, columns = x.shape
     together = x.permute(2, 3, 0, 1).reshape(1, rows, columns, batch * channels).permute(0, 3, 1, 2)

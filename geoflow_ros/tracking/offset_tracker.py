@@ -72,7 +72,7 @@ class TrackerSettings:
     scale_walk_per_sqrt_m: float = 0.0003
     heading_bias_std_rad: float = 0.035
     heading_bias_walk_rad_per_sqrt_s: float = 0.003
-    fix_correlation_length_m: float = 10.0
+    fix_correlation_length_m: float = 8.0
     fix_correlation_time_s: float = 30.0
     gate_probability: float = 0.997
     relocalize_after: int = 5

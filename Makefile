@@ -1,0 +1,59 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.10 to 3.12 (x86-64 Linux) and a network:
+# each makes .venv/ and installs what it needs once; a stamp file keeps later runs quick.
+#
+#   make demo ARGS="--seconds 60 --seed 7 --area cross --out out/cross"
+#   make test ARGS="-k tiles"
+#   make test TORCH="torch==2.13.0 --index-url URL"     another torch build (CPU only, CUDA version)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+ARGS ?=
+DEMO_OUT ?= out/demo
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/.stamps
+PACKAGING := setup.py setup.cfg pyproject.toml
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   a simulated vehicle drives through a city and is localized on its map (ARGS=...)"
+	@echo "make test   the whole test suite (ARGS=...)"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  removes .venv, caches and build outputs"
+
+demo: $(STAMPS)/demo
+	$(BIN)/geoflow demo --out $(DEMO_OUT) $(ARGS)
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMPS)/test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11, or name one with PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("Python %d.%d has no ROS wheels: name a Python 3.10, 3.11 or 3.12 with PYTHON=..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet wheel setuptools
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/demo: $(STAMPS)/venv $(PACKAGING)
+	$(PIP) install --quiet --editable ".[demo]"
+	@touch $@
+
+# torch goes first and alone: nothing that is installed later may choose another version of it.
+$(STAMPS)/test: $(STAMPS)/venv $(PACKAGING)
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet --editable ".[demo,train,test]"
+	@touch $@

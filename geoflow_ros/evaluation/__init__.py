@@ -1,0 +1,1 @@
+"""How good the answers are: figures, synthetic benchmarks, bag replay, pictures. No torch."""

@@ -1,0 +1,55 @@
+"""What was measured on a bundle, written into its manifest: calibration and figures travel with the weights."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest
+from geoflow_ros.inference.manifest import FILE_NAME
+
+
+def store_calibration(bundle: Path, calibration: Calibration) -> None:
+    """Replaces the bundle's calibration.
+
+    Raises:
+        BundleError: not a bundle.
+        InputError: its manifest cannot be written.
+    """
+    manifest = Bundle.load(bundle).manifest
+    _write(bundle, replace(manifest, calibration=calibration))
+
+
+def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:
+    """Adds figures under a name (such as "synthetic-same"), or replaces those of that name.
+
+    Raises:
+        BundleError: not a bundle.
+        InputError: its manifest cannot be written.
+    """
+    manifest = Bundle.load(bundle).manifest
+    _write(bundle, replace(manifest, figures={**manifest.figures, name: dict(figures)}))
+
+
+def store_irs(bundle: Path, irs: IrsSettings) -> None:
+    """Replaces the bundle's default hypotheses, iterations and step.
+
+    Raises:
+        BundleError: not a bundle.
+        InputError: its manifest cannot be written.
+    """
+    manifest = Bundle.load(bundle).manifest
+    _write(bundle, replace(manifest, irs=irs))
+
+
+def _write(bundle: Path, manifest: Manifest) -> None:
+    """Whole or not at all; the graphs' checksums stay as they are."""
+    target = bundle / FILE_NAME
+    draft = target.with_suffix(".json.tmp")
+    try:
+        draft.write_text(manifest.to_json(), encoding="utf-8")
+        os.replace(draft, target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None

@@ -1,0 +1,257 @@
+"""A recorded drive, read from a ROS 2 bag, and its figures: how far odometry, fixes and track were from the truth.
+
+Nothing here needs ROS: bags (MCAP or SQLite) are read with `rosbags`.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.evaluation.metrics import Array, figures, timing, trajectory_figures
+
+Stamps = npt.NDArray[np.int64]
+
+# A position is available while the last fix is not older than this: a vehicle's odometry bridges a second easily.
+FRESH_FIX_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of a recorded drive."""
+
+    truth: str = "/ground_truth/odom"
+    odometry: str = "/odom"
+    fixes: str = "/geoflow_localizer/pose"
+    track: str = "/geoflow_localizer/track"
+    image: str = "/image/compressed"
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Poses in the order of their stamps, in one frame.
+
+    Attributes:
+        stamps_ns: (n,) of the message header.
+        received_ns: (n,) when the recorder got the message.
+        positions_m: (n, 2) x and y.
+        yaws_rad: (n,) counter-clockwise from x.
+        covariances: (n, 2, 2) of the positions, m², same frame.
+    """
+
+    stamps_ns: Stamps
+    received_ns: Stamps
+    positions_m: Array
+    yaws_rad: Array
+    covariances: Array
+
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    def at(self, stamps_ns: Stamps) -> tuple[Array, Array]:
+        """Positions (m, 2) and yaws (m,) interpolated at stamps, which must lie within the trajectory's own."""
+        seconds = (self.stamps_ns - self.stamps_ns[0]) * 1e-9
+        wanted = (stamps_ns - self.stamps_ns[0]) * 1e-9
+        positions = np.stack([np.interp(wanted, seconds, self.positions_m[:, axis]) for axis in range(2)], axis=-1)
+        return positions, np.interp(wanted, seconds, np.unwrap(self.yaws_rad))
+
+    def within(self, first_ns: int, last_ns: int) -> "Trajectory":
+        """The part with first_ns ≤ stamp ≤ last_ns."""
+        keep = (self.stamps_ns >= first_ns) & (self.stamps_ns <= last_ns)
+        return Trajectory(
+            self.stamps_ns[keep],
+            self.received_ns[keep],
+            self.positions_m[keep],
+            self.yaws_rad[keep],
+            self.covariances[keep],
+        )
+
+
+@dataclass(frozen=True)
+class DriveRecord:
+    """What a bag says about one drive. `odometry` is in its own frame, all others in the map frame (ENU metres)."""
+
+    truth: Trajectory
+    odometry: Trajectory
+    fixes: Trajectory
+    track: Trajectory
+    image_stamps_ns: Stamps
+
+    def dead_reckoning(self) -> Trajectory:
+        """The odometry, moved and turned once so that its first pose is the true one; then left alone."""
+        odometry = self.odometry.within(int(self.truth.stamps_ns[0]), int(self.truth.stamps_ns[-1]))
+        if len(odometry) == 0:
+            raise InputError("the bag's odometry and ground truth do not overlap in time")
+        position, yaw = self.truth.at(odometry.stamps_ns[:1])
+        turn = rotation(float(yaw[0] - odometry.yaws_rad[0]))
+        return Trajectory(
+            odometry.stamps_ns,
+            odometry.received_ns,
+            (odometry.positions_m - odometry.positions_m[0]) @ turn.T + position[0],
+            odometry.yaws_rad + float(yaw[0] - odometry.yaws_rad[0]),
+            turn @ odometry.covariances @ turn.T,
+        )
+
+
+def rotation(yaw_rad: float) -> Array:
+    """The (2, 2) matrix that turns vectors counter-clockwise."""
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+    return np.array([[c, -s], [s, c]])
+
+
+def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
+    """Reads the poses of a recorded drive.
+
+    Args:
+        path: the bag's folder (with metadata.yaml) or a single .mcap file.
+        topics: the topics' names, when they are not the demo's.
+
+    Raises:
+        InputError: no such bag, a truncated or damaged one, or one without truth or odometry.
+    """
+    names = topics or Topics()
+    poses: dict[str, list[tuple[Any, ...]]] = {name: [] for name in (names.truth, names.odometry, names.fixes)}
+    poses[names.track] = []
+    images: list[int] = []
+    for topic, received_ns, message in messages(path, [*poses, names.image]):
+        if topic == names.image:
+            images.append(stamp_ns(message))
+        else:
+            poses[topic].append(_pose_row(message, received_ns))
+    for needed in (names.truth, names.odometry):
+        if len(poses[needed]) < 2:
+            raise InputError(f"bag {path} holds no drive: topic {needed} has {len(poses[needed])} messages")
+    return DriveRecord(
+        truth=_trajectory(poses[names.truth]),
+        odometry=_trajectory(poses[names.odometry]),
+        fixes=_trajectory(poses[names.fixes]),
+        track=_trajectory(poses[names.track]),
+        image_stamps_ns=np.sort(np.array(images, dtype=np.int64)),
+    )
+
+
+def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, Any]]:
+    """The messages of some topics in the order of their recording: (topic, received_ns, message).
+
+    Raises:
+        InputError: as `read_drive`.
+    """
+    bag = Path(path)
+    with _open_bag(bag) as reader:
+        connections = [connection for connection in reader.connections if connection.topic in topics]
+        if not connections:
+            return
+        for connection, received_ns, raw in reader.messages(connections=connections):
+            yield connection.topic, int(received_ns), reader.deserialize(raw, connection.msgtype)
+
+
+def stamp_ns(message: Any) -> int:
+    """The header stamp of a message, nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def drive_figures(record: DriveRecord) -> dict[str, Any]:
+    """The figures of a drive: `dead_reckoning`, `fixes` and `track` against the truth, rate, latency, availability.
+
+    `fixes` also holds the fixed figures of `metrics.figures`, in the vehicle's frame. `availability` is the share of
+    camera frames at whose stamp the last fix was no older than a second. Latency is from the image's stamp to the
+    recording of its pose.
+
+    Raises:
+        InputError: no fix or no track within the time of the ground truth.
+    """
+    first_ns, last_ns = int(record.truth.stamps_ns[0]), int(record.truth.stamps_ns[-1])
+    dead_reckoning = record.dead_reckoning()
+    fixes = record.fixes.within(first_ns, last_ns)
+    track = record.track.within(first_ns, last_ns)
+    for name, trajectory in (("pose", fixes), ("track", track)):
+        if len(trajectory) == 0:
+            raise InputError(f"the localizer published no {name} during the drive: look at its log and diagnostics")
+    images = record.image_stamps_ns[(record.image_stamps_ns >= first_ns) & (record.image_stamps_ns <= last_ns)]
+    forward_right, covariances = _in_vehicle_frame(fixes, record.truth)
+    latencies_ms = (fixes.received_ns - fixes.stamps_ns) * 1e-6
+    duration_s = (last_ns - first_ns) * 1e-9
+    speeds = np.diff(record.truth.positions_m, axis=0)
+    return {
+        "dead_reckoning": dict(trajectory_figures(_errors(dead_reckoning, record.truth))),
+        "fixes": {
+            **trajectory_figures(_errors(fixes, record.truth)),
+            **figures(forward_right, covariances),
+        },
+        "track": dict(trajectory_figures(_errors(track, record.truth))),
+        "fixes_per_second": len(fixes) / duration_s,
+        "latency_ms": timing(latencies_ms)["latency_ms"],
+        "availability": availability(images, fixes.stamps_ns),
+        "camera_frames_per_second": len(images) / duration_s,
+        "duration_s": duration_s,
+        "distance_m": float(np.linalg.norm(speeds, axis=1).sum()),
+    }
+
+
+def availability(image_stamps_ns: Stamps, fix_stamps_ns: Stamps) -> float:
+    """The share of camera frames at whose stamp the last fix is no older than `FRESH_FIX_NS`; 0 without frames."""
+    if len(image_stamps_ns) == 0 or len(fix_stamps_ns) == 0:
+        return 0.0
+    last = np.searchsorted(fix_stamps_ns, image_stamps_ns, side="right") - 1  # -1: no fix yet
+    age_ns = image_stamps_ns - fix_stamps_ns[np.maximum(last, 0)]
+    return float(np.mean((last >= 0) & (age_ns <= FRESH_FIX_NS)))
+
+
+def _errors(estimate: Trajectory, truth: Trajectory) -> Array:
+    return estimate.positions_m - truth.at(estimate.stamps_ns)[0]
+
+
+def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Array, Array]:
+    """Errors (n, 2) and covariances (n, 2, 2) as (forward, right) of the true heading."""
+    positions, yaws = truth.at(estimate.stamps_ns)
+    c, s = np.cos(yaws), np.sin(yaws)
+    to_local = np.stack([np.stack([c, s], -1), np.stack([s, -c], -1)], axis=1)  # (n, 2, 2), rows forward and right
+    errors = np.einsum("nij,nj->ni", to_local, estimate.positions_m - positions)
+    return errors, to_local @ estimate.covariances @ to_local.transpose(0, 2, 1)
+
+
+def _pose_row(message: Any, received_ns: int) -> tuple[Any, ...]:
+    pose = message.pose.pose
+    q = pose.orientation
+    yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    covariance = message.pose.covariance
+    return (
+        (stamp_ns(message), received_ns),
+        (pose.position.x, pose.position.y, yaw),
+        (covariance[0], covariance[1], covariance[6], covariance[7]),
+    )
+
+
+def _trajectory(rows: list[tuple[Any, ...]]) -> Trajectory:
+    stamps = np.array([row[0] for row in rows], dtype=np.int64).reshape(-1, 2)
+    order = np.argsort(stamps[:, 0], kind="stable")
+    poses = np.array([row[1] for row in rows], dtype=np.float64).reshape(-1, 3)[order]
+    covariances = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 2, 2)[order]
+    return Trajectory(stamps[order, 0], stamps[order, 1], poses[:, :2], poses[:, 2], covariances)
+
+
+@contextmanager
+def _open_bag(bag: Path) -> Iterator[Any]:
+    try:
+        from rosbags.highlevel import AnyReader
+    except ImportError:
+        raise InputError("reading bags needs rosbags: pip install 'geoflow_ros[plots]'") from None
+    if not bag.exists():
+        raise InputError(f"no bag at {bag}")
+    try:
+        with AnyReader([bag]) as reader:
+            yield reader
+    except (InputError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{bag} is not a bag: it has no metadata.yaml") from None
+    except Exception as error:  # rosbags lets decoders' own errors through: each means that the bytes are not a bag's
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"bag {bag} is truncated or damaged ({reason}): record it again") from None

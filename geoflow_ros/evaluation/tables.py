@@ -1,0 +1,111 @@
+"""Figures as text: the tables that the commands print."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned for a terminal: the first to the left, all others to the right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    aligned = [
+        [row[0].ljust(widths[0]), *[cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]]
+        for row in cells
+    ]
+    lines = ["  ".join(row).rstrip() for row in aligned]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def metres(value: float | None) -> str:
+    """A length with two decimals, or a dash."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def share(value: float | None) -> str:
+    """A share of 1 as percent, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def accuracy_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a method: errors in metres, recalls in percent. Each value holds the fixed figure keys."""
+    header = ["", "mean m", "median m", "lateral m", "longitud. m", "@1m %", "@5m %", "lat @1m %", "lon @1m %"]
+    return table(
+        header,
+        [
+            [
+                name,
+                metres(f["mean_error_m"]),
+                metres(f["median_error_m"]),
+                metres(f["lateral_mean_error_m"]),
+                metres(f["longitudinal_mean_error_m"]),
+                share(f["recall_1m"]),
+                share(f["recall_5m"]),
+                share(f["lateral_recall_1m"]),
+                share(f["longitudinal_recall_1m"]),
+            ]
+            for name, f in rows.items()
+        ],
+    )
+
+
+def consistency_table(f: Mapping[str, Any]) -> str:
+    """What the covariance is worth, against what a truthful one would have."""
+    return table(
+        ["covariance", "measured", "truthful"],
+        [
+            ["ANEES", f"{f['anees']:.2f}", "1"],
+            ["inside 50 %", share(f["coverage_50"]), "50"],
+            ["inside 90 %", share(f["coverage_90"]), "90"],
+            ["inside 95 %", share(f["coverage_95"]), "95"],
+            ["median sigma forward m", metres(f["longitudinal_sigma_m"]), "-"],
+            ["median sigma sideways m", metres(f["lateral_sigma_m"]), "-"],
+        ],
+    )
+
+
+def drive_table(f: Mapping[str, Any]) -> str:
+    """The end of a drive: every trajectory against the truth, then rate, latency and availability."""
+    names = {"dead_reckoning": "dead reckoning", "fixes": "published poses", "track": "tracked pose"}
+    rows = [
+        [
+            title,
+            metres(f[key]["rmse_m"]),
+            metres(f[key]["median_error_m"]),
+            metres(f[key]["p95_error_m"]),
+            metres(f[key]["max_error_m"]),
+            metres(f[key]["final_error_m"]),
+        ]
+        for key, title in names.items()
+    ]
+    latency = f["latency_ms"]
+    fixes = f["fixes"]
+    return "\n".join(
+        [
+            table(["error in m", "RMSE", "median", "p95", "largest", "at the end"], rows),
+            "",
+            f"drive         {f['distance_m']:.0f} m in {f['duration_s']:.0f} s, "
+            f"{f['camera_frames_per_second']:.1f} camera frames a second",
+            f"fixes         {f['fixes_per_second']:.1f} a second, available {share(f['availability'])} % of the frames",
+            f"latency ms    p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, p99 {latency['p99']:.0f} "
+            "(image stamp to recorded pose)",
+            f"covariance    ANEES {fixes['anees']:.2f} (truthful: 1), "
+            f"{share(fixes['coverage_95'])} % of the fixes inside their 95 % ellipse",
+        ]
+    )
+
+
+def localized_text(result: Mapping[str, Any]) -> str:
+    """One localized image (`inference.single_image.result_of`), for a person."""
+    ellipse, quality = result["ellipse"], result["quality"]
+    lines = [
+        f"latitude   {result['latitude_deg']:.7f}",
+        f"longitude  {result['longitude_deg']:.7f}",
+        f"ellipse    {ellipse['semi_major_m']:.2f} x {ellipse['semi_minor_m']:.2f} m (semi-axes, "
+        f"{100 * ellipse['confidence']:.0f} %), the longer one {ellipse['bearing_deg']:.0f} deg from north",
+        f"moved      {result['east_m']:+.2f} m east, {result['north_m']:+.2f} m north of the given position",
+        f"took       {result['timings']['total_ms']:.0f} ms",
+    ]
+    if not quality["trustworthy"]:
+        lines.append(f"not to be trusted: {quality['doubt']}")
+    return "\n".join(lines)

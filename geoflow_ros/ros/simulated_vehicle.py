@@ -1,0 +1,294 @@
+"""A simulated vehicle on real topics: camera, odometry, absolute heading, a start pose some metres off, and the truth.
+
+All frames are rendered before the vehicle sets off: a camera costs a vehicle's computer no rendering either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CompressedImage, Image, Imu
+
+from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.ros.images import compressed_from_rgb, image_from_rgb
+from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_of_yaw, time_from_ns
+from geoflow_ros.world import Area, Camera, Drive, World
+
+_NS = 1_000_000_000
+_CAMERA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+_STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+
+_START_STD_M = 4.0
+_START_STD_RAD = math.radians(2.0)
+_HEADING_STD_RAD = math.radians(1.0)
+
+
+@dataclass(frozen=True)
+class StartError:
+    """How far off the pose is that the vehicle is told to start from: metres and radians."""
+
+    east_m: float
+    north_m: float
+    yaw_rad: float
+
+    @classmethod
+    def drawn(cls, seed: int) -> StartError:
+        """Several metres off, in any direction."""
+        rng = np.random.default_rng([seed, 74])
+        distance_m, direction = rng.uniform(3.0, 7.0), rng.uniform(-np.pi, np.pi)
+        return cls(
+            distance_m * math.cos(direction), distance_m * math.sin(direction), float(rng.normal(0.0, _START_STD_RAD))
+        )
+
+
+class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
+    """Publishes one drive in real time.
+
+    Topics: image/compressed or image, odom, imu, initialpose (once), /ground_truth/odom.
+
+    Args:
+        drive: where the vehicle goes and what it senses.
+        image_rate_hz: frames a second.
+        compressed: JPEG frames on image/compressed, else raw ones on image.
+        jpeg_quality: 1 to 100.
+    """
+
+    def __init__(self, drive: Drive, image_rate_hz: float, compressed: bool, jpeg_quality: int) -> None:
+        super().__init__("simulated_vehicle")
+        self._drive = drive
+        self._image_times_s = np.arange(0.0, drive.duration_s, 1.0 / image_rate_hz)
+        self._compressed = compressed
+        self._jpeg_quality = jpeg_quality
+        if compressed:
+            self._image_output = self.create_publisher(CompressedImage, "image/compressed", _CAMERA)
+        else:
+            self._image_output = self.create_publisher(Image, "image", _CAMERA)
+        self._odometry_output = self.create_publisher(Odometry, "odom", _STREAM)
+        self._imu_output = self.create_publisher(Imu, "imu", _STREAM)
+        self._start_output = self.create_publisher(PoseWithCovarianceStamped, "initialpose", _STREAM)
+        self._truth_output = self.create_publisher(Odometry, "/ground_truth/odom", _STREAM)
+
+    def render(self) -> list[Image | CompressedImage]:
+        """All frames of the drive, still without stamps. Says how far it is, a line every second."""
+        frames: list[Image | CompressedImage] = []
+        said_s = -math.inf
+        stamp = time_from_ns(0)
+        for index, t_s in enumerate(self._image_times_s):
+            if time.monotonic() - said_s > 1.0:
+                print(f"rendered {index}/{len(self._image_times_s)} frames", flush=True)
+                said_s = time.monotonic()
+            rgb = self._drive.frame(float(t_s))
+            if self._compressed:
+                frames.append(compressed_from_rgb(rgb, stamp, "camera", self._jpeg_quality))
+            else:
+                frames.append(image_from_rgb(rgb, stamp, "camera"))
+        print(f"rendered {len(frames)}/{len(frames)} frames", flush=True)
+        return frames
+
+    def wait_for_listener(self, node_name: str, timeout_s: float) -> bool:
+        """Wait until a node (a recorder does not count) listens to camera, odometry and start pose; False if not."""
+        outputs = (self._image_output, self._odometry_output, self._start_output)
+        deadline = time.monotonic() + timeout_s
+        while not all(self._hears(node_name, output) for output in outputs):
+            if time.monotonic() > deadline or not rclpy.ok(context=self.context):
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _hears(self, node_name: str, output: Any) -> bool:
+        listeners = self.get_subscriptions_info_by_topic(output.topic_name)
+        # Known to the graph is not yet connected: the count is of those that are.
+        connected = output.get_subscription_count() >= len(listeners)
+        return connected and any(listener.node_name == node_name for listener in listeners)
+
+    def drive(self, frames: Sequence[Image | CompressedImage]) -> None:
+        """Publish everything at its time, in real time; returns at the end of the drive or when told to end."""
+        start_ns = self.get_clock().now().nanoseconds
+        start_steady = time.monotonic()
+        said_s = 0.0
+        self._tell_start(start_ns)
+        for t_s, publish in self._events(frames):
+            delay_s = start_steady + t_s - time.monotonic()
+            if delay_s > 0:
+                time.sleep(delay_s)
+            if not rclpy.ok(context=self.context):
+                return
+            publish(start_ns + round(t_s * _NS))
+            if t_s - said_s >= 1.0:
+                print(f"driven {t_s:.0f}/{self._drive.duration_s:.0f} s", flush=True)
+                said_s = t_s
+
+    def _events(self, frames: Sequence[Image | CompressedImage]) -> Iterator[tuple[float, _Event]]:
+        """When to publish what, in order; sensors before the image of the same time."""
+        odometry, headings, states = self._drive.odometry(), self._drive.headings(), self._drive.states
+        image = 0
+        for k, t_s in enumerate(states.t_s):
+            while image < len(frames) and self._image_times_s[image] < t_s - 1e-6:
+                yield float(self._image_times_s[image]), _ImageEvent(self._image_output, frames[image])
+                image += 1
+            odom = _odometry(
+                "odom",
+                odometry.x_m[k],
+                odometry.y_m[k],
+                odometry.yaw_rad[k],
+                odometry.speed_mps[k],
+                odometry.yaw_rate_rps[k],
+            )
+            truth = _odometry(
+                "map",
+                states.east_m[k],
+                states.north_m[k],
+                states.yaw_rad[k],
+                states.speed_mps[k],
+                states.yaw_rate_rps[k],
+            )
+            imu = _imu(float(headings[k]), float(odometry.yaw_rate_rps[k]))
+            yield float(t_s), _SensorEvent((
+                (self._odometry_output, odom), (self._imu_output, imu), (self._truth_output, truth)
+            ))  # fmt: skip
+        for rest in range(image, len(frames)):
+            yield float(self._image_times_s[rest]), _ImageEvent(self._image_output, frames[rest])
+
+    def _tell_start(self, start_ns: int) -> None:
+        east, north, yaw = self._drive.state_at(0.0)
+        error = StartError.drawn(self._drive.seed)
+        covariance = np.diag([_START_STD_M**2, _START_STD_M**2, _START_STD_RAD**2])
+        position = np.array([east + error.east_m, north + error.north_m])
+        self._start_output.publish(
+            pose_with_covariance(time_from_ns(start_ns), "map", position, yaw + error.yaw_rad, covariance)
+        )
+
+
+@dataclass(frozen=True)
+class _ImageEvent:
+    output: Any
+    message: Image | CompressedImage
+
+    def __call__(self, stamp_ns: int) -> None:
+        self.message.header.stamp = time_from_ns(stamp_ns)
+        self.output.publish(self.message)
+
+
+@dataclass(frozen=True)
+class _SensorEvent:
+    outputs: tuple[tuple[Any, Odometry | Imu], ...]
+
+    def __call__(self, stamp_ns: int) -> None:
+        for output, message in self.outputs:
+            message.header.stamp = time_from_ns(stamp_ns)
+            output.publish(message)
+
+
+_Event = _ImageEvent | _SensorEvent
+
+
+def _odometry(frame: str, x_m: float, y_m: float, yaw_rad: float, speed_mps: float, yaw_rate_rps: float) -> Odometry:
+    message = Odometry()
+    message.header.frame_id, message.child_frame_id = frame, "base_link"
+    message.pose.pose.position.x, message.pose.pose.position.y = float(x_m), float(y_m)
+    message.pose.pose.orientation = quaternion_of_yaw(float(yaw_rad))
+    message.twist.twist.linear.x, message.twist.twist.angular.z = float(speed_mps), float(yaw_rate_rps)
+    message.pose.covariance = full_covariance(np.diag([0.01, 0.01, 1e-4])).ravel()
+    return message
+
+
+def _imu(yaw_rad: float, yaw_rate_rps: float) -> Imu:
+    message = Imu()
+    message.header.frame_id = "base_link"
+    message.orientation = quaternion_of_yaw(yaw_rad)
+    message.orientation_covariance = np.diag([1e-4, 1e-4, _HEADING_STD_RAD**2]).ravel()
+    message.angular_velocity.z = yaw_rate_rps
+    message.linear_acceleration_covariance[0] = -1.0  # REP-145: there is no accelerometer
+    return message
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="simulated_vehicle", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--area",
+        choices=[area.value for area in Area],
+        default=Area.SAME.value,
+        help="town that training saw, or a new city",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the drive, its light and its sensors' errors")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the drive")
+    parser.add_argument("--image-rate", type=float, default=5.0, metavar="HZ", help="camera frames a second")
+    parser.add_argument("--image-transport", choices=("compressed", "raw"), default="compressed")
+    parser.add_argument("--jpeg-quality", type=int, default=90, metavar="1..100")
+    parser.add_argument("--width", type=int, default=1024, help="of the camera image, pixels")
+    parser.add_argument("--height", type=int, default=256, help="of the camera image, pixels")
+    parser.add_argument("--fov", type=float, default=90.0, metavar="DEG", help="horizontal field of view")
+    parser.add_argument(
+        "--panorama", action="store_true", help="an equirectangular camera instead of a perspective one"
+    )
+    parser.add_argument(
+        "--listener", default="geoflow_localizer", metavar="NODE", help="the node to wait for before setting off"
+    )
+    parser.add_argument("--wait", type=float, default=60.0, metavar="S", help="how long to wait for it")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Render, wait for a listener, drive.
+
+    Raises:
+        GeoFlowError: options that make no drive, or nobody listens.
+    """
+    if not (options.seconds > 0 and options.image_rate > 0 and 1 <= options.jpeg_quality <= 100):
+        raise InputError("seconds and image rate must be above zero, and the JPEG quality 1 to 100")
+    if options.panorama:
+        camera = Camera.panorama(options.width, options.height)
+    else:
+        camera = Camera.perspective(options.width, options.height, options.fov)
+    world = World.of(Area(options.area), options.seed)
+    vehicle = SimulatedVehicle(
+        Drive(world, options.seed, options.seconds, camera),
+        options.image_rate,
+        options.image_transport == "compressed",
+        options.jpeg_quality,
+    )
+    try:
+        frames = vehicle.render()
+        if not vehicle.wait_for_listener(options.listener, options.wait):
+            raise InputError(
+                f"{options.listener} did not listen to camera, odom and initialpose within {options.wait:g} s: "
+                "start it, and look at its log and diagnostics"
+            )
+        vehicle.drive(frames)
+        # Let the last messages out: destroying a publisher drops what it has not sent yet.
+        time.sleep(0.5)
+    finally:
+        vehicle.destroy_node()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 2 and one line on bad input."""
+    given = list(sys.argv if arguments is None else ["simulated_vehicle", *arguments])
+    rclpy.init(args=given)
+    try:
+        run(_parser().parse_args(remove_ros_args(given)[1:]))
+    except GeoFlowError as error:
+        print(f"simulated_vehicle: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training: losses, trainer, and where training pairs come from."""

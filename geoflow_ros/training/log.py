@@ -1,0 +1,89 @@
+"""What a training tells while it runs: a progress bar, ``metrics.jsonl`` and a TensorBoard log of the same figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.training.schedule import Schedule
+
+_SHOWN = {"loss": "loss", "train_error_m": "err", "train_lateral_m": "lat", "train_longitudinal_m": "lon"}
+
+
+class TrainingLog:
+    """Writes to a run's folder.
+
+    Args:
+        folder: of the run.
+        step: steps already taken; entries beyond it, of a session that was lost, are dropped.
+        elapsed_s: time already spent.
+        schedule: tells the progress bar its length.
+        is_progress_shown: whether there is a bar.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, elapsed_s: float, schedule: Schedule, is_progress_shown: bool
+    ) -> None:
+        self._path = folder / "metrics.jsonl"
+        self._counts_steps = schedule.steps is not None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _drop_entries_after(self._path, step)
+            self._file = open(self._path, "a", encoding="utf-8")  # closed in close()
+        except OSError as error:
+            raise InputError(f"cannot write {self._path}: {error.strerror}; choose another folder") from error
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        total = schedule.steps if schedule.steps is not None else round(60.0 * (schedule.max_minutes or 0.0))
+        initial = step if self._counts_steps else round(elapsed_s)
+        unit = "step" if self._counts_steps else "s"
+        self._bar = tqdm(total=total, initial=initial, unit=unit, disable=not is_progress_shown, smoothing=0.05)
+
+    def advance(self, step: int, elapsed_s: float) -> None:
+        """Move the bar."""
+        now = step if self._counts_steps else round(elapsed_s)
+        if now > self._bar.n:
+            self._bar.update(now - self._bar.n)
+
+    def write(self, step: int, elapsed_s: float, group: str, figures: Mapping[str, Any]) -> None:
+        """One entry: ``group`` is "training" or "validation"."""
+        entry = {"step": step, "elapsed_s": round(elapsed_s, 3), "group": group, **figures}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        for name, value in figures.items():
+            if isinstance(value, (int, float)):
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+        if group == "training":
+            shown = {short: f"{figures[name]:.2f}" for name, short in _SHOWN.items() if name in figures}
+            self._bar.set_postfix(shown)
+        else:
+            listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float))
+            self._bar.write(f"step {step}: {listed}")
+
+    def close(self) -> None:
+        """Flush and end all three."""
+        self._bar.close()
+        self._writer.close()
+        self._file.close()
+
+
+def _drop_entries_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line cut off by a crash
+        if isinstance(entry, dict) and entry.get("step", 0) <= step:
+            kept.append(line + "\n")
+    path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Batches made ahead of the training, so that rendering and the network work at the same time."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from geoflow_ros.training.pairs import PairBatch, PairSource
+
+_POLL_S = 0.1
+
+
+class BatchStream:
+    """The batches ``start``, ``start + 1``, ... of a source, in order and on a device, made ahead in the background.
+
+    With ``processes`` = 0 the source works in a thread of this process (right for a source that renders on the GPU).
+    Else copies of it work in that many processes, and the source must be one that can be pickled. What a batch holds
+    does not depend on it.
+    """
+
+    def __init__(
+        self, source: PairSource, start: int, device: torch.device, processes: int = 0, ahead: int = 3
+    ) -> None:
+        self._device = device
+        self._queue: queue.Queue[tuple[PairBatch, torch.cuda.Event | None] | BaseException] = queue.Queue(max(1, ahead))
+        self._stop = threading.Event()
+        self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        batches = _in_processes(source, start, processes, ahead) if processes else _in_thread(source, start)
+        self._thread = threading.Thread(target=self._produce, args=(batches,), name="batches", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        return self
+
+    def __next__(self) -> PairBatch:
+        """The next batch.
+
+        Raises:
+            Exception: whatever the source raised.
+        """
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        batch, ready = item
+        if ready is not None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(ready)
+            for tensor in _tensors(batch).values():
+                tensor.record_stream(stream)  # else its memory could be handed out while this stream still reads it
+        return batch
+
+    def close(self) -> None:
+        """Stop the background work; waits for the batch that is being made."""
+        self._stop.set()
+        self._thread.join()
+
+    def _produce(self, batches: Iterator[PairBatch]) -> None:
+        try:
+            while not self._stop.is_set():
+                if self._side_stream is None:
+                    self._put((_to_device(next(batches), self._device), None))
+                    continue
+                with torch.cuda.device(self._device), torch.cuda.stream(self._side_stream):
+                    batch = _to_device(next(batches), self._device)
+                    ready = torch.cuda.Event()
+                    ready.record(self._side_stream)
+                self._put((batch, ready))
+        except Exception as error:  # handed to the training's thread, which raises it
+            self._put(error)
+        finally:
+            del batches  # ends the workers, if any
+
+    def _put(self, item: tuple[PairBatch, torch.cuda.Event | None] | BaseException) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._queue.put(item, timeout=_POLL_S)
+            except queue.Full:
+                continue
+
+
+class _SourceDataset(Dataset[PairBatch]):
+    """A source as PyTorch's loader wants it."""
+
+    def __init__(self, source: PairSource) -> None:
+        self._source = source
+
+    def __getitem__(self, index: int) -> PairBatch:
+        return self._source.batch(index)
+
+
+def _in_thread(source: PairSource, start: int) -> Iterator[PairBatch]:
+    return (source.batch(index) for index in itertools.count(start))
+
+
+def _in_processes(source: PairSource, start: int, processes: int, ahead: int) -> Iterator[PairBatch]:
+    loader: DataLoader[PairBatch] = DataLoader(
+        _SourceDataset(source),
+        batch_size=None,
+        sampler=itertools.count(start),
+        num_workers=processes,
+        prefetch_factor=max(1, ahead),
+        collate_fn=_as_is,
+        worker_init_fn=_ignore_interrupts,
+        multiprocessing_context="spawn",  # a fork would copy the locks of this process's threads
+    )
+    return iter(loader)
+
+
+def _as_is(batch: Any) -> Any:
+    """Batches are whole already: nothing is to be stacked."""
+    return batch
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Ctrl-C reaches the whole process group; only the trainer answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _tensors(batch: PairBatch) -> dict[str, Tensor]:
+    values: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _to_device(batch: PairBatch, device: torch.device) -> PairBatch:
+    moved = {}
+    for name, tensor in _tensors(batch).items():
+        if tensor.device.type == "cpu" and device.type == "cuda":
+            tensor = tensor.pin_memory()  # a copy from pinned memory does not hold up the host
+        moved[name] = tensor.to(device, non_blocking=True)
+    return replace(batch, **moved)

@@ -1,0 +1,398 @@
+"""The training: batches in, checkpoints out, to be stopped and resumed at any step."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.model import GeoFlow, save_checkpoint
+from geoflow_ros.training.auxiliary import DenseHeads
+from geoflow_ros.training.ema import MovingAverage
+from geoflow_ros.training.hypotheses import HypothesisSampling
+from geoflow_ros.training.log import TrainingLog
+from geoflow_ros.training.losses import LossWeights
+from geoflow_ros.training.memory import keep_freed_memory
+from geoflow_ros.training.objective import Objective
+from geoflow_ros.training.pairs import PairBatch, PairSource
+from geoflow_ros.training.prefetch import BatchStream
+from geoflow_ros.training.schedule import Schedule
+from geoflow_ros.training.state import Counters, load_state, save_state
+
+Validation = Callable[[GeoFlow], Mapping[str, float]]
+
+BEST_NAME, LAST_NAME, STATE_NAME = "best.safetensors", "last.safetensors", "trainer_state.safetensors"
+CHOSEN_BY = "mean_error_m"
+
+
+class TrainingError(GeoFlowError):
+    """A training that cannot go on."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How to train. The fields down to ``label_cells`` decide the result; the others only how the work is done.
+
+    Attributes:
+        out: the run's folder.
+        schedule: learning rate and end.
+        hypotheses: how guesses are drawn.
+        loss_weights: of the losses besides the displacement's.
+        weight_decay: of AdamW; norms, biases and other one-dimensional tensors have none.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: of the moving average that is validated and kept.
+        seed: of hypotheses and dropout.
+        bfloat16: run the encoders under autocast.
+        satellite_classes, ground_classes: of the dense labels; 0 trains without.
+        label_cells: labels per side of a token (32 px).
+        device: "cpu" or "cuda".
+        compile: compile the encoders (minutes at the start; worth it on a GPU).
+        channels_last: memory order of the encoders' tensors.
+        prefetch_processes: processes that make batches; 0 makes them in a thread of this one.
+        prefetch_ahead: batches made ahead.
+        threads: of the CPU; None leaves PyTorch's choice.
+        session_minutes: stop after that long, saved, to be resumed.
+        log_every, validate_every, save_every: in steps.
+        max_skipped: give up after so many steps in a row whose loss or gradient is not finite.
+        is_progress_shown: show a progress bar.
+    """
+
+    out: Path
+    schedule: Schedule
+    hypotheses: HypothesisSampling = field(default_factory=HypothesisSampling)
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    weight_decay: float = 0.03
+    gradient_clip: float = 2.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    bfloat16: bool = True
+    satellite_classes: int = 0
+    ground_classes: int = 0
+    label_cells: int = 4
+    device: str = "cpu"
+    compile: bool = False
+    channels_last: bool = True
+    prefetch_processes: int = 0
+    prefetch_ahead: int = 3
+    threads: int | None = None
+    session_minutes: float | None = None
+    log_every: int = 20
+    validate_every: int = 1000
+    save_every: int = 500
+    max_skipped: int = 50
+    is_progress_shown: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.log_every, self.validate_every, self.save_every, self.max_skipped) < 1:
+            raise InputError("log_every, validate_every, save_every and max_skipped must be at least 1")
+        if not self.gradient_clip > 0.0 or self.weight_decay < 0.0 or not 0.0 <= self.ema_decay < 1.0:
+            raise InputError("gradient_clip must be positive, weight_decay >= 0 and ema_decay in [0, 1)")
+        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device is {self.device!r}, and PyTorch finds no GPU; use device 'cpu'")
+
+    def decisive_settings(self) -> dict[str, Any]:
+        """What the result depends on: a resumed training must have the same."""
+        names = ("schedule", "hypotheses", "loss_weights", "weight_decay", "gradient_clip", "ema_decay", "seed",
+                 "bfloat16", "satellite_classes", "ground_classes", "label_cells")  # fmt: skip
+        return {name: value for name, value in asdict(self).items() if name in names}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a session ended: ``is_finished`` is False if it is to be resumed. ``best_error_m`` is None if nothing was
+    validated."""
+
+    step: int
+    pairs: int
+    elapsed_s: float
+    is_finished: bool
+    best_error_m: float | None
+    last_checkpoint: Path
+    best_checkpoint: Path | None
+
+
+class Trainer:
+    """Trains one network.
+
+    Args:
+        config: how.
+        model: the network; it is moved to the device and trained in place.
+        source: the pairs. ``source.batch(i)`` is the batch of step ``i``; only the trainer may call it meanwhile.
+        validation: figures of the averaged network in evaluation mode; the checkpoint with the least
+            ``mean_error_m`` is kept as the best.
+    """
+
+    def __init__(
+        self, config: TrainerConfig, model: GeoFlow, source: PairSource, validation: Validation | None = None
+    ) -> None:
+        self.config, self._source, self._validation = config, source, validation
+        self._device = torch.device(config.device)
+        self._prepare_device()
+        torch.manual_seed(config.seed)  # the dense heads' start
+        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = model.to(self._device).to(memory_format=memory_format).train()  # type: ignore[call-overload]
+        heads = DenseHeads(config.satellite_classes, config.ground_classes, config.label_cells)
+        self._heads = heads.to(self._device).to(memory_format=memory_format).train()  # type: ignore[call-overload]
+        self._average = MovingAverage(self.model, config.ema_decay)
+        self._modules: dict[str, nn.Module] = {
+            "model": self.model, "average": self._average.model, "heads": self._heads,
+        }  # fmt: skip
+        self._parameters = {
+            parameter: f"{prefix}.{name}"
+            for prefix, module in (("model", self.model), ("heads", self._heads))
+            for name, parameter in module.named_parameters()
+        }
+        self._optimizer = _adamw(list(self._parameters), config)
+        dtype = torch.bfloat16 if config.bfloat16 else torch.float32
+        self._objective = Objective(
+            self.model, self._heads, config.hypotheses, config.loss_weights, dtype, config.compile
+        )
+        self._generator = torch.Generator(self._device)
+        self._statistics = _Statistics(self.model)
+        self.counters = Counters()
+        self._consecutive_skips = torch.zeros((), device=self._device)
+        self._stop_requested = False
+
+    def resume(self) -> None:
+        """Go on from the state in the run's folder.
+
+        Raises:
+            CheckpointError: there is none, or it is of another training; the message says what differs.
+        """
+        self.counters = load_state(
+            self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters,
+            self.config.decisive_settings(),
+        )  # fmt: skip
+        self._statistics.remember()
+
+    def run(self) -> TrainingResult:
+        """Train until the schedule's or the session's end, or until SIGINT or SIGTERM; the state is saved in each case.
+
+        Raises:
+            TrainingError: too many steps in a row were not finite.
+            CheckpointError: the run's folder cannot be written.
+        """
+        config, counters = self.config, self.counters
+        log = TrainingLog(config.out, counters.step, counters.elapsed_s, config.schedule, config.is_progress_shown)
+        window = _LogWindow()
+        session_start = time.monotonic()
+        earlier_s = counters.elapsed_s
+        validated_at = -1
+        batches: BatchStream | None = None
+        try:
+            with self._stopping_on_signals():
+                if not config.schedule.is_over(counters.step, counters.elapsed_s):
+                    batches = BatchStream(
+                        self._source, counters.step, self._device, config.prefetch_processes, config.prefetch_ahead
+                    )
+                while batches is not None and not config.schedule.is_over(counters.step, counters.elapsed_s):
+                    session_s = time.monotonic() - session_start
+                    if self._stop_requested or (
+                        config.session_minutes is not None and session_s >= 60.0 * config.session_minutes
+                    ):
+                        break
+                    batch = next(batches)
+                    rate = config.schedule.learning_rate(counters.step, counters.elapsed_s)
+                    window.add(self._step(batch, rate), len(batch.offset))
+                    counters.step += 1
+                    counters.pairs += len(batch.offset)
+                    counters.elapsed_s = earlier_s + time.monotonic() - session_start
+                    if counters.step % config.log_every == 0:
+                        self._report(log, window, rate)
+                        window = _LogWindow()
+                    log.advance(counters.step, counters.elapsed_s)
+                    if counters.step % config.validate_every == 0:
+                        self._validate(log)
+                        validated_at = counters.step
+                    if counters.step % config.save_every == 0:
+                        self._save()
+                is_finished = config.schedule.is_over(counters.step, counters.elapsed_s)
+                if window.steps:
+                    self._report(log, window, config.schedule.learning_rate(counters.step, counters.elapsed_s))
+                if is_finished and validated_at != counters.step:
+                    self._validate(log)
+                self._save()
+        finally:
+            if batches is not None:
+                batches.close()
+            log.close()
+        best = config.out / BEST_NAME
+        return TrainingResult(
+            step=counters.step,
+            pairs=counters.pairs,
+            elapsed_s=counters.elapsed_s,
+            is_finished=is_finished,
+            best_error_m=counters.best_error_m,
+            last_checkpoint=config.out / LAST_NAME,
+            best_checkpoint=best if counters.best_error_m is not None and best.exists() else None,
+        )
+
+    def _step(self, batch: PairBatch, learning_rate: float) -> dict[str, Tensor]:
+        """One update. Nothing in here waits for the device: a bad step is skipped on the device itself."""
+        seed = (self.config.seed * 1_000_003 + self.counters.step) % 2**63
+        torch.manual_seed(seed)  # dropout
+        self._generator.manual_seed(seed)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        figures = self._objective(batch, self._generator)
+        figures.loss.backward()
+        norm = nn.utils.clip_grad_norm_(list(self._parameters), self.config.gradient_clip, foreach=True)
+        is_finite = torch.isfinite(norm) & torch.isfinite(figures.loss.detach())
+        # The fused optimizer leaves everything as it is where this is 1: the protocol of torch.amp.GradScaler.
+        self._optimizer.found_inf = (~is_finite).to(torch.float32)  # type: ignore[attr-defined]
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._statistics.keep_if(is_finite)
+        self._average.update(self.counters.step)
+        self._consecutive_skips = torch.where(is_finite, 0.0, self._consecutive_skips + 1.0)
+        parts = {**figures.parts, "gradient_norm": norm.detach()}
+        counted = {name: torch.where(is_finite, value, 0.0) for name, value in parts.items()}
+        return {**counted, "finite_steps": is_finite.to(torch.float32)}
+
+    def _report(self, log: TrainingLog, window: _LogWindow, learning_rate: float) -> None:
+        """The means since the last report; the only place where the training waits for the device."""
+        figures, finite_steps = window.means()
+        self.counters.skipped += window.steps - finite_steps
+        consecutive = int(self._consecutive_skips.item())
+        speed = window.pairs / max(1e-9, time.monotonic() - window.start_s)
+        log.write(
+            self.counters.step,
+            self.counters.elapsed_s,
+            "training",
+            {
+                **figures,
+                "learning_rate": learning_rate,
+                "pairs": self.counters.pairs,
+                "pairs_per_second": round(speed, 3),
+                "skipped_steps": self.counters.skipped,
+            },
+        )
+        if consecutive >= self.config.max_skipped:
+            raise TrainingError(
+                f"the last {consecutive} steps had a loss or gradient that is not finite; resume the last checkpoint "
+                "with a lower learning rate, or look at the data"
+            )
+
+    def _validate(self, log: TrainingLog) -> None:
+        if self._validation is None:
+            return
+        self._average.tensors()
+        figures = dict(self._validation(self._average.model))
+        log.write(self.counters.step, self.counters.elapsed_s, "validation", figures)
+        if CHOSEN_BY not in figures:
+            raise InputError(f"the validation gave no {CHOSEN_BY}, by which the best checkpoint is chosen")
+        error = figures[CHOSEN_BY]
+        if math.isfinite(error) and (self.counters.best_error_m is None or error < self.counters.best_error_m):
+            self.counters.best_error_m = error
+            save_checkpoint(self._average.model, self.config.out / BEST_NAME, self._metadata(figures))
+
+    def _save(self) -> None:
+        self._average.tensors()
+        save_checkpoint(self._average.model, self.config.out / LAST_NAME, self._metadata(None))
+        save_state(
+            self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters, self.counters,
+            self.config.decisive_settings(),
+        )  # fmt: skip
+
+    def _metadata(self, figures: Mapping[str, float] | None) -> dict[str, Any]:
+        metadata = {"counters": asdict(self.counters), "settings": self.config.decisive_settings()}
+        return {**metadata, "validation": dict(figures)} if figures is not None else metadata
+
+    def _prepare_device(self) -> None:
+        if self.config.threads is not None:
+            torch.set_num_threads(self.config.threads)
+        if self._device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 outside the encoders
+            torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = True
+        else:
+            keep_freed_memory()
+
+    @contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the training after the step in progress; a second one ends it at once."""
+        self._stop_requested = False
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+        def request_stop(_: int, __: FrameType | None) -> None:
+            self._stop_requested = True
+            restore()
+
+        for number in earlier:
+            signal.signal(number, request_stop)
+        try:
+            yield
+        finally:
+            restore()
+
+
+class _Statistics:
+    """The batch norms' running statistics, put back after a step that was not finite.
+
+    A forward pass changes them before its loss is known, and one NaN in them would stay for good.
+    """
+
+    def __init__(self, model: GeoFlow) -> None:
+        self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self._sizes = [buffer.numel() for buffer in self._buffers]
+        self.remember()
+
+    def remember(self) -> None:
+        """Take the present ones as good."""
+        self._good = torch.cat([buffer.flatten() for buffer in self._buffers])
+
+    @torch.no_grad()
+    def keep_if(self, is_finite: Tensor) -> None:
+        """Keep the present ones if the step was finite, else put the last good ones back, without asking which."""
+        present = torch.cat([buffer.flatten() for buffer in self._buffers])
+        self._good = torch.where(is_finite, present, self._good)
+        torch._foreach_copy_(self._buffers, list(self._good.split(self._sizes)))
+
+
+class _LogWindow:
+    """Sums of figures since the last report, on the device."""
+
+    def __init__(self) -> None:
+        self.start_s = time.monotonic()
+        self.steps = 0
+        self.pairs = 0
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, figures: Mapping[str, Tensor], pairs: int) -> None:
+        self.steps += 1
+        self.pairs += pairs
+        for name, value in figures.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def means(self) -> tuple[dict[str, float], int]:
+        """Means over the steps that were finite, and how many these were."""
+        values = dict(zip(self._sums, torch.stack(list(self._sums.values())).tolist(), strict=True))
+        finite = round(values.pop("finite_steps"))
+        return {name: value / max(1, finite) for name, value in values.items()}, finite
+
+
+def _adamw(parameters: list[nn.Parameter], config: TrainerConfig) -> torch.optim.AdamW:
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.schedule.peak, fused=True)
+
+

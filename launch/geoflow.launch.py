@@ -1,0 +1,72 @@
+"""The localizer on a vehicle.
+
+    ros2 launch geoflow_ros geoflow.launch.py tiles:=town.mbtiles image:=/camera/image_raw odom:=/odometry
+
+`config:=FILE` takes the place of config/geoflow.yaml; the arguments that are given here win over the file.
+"""
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+CONFIG = Path(__file__).resolve().parent.parent / "config" / "geoflow.yaml"
+
+# launch argument -> parameter; an empty argument leaves the parameter to the file
+PARAMETERS = {
+    "tiles": "tiles.source",
+    "model": "model.path",
+    "image_transport": "image_transport",
+    "latitude": "datum.latitude_deg",
+    "longitude": "datum.longitude_deg",
+}
+TOPICS = ("image", "odom", "imu", "fix", "initialpose")
+
+
+def localizer(context: LaunchContext) -> list[Node]:
+    """The node with the arguments that were given."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*PARAMETERS, *TOPICS)}
+    overrides = {
+        parameter: float(given[name]) if name in ("latitude", "longitude") else given[name]
+        for name, parameter in PARAMETERS.items()
+        if given[name]
+    }
+    remappings = [(topic, given[topic]) for topic in TOPICS if given[topic]]
+    if given["image"]:
+        # image_transport's convention: the JPEG stream of a topic lies below it.
+        remappings.append(("image/compressed", f"{given['image']}/compressed"))
+    return [
+        Node(
+            package="geoflow_ros",
+            executable="localizer",
+            name="geoflow_localizer",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                LaunchConfiguration("config").perform(context),
+                {"use_sim_time": LaunchConfiguration("use_sim_time").perform(context).lower() == "true", **overrides},
+            ],
+            remappings=remappings,
+            output="screen",
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` asks for."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("config", default_value=str(CONFIG), description="parameter file"),
+            DeclareLaunchArgument("namespace", default_value="", description="of node and topics"),
+            DeclareLaunchArgument("use_sim_time", default_value="false", description="time from /clock (bags)"),
+            DeclareLaunchArgument("tiles", default_value="", description="FILE.mbtiles or http(s)://…/{z}/{x}/{y}.png"),
+            DeclareLaunchArgument("model", default_value="", description="bundle: folder, or name of a shipped one"),
+            DeclareLaunchArgument("image_transport", default_value="", description="raw or compressed"),
+            DeclareLaunchArgument("latitude", default_value="", description="of the map frame's origin, degrees"),
+            DeclareLaunchArgument("longitude", default_value="", description="of the map frame's origin, degrees"),
+            *(DeclareLaunchArgument(topic, default_value="", description=f"topic of {topic}") for topic in TOPICS),
+            OpaqueFunction(function=localizer),
+        ]
+    )

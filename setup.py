@@ -1,0 +1,84 @@
+"""One description for colcon (ament_python), `pip install .` and the package index.
+
+Launch files, configuration and model bundles are data files, so that every kind of install has them under
+`<prefix>/share/geoflow_ros/`; `geoflow_ros.resources` finds them there and in a source checkout.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "geoflow_ros"
+ROOT = Path(__file__).resolve().parent
+SHARE = f"share/{PACKAGE}"
+
+RUN_TIME = [
+    "numpy>=1.24",
+    "opencv-python-headless>=4.8",
+    "onnxruntime>=1.17",
+    "pymap3d>=3.0",
+    "requests>=2.31",
+    "tqdm>=4.64",
+]
+ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10"]
+PLOTS = ["matplotlib>=3.7", "rosbags>=0.10"]
+TRAIN = ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.5", "safetensors>=0.4", "tensorboard>=2.15"]
+TEST = ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]
+
+
+def version() -> str:
+    """The version that the package itself states, read without importing it."""
+    source = (ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
+    if match is None:
+        raise RuntimeError(f"{PACKAGE}/__init__.py does not state __version__")
+    return match.group(1)
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """Every file below launch/, config/ and models/, folder by folder (paths relative to this file)."""
+    folders: dict[str, list[str]] = {}
+    for top in ("launch", "config", "models"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                relative = path.relative_to(ROOT)
+                folders.setdefault(f"{SHARE}/{relative.parent.as_posix()}", []).append(relative.as_posix())
+    return sorted(folders.items())
+
+
+setup(
+    name=PACKAGE,
+    version=version(),
+    description="Real-time camera-to-satellite localization for ROS 2: a global pose with an honest covariance",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    author="geoflow_ros maintainers",
+    author_email="maintainers@geoflow-ros.org",
+    maintainer="geoflow_ros maintainers",
+    maintainer_email="maintainers@geoflow-ros.org",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        *shared_files(),
+    ],
+    zip_safe=False,
+    install_requires=RUN_TIME,
+    extras_require={
+        "ros": ROS,
+        "plots": PLOTS,
+        "demo": ROS + PLOTS,
+        "train": TRAIN,
+        "test": TEST,
+    },
+    entry_points={
+        "console_scripts": [
+            "geoflow = geoflow_ros.cli:main",
+            "localizer = geoflow_ros.cli:localizer",
+        ],
+    },
+)
