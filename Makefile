@@ -18,7 +18,7 @@ DEMO_OUT ?= out/demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
-PACKAGING := setup.py setup.cfg pyproject.toml
+PACKAGING := setup.py setup.cfg
 
 .PHONY: help demo test lint clean
 

@@ -148,8 +148,16 @@ def command_train(args: argparse.Namespace) -> int:
 def command_export(args: argparse.Namespace) -> int:
     """A checkpoint becomes a bundle, checked against it."""
     from geoflow_ros.export import export_bundle
+    from geoflow_ros.inference import CameraModel, IrsSettings
+    from geoflow_ros.model.checkpoint import load_checkpoint
 
-    print(export_bundle(args.checkpoint, args.out, name=args.name))
+    irs = IrsSettings(hypotheses=args.hypotheses, iterations=args.iterations, step=args.step)
+    camera = None
+    if args.horizontal_fov_deg is not None or args.aspect_ratio is not None:
+        config = load_checkpoint(args.checkpoint).config
+        aspect_ratio = args.aspect_ratio or config.ground_width_px / config.ground_height_px
+        camera = CameraModel(config.camera_model, args.horizontal_fov_deg, aspect_ratio)
+    print(export_bundle(args.checkpoint, args.out, name=args.name, irs=irs, camera=camera))
     return 0
 
 
@@ -357,6 +365,11 @@ def _add_export(commands: Any) -> None:
     p.add_argument("--checkpoint", type=Path, required=True, help="ours (.safetensors, folder) or the authors' (.pth)")
     p.add_argument("--out", type=Path, required=True, help="folder of the bundle, such as models/NAME")
     p.add_argument("--name", help="of the model (default: the folder's name)")
+    p.add_argument("--hypotheses", type=_positive_int, default=10, help="default N of the bundle (default 10)")
+    p.add_argument("--iterations", type=_positive_int, default=5, help="default R of the bundle (default 5)")
+    p.add_argument("--step", type=_positive_float, default=0.5, help="default step of the bundle (default 0.5)")
+    p.add_argument("--horizontal-fov-deg", type=_positive_float, help="of the camera of the training")
+    p.add_argument("--aspect-ratio", type=_positive_float, help="of its images, if they were squeezed (KITTI: 3.312)")
     p.set_defaults(run=command_export)
 
 
@@ -464,7 +477,8 @@ def _missing_extra(error: ModuleNotFoundError) -> str:
 
 
 def _progress(args: argparse.Namespace) -> bool:
-    return not args.quiet and sys.stderr.isatty()
+    """Bars are drawn on terminals alone: tqdm sees to that."""
+    return not args.quiet
 
 
 def _write_json(path: Path | None, content: Any) -> None:

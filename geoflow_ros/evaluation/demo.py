@@ -65,7 +65,7 @@ class DemoSettings:
         out: folder for map, bag, logs, metrics and pictures; files of an earlier demo are replaced.
         model: a bundle's folder or a shipped one's name; None takes the one made for the area.
         image_rate_hz: camera frames a second.
-        progress: show progress bars on standard error.
+        progress: say on standard error what is going on, with progress bars where that is a terminal.
     """
 
     seconds: float
@@ -100,6 +100,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     drive = Drive(world, settings.seed, settings.seconds)
     _say(settings, "drawing the map")
     tiles = write_mbtiles(world, out / "map.mbtiles", _region(drive, _MAP_MARGIN_M))
+    _say(settings, f"rendering the camera, then driving for {settings.seconds:.0f} s (logs in {out / 'logs'})")
     bag = _drive(settings, bundle, world, drive, tiles)
 
     _say(settings, "measuring")
@@ -193,9 +194,10 @@ _DRIVEN = re.compile(r"driven (\d+)/(\d+) s")
 
 def _follow(settings: DemoSettings, children: Children, vehicle: Child) -> None:
     """Waits for the end of the drive, and shows how far rendering and driving are."""
+    hidden = None if settings.progress else True  # None: hidden where there is no terminal
     with (
-        tqdm(desc="rendering the camera", unit="frame", disable=not settings.progress, total=0) as rendering,
-        tqdm(desc="driving", unit="s", disable=not settings.progress, total=round(settings.seconds)) as driving,
+        tqdm(desc="rendering the camera", unit="frame", disable=hidden, total=0) as rendering,
+        tqdm(desc="driving", unit="s", disable=hidden, total=round(settings.seconds)) as driving,
     ):
         said, since = "", time.monotonic()
         while vehicle.running:

@@ -30,7 +30,7 @@ def render_pairs(sampler: PairSampler, count: int, what: str = "rendering", prog
     """
     blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
     workers = min(os.cpu_count() or 1, len(blocks))
-    with tqdm(total=count, desc=what, unit="pair", disable=not progress) as bar, ExitStack() as stack:
+    with tqdm(total=count, desc=what, unit="pair", disable=None if progress else True) as bar, ExitStack() as stack:
         render: Callable[..., Iterator[list[Pair]]] = map
         if workers > 1:
             # Not forked: the threads of onnxruntime or torch would not survive it.

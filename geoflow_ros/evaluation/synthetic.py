@@ -294,7 +294,7 @@ def _ablate(
     features = np.concatenate(tap.features)  # (n, d)
     choices = [IrsSettings(n, r, default.step) for n, r in (*ITERATION_ABLATION, *HYPOTHESIS_ABLATION, *SINGLE)]
     choices += [IrsSettings(default.hypotheses, default.iterations, step) for step in STEPS]
-    for settings in tqdm(list(dict.fromkeys(choices)), desc="ablation", disable=not progress):
+    for settings in tqdm(list(dict.fromkeys(choices)), desc="ablation", disable=None if progress else True):
         answers = [
             agree(refine(tap, batch, start, settings.step, settings.iterations)[-1])
             for batch, start in _batches(features, settings.hypotheses)

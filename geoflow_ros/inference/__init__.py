@@ -8,7 +8,7 @@ from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings, Prior
 from geoflow_ros.inference.irs import IrsSettings
 from geoflow_ros.inference.judgement import Judgement, QualityLimits, judge
 from geoflow_ros.inference.localizer import Localizer
-from geoflow_ros.inference.manifest import Manifest
+from geoflow_ros.inference.manifest import CameraModel, Manifest
 from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.inference.overlay import draw_fix
 
@@ -17,6 +17,7 @@ __all__ = [
     "Belief",
     "Bundle",
     "Calibration",
+    "CameraModel",
     "Ellipse",
     "Fix",
     "FixQuality",

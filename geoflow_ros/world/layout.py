@@ -374,12 +374,12 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
         if s < length - 2:
             at, yaw = road.at(s, rng.uniform(-half + 1, half - 1))
             along = rng.random() < 0.5
-            size = (
+            extent = (
                 (rng.uniform(1.5, 8.0), rng.uniform(0.6, 2.5))
                 if along
                 else (rng.uniform(0.5, 1.4), rng.uniform(1.5, half))
             )
-            draft.quad(at, yaw + rng.normal(0, 0.05), *size, int(rng.choice(kinds.REPAIRS)))
+            draft.quad(at, yaw + rng.normal(0, 0.05), *extent, int(rng.choice(kinds.REPAIRS)))
     if rng.random() < 0.3:  # a stretch with a new surface
         a = rng.uniform(0.1, 0.6) * length
         b = a + rng.uniform(0.15, 0.35) * length
@@ -468,9 +468,8 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
             for s in np.cumsum(rng.uniform(7, 18, int(length / 9) + 1)) + 4:
                 if s < length - 10:
                     at, _ = road.at(s, side * (kerb + rng.uniform(0.2, 0.5)))
-                    draft.put(
-                        at, kinds.Sort.TREE, crown * rng.uniform(0.7, 1.2), float(np.clip(tone + rng.normal(0, 0.1), 0, 1))
-                    )
+                    size = crown * rng.uniform(0.7, 1.2)
+                    draft.put(at, kinds.Sort.TREE, size, float(np.clip(tone + rng.normal(0, 0.1), 0, 1)))
                     pit, yaw = road.at(s, side * (kerb + 0.35))
                     draft.quad(pit, yaw, 1.3, 1.1, kinds.SOIL)
         for s in np.arange(rng.uniform(3, 25), length - 3, rng.uniform(24, 36)):
