@@ -87,3 +87,18 @@ def test_workers_bake_the_same_windows(batches: list[PairBatch]) -> None:
         assert torch.equal(source.batch(0).ground, batches[0].ground)
     finally:
         source.close()
+
+
+def test_the_pool_of_a_gpu_gives_the_same_batches(batches: list[PairBatch]) -> None:
+    """The way that a GPU takes, all windows in one set of tensors, here on tensors of the CPU."""
+    source = SyntheticPairs(CONFIG)
+    source._is_pooled = True
+    for i in (0, 3):  # the second one replaces windows in their slots
+        pooled, plain = source.batch(i), batches[i]
+        assert torch.equal(pooled.offset, plain.offset)
+        assert (pooled.ground_labels == plain.ground_labels).float().mean() > 0.99
+        assert (pooled.satellite_labels == plain.satellite_labels).float().mean() > 0.99
+        assert (pooled.ground.int() - plain.ground.int()).abs().le(5).float().mean() > 0.97
+        assert (pooled.satellite.int() - plain.satellite.int()).abs().le(5).float().mean() > 0.97
+        assert pooled.attention is not None and plain.attention is not None
+        assert (pooled.attention - plain.attention).abs().mean() < 1e-3

@@ -84,6 +84,7 @@ class SyntheticPairs:
         self.config, self.device = config, torch.device(device)
         self._futures: OrderedDict[int, Future[tuple[CityRaster, Places]]] = OrderedDict()
         self._slots: dict[int, tuple[int, Any, Places]] = {}  # slot → (window, its arrays on the CPU, its places)
+        self._is_pooled = self.device.type == "cuda"  # one set of arrays there, and one call renders a batch
         self._pool: Windows | None = None
         self._executor: ProcessPoolExecutor | None = None
 
@@ -120,7 +121,7 @@ class SyntheticPairs:
                 continue
             raster, places = self._window(k)
             stacked = Windows.stack([raster])
-            if self.device.type == "cuda":
+            if self._is_pooled:
                 self._store(slot, stacked)
                 self._slots[slot] = (k, None, places)
             else:
