@@ -49,11 +49,11 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: $(STAMPS)/venv $(PACKAGING)
-	$(PIP) install --quiet --editable ".[demo]"
+	$(PIP) install --quiet --use-pep517 --editable ".[demo]"
 	@touch $@
 
 # torch goes first and alone: nothing that is installed later may choose another version of it.
 $(STAMPS)/test: $(STAMPS)/venv $(PACKAGING)
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet --editable ".[demo,train,test]"
+	$(PIP) install --quiet --use-pep517 --editable ".[demo,train,test]"
 	@touch $@
