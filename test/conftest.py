@@ -1,11 +1,18 @@
 """What several test files share: one small bundle, really exported, of a network that converges."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 # Where the network of `converging_bundle` thinks that every camera is: (forward, right) in metres.
 TAUGHT_OFFSET_M = (6.0, -3.0)
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in its background ignores SIGINT, and so would every child that they interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 
 @pytest.fixture(scope="session")
