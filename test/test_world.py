@@ -165,6 +165,13 @@ def test_map_tiles_put_a_known_place_where_its_latitude_and_longitude_are(tmp_pa
     assert metadata["format"] == "png" and metadata["bounds"]
 
 
+def test_a_map_whose_side_is_just_over_a_block_is_whole() -> None:
+    world = World(CityLayout.generate(5, 200.0), Appearance.sample(5))
+    image = orthophoto(world, (-100.0, -20.0, 156.1, 20.0), 0.5)
+    assert image.shape == (80, 512, 3)
+    assert (image.max(axis=-1) > 0).all()
+
+
 def test_neighbouring_windows_agree_where_they_overlap(layout: CityLayout) -> None:
     look = Appearance.sample(5)
     a, b = bake(layout, look, -100, 100, 200), bake(layout, look, -60, 100, 200)

@@ -91,12 +91,14 @@ def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M
     image = np.zeros((height, width, 3), np.uint8)
     for top in np.arange(north, south, -_BLOCK_M):
         for left in np.arange(west, east, _BLOCK_M):
-            raster = bake(world.layout, world.appearance, left - _SHADOW_M, top + _SHADOW_M, _BLOCK_M + 2 * _SHADOW_M)
             column, row = (int(round(v / ground_resolution_m)) for v in (left - west, north - top))
             right, bottom = (
                 min(int(round((v + _BLOCK_M) / ground_resolution_m)), n)
                 for v, n in ((left - west, width), (north - top, height))
             )
+            if right <= column or bottom <= row:  # a last block thinner than half a pixel
+                continue
+            raster = bake(world.layout, world.appearance, left - _SHADOW_M, top + _SHADOW_M, _BLOCK_M + 2 * _SHADOW_M)
             # the block's pixel centres, in the raster's cells
             size = ground_resolution_m / CELL_M
             x0 = (west + (column + 0.5) * ground_resolution_m - raster.west_m) / CELL_M - 0.5
