@@ -37,12 +37,15 @@ def version() -> str:
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
-    """Every file below launch/, config/ and models/, folder by folder (paths relative to this file)."""
+    """Every file below launch/, config/ and models/, folder by folder (paths relative to this file).
+
+    Checkpoints to train on from stay in the repository: a vehicle has no use for them.
+    """
     folders: dict[str, list[str]] = {}
     for top in ("launch", "config", "models"):
         for path in sorted((ROOT / top).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                relative = path.relative_to(ROOT)
+            relative = path.relative_to(ROOT)
+            if path.is_file() and path.suffix != ".pyc" and "checkpoint" not in relative.parts:
                 folders.setdefault(f"{SHARE}/{relative.parent.as_posix()}", []).append(relative.as_posix())
     return sorted(folders.items())
 
