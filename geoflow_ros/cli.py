@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,6 +64,8 @@ def localizer() -> int:
 
 def command_demo(args: argparse.Namespace) -> int:
     """A vehicle drives, is localized, and the result is measured."""
+    for module in ("rclpy", "rosbags", "matplotlib"):  # said now, not after a minute of rendering
+        import_module(module)
     from geoflow_ros.evaluation.demo import DemoSettings, run_demo
     from geoflow_ros.evaluation.tables import drive_table
     from geoflow_ros.world.pairs import Area

@@ -274,3 +274,11 @@ def test_a_training_is_interrupted_and_resumed(tmp_path, capsys):
 
     assert run("evaluate", "curves", folder, "--out", tmp_path / "curves.png") == 0
     assert cv2.imread(str(tmp_path / "curves.png")) is not None
+
+
+@pytest.mark.parametrize("module", ["rclpy", "rosbags", "matplotlib"])
+def test_a_demo_without_its_extra_says_so_at_once(module, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    assert run("demo", "--out", tmp_path / "demo") == 2
+    assert "pip install 'geoflow_ros[" in the_one_line(capsys)
+    assert not (tmp_path / "demo").exists()
