@@ -259,10 +259,10 @@ def test_turning_and_moving_the_patch_turns_and_moves_the_fix(bundle, backend, y
     still = localizer.localize(ground_image(), patch_at(bundle))
     moved = localizer.localize(ground_image(), patch_at(bundle, 1000.0, 2000.0, yaw_rad))
     turn = np.array([[np.cos(yaw_rad), -np.sin(yaw_rad)], [np.sin(yaw_rad), np.cos(yaw_rad)]])
-    np.testing.assert_allclose(moved.position - (1000.0, 2000.0), turn @ still.position, atol=1e-3)
-    np.testing.assert_allclose(moved.covariance, turn @ still.covariance @ turn.T, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(moved.path - (1000.0, 2000.0), still.path @ turn.T, atol=1e-3)
-    np.testing.assert_allclose(moved.raw_covariance, still.raw_covariance, rtol=1e-3)
+    np.testing.assert_allclose(moved.position - (1000.0, 2000.0), turn @ still.position, atol=1e-6)
+    np.testing.assert_allclose(moved.covariance, turn @ still.covariance @ turn.T, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(moved.path - (1000.0, 2000.0), still.path @ turn.T, atol=1e-6)
+    np.testing.assert_array_equal(moved.raw_covariance, still.raw_covariance)
 
 
 def test_the_published_covariance_is_symmetric_and_positive_definite(bundle, backend):
