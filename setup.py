@@ -24,6 +24,11 @@ RUN_TIME = [
 ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10"]
 PLOTS = ["matplotlib>=3.7", "rosbags>=0.10"]
 TRAIN = ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.5", "safetensors>=0.4", "tensorboard>=2.15"]
+OPENVINO = ["openvino>=2024.4"]
+# The engine builder and the GPU's memory; `rtx` needs no GPU to build, `tensorrt` is for those who have it from pip
+# (on a Jetson it comes with JetPack, and cuda-python alone is missing).
+RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.4"]
+TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.4"]
 TEST = ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]
 
 
@@ -75,6 +80,9 @@ setup(
         "ros": ROS,
         "plots": PLOTS,
         "demo": ROS + PLOTS,
+        "openvino": OPENVINO,
+        "rtx": RTX,
+        "tensorrt": TENSORRT,
         "train": TRAIN,
         "test": TEST,
     },

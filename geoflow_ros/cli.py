@@ -9,16 +9,22 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from geoflow_ros import __version__
 from geoflow_ros.errors import GeoFlowError, InputError
+
+if TYPE_CHECKING:
+    from geoflow_ros.inference import BackendOptions
 
 # Which extra brings a module that the run-time dependencies do not.
 _EXTRA_OF_MODULE = {
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",
+    "openvino": "openvino",
+    "tensorrt_rtx": "rtx",
+    "cuda": "rtx",
     "safetensors": "train",
     "tensorboard": "train",
     "rclpy": "ros",
@@ -105,6 +111,7 @@ def command_localize(args: argparse.Namespace) -> int:
         seed=args.seed,
         hypotheses=args.hypotheses,
         iterations=args.iterations,
+        backend=_backend_options(args),
     )
     print(localized_text(result))
     if args.out:
@@ -160,7 +167,10 @@ def command_export(args: argparse.Namespace) -> int:
         config = load_checkpoint(args.checkpoint).config
         aspect_ratio = args.aspect_ratio or config.ground_width_px / config.ground_height_px
         camera = CameraModel(config.camera_model, args.horizontal_fov_deg, aspect_ratio)
-    print(export_bundle(args.checkpoint, args.out, name=args.name, irs=irs, camera=camera))
+    folder = export_bundle(
+        args.checkpoint, args.out, name=args.name, irs=irs, camera=camera, with_checkpoint=args.with_checkpoint
+    )
+    print(folder)
     return 0
 
 
@@ -182,6 +192,7 @@ def command_evaluate_synthetic(args: argparse.Namespace) -> int:
         iterations=args.iterations,
         ablation=args.ablation,
         baseline=args.baseline,
+        backend=_backend_options(args),
         progress=_progress(args),
     )
     print(report.text())
@@ -213,6 +224,26 @@ def command_evaluate_calibrate(args: argparse.Namespace) -> int:
     )
     _write_json(args.json, asdict(calibration))
     return 0
+
+
+def command_evaluate_precision(args: argparse.Namespace) -> int:
+    """Whether a reduced precision is accurate enough for a bundle."""
+    from dataclasses import asdict
+
+    from geoflow_ros.evaluation.annotate import store_precision_check
+    from geoflow_ros.evaluation.precision import compare
+    from geoflow_ros.inference import Bundle, open_backend
+    from geoflow_ros.resources import model_path
+    from geoflow_ros.world.pairs import Area
+
+    bundle = Bundle.load(model_path(args.model))
+    candidate = open_backend(bundle, _backend_options(args), checked=False)
+    check = compare(bundle, candidate, args.pairs, args.seed, Area(args.area), progress=_progress(args))
+    print(f"{'passed' if check.passes else 'failed'}: {check.describe()}")
+    if args.record:
+        store_precision_check(bundle.path, check)
+    _write_json(args.json, {**asdict(check), "change": check.change, "passes": check.passes})
+    return 0 if check.passes else 1
 
 
 def command_evaluate_bag(args: argparse.Namespace) -> int:
@@ -332,6 +363,7 @@ def _add_localize(commands: Any) -> None:
     p.add_argument("--hypotheses", type=_positive_int, help="N (default: the bundle's)")
     p.add_argument("--iterations", type=_positive_int, help="R (default: the bundle's)")
     p.add_argument("--seed", type=_seed, default=0, help="of the hypotheses (default 0)")
+    _add_backend(p, "onnxruntime", "auto")
     _add_json(p)
     p.set_defaults(run=command_localize)
 
@@ -368,6 +400,9 @@ def _add_export(commands: Any) -> None:
     p.add_argument("--checkpoint", type=Path, required=True, help="ours (.safetensors, folder) or the authors' (.pth)")
     p.add_argument("--out", type=Path, required=True, help="folder of the bundle, such as models/NAME")
     p.add_argument("--name", help="of the model (default: the folder's name)")
+    p.add_argument(
+        "--with-checkpoint", action="store_true", help="also the weights (float16), to train on and for torch"
+    )
     p.add_argument("--hypotheses", type=_positive_int, default=10, help="default N of the bundle (default 10)")
     p.add_argument("--iterations", type=_positive_int, default=5, help="default R of the bundle (default 5)")
     p.add_argument("--step", type=_positive_float, default=0.5, help="default step of the bundle (default 0.5)")
@@ -393,6 +428,7 @@ def _add_evaluate(commands: Any) -> None:
     s.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
     s.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and the patch's centre")
     s.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest")
+    _add_backend(s, "onnxruntime", "auto")
     _add_common(s)
     s.set_defaults(run=command_evaluate_synthetic)
 
@@ -403,6 +439,16 @@ def _add_evaluate(commands: Any) -> None:
     k.add_argument("--seed", type=_seed, default=0, help="which (default 0)")
     _add_common(k)
     k.set_defaults(run=command_evaluate_calibrate)
+
+    r = kinds.add_parser("precision", help="whether bfloat16 or float16 is accurate enough; exit code 1 where it is not")
+    r.add_argument("--model", default="synthetic", help="bundle folder or name of a shipped one (default synthetic)")
+    r.add_argument("--pairs", type=_positive_int, default=512, help="how many pairs, of the calibration's (default 512)")
+    r.add_argument("--area", choices=("same", "cross"), default="cross", help="whose pairs (default cross)")
+    r.add_argument("--seed", type=_seed, default=0, help="which (default 0)")
+    r.add_argument("--record", action="store_true", help="write the check into the bundle's manifest")
+    _add_backend(r, "openvino", "bf16")
+    _add_common(r)
+    r.set_defaults(run=command_evaluate_precision)
 
     b = kinds.add_parser("bag", help="a recorded drive with ground truth (MCAP or SQLite bag)")
     from geoflow_ros.evaluation.bag import Topics
@@ -448,6 +494,21 @@ def _add_bench(commands: Any) -> None:
     p.add_argument("--threads", type=_positive_int, help="default: one a processor")
     _add_json(p)
     p.set_defaults(run=command_bench)
+
+
+def _add_backend(p: argparse.ArgumentParser, backend: str, precision: str) -> None:
+    """The options of `BackendOptions`; its lists are imported late, as everything else here."""
+    backends, precisions = "auto, tensorrt, openvino, onnxruntime or torch", "auto, fp32, bf16 or fp16"
+    p.add_argument("--backend", default=backend, help=f"what runs the model: {backends} (default {backend})")
+    p.add_argument("--precision", default=precision, help=f"of the encoders: {precisions} (default {precision})")
+    p.add_argument("--threads", type=_positive_int, help="of the encoders on a CPU (default: the back end's choice)")
+    p.add_argument("--device", default="cuda:0", help="of TensorRT and torch (default cuda:0)")
+
+
+def _backend_options(args: argparse.Namespace) -> "BackendOptions":
+    from geoflow_ros.inference import BackendOptions
+
+    return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,10 @@ class BundleError(GeoFlowError):
     """A model bundle that is missing, damaged or does not match its manifest."""
 
 
+class BackendError(GeoFlowError):
+    """What runs the model failed at it, such as a device that is out of memory or gone."""
+
+
 class CheckpointError(GeoFlowError):
     """A checkpoint that is not of this network."""
 

@@ -67,6 +67,16 @@ def model_path(name_or_path: str | Path) -> Path:
     raise BundleError(f"no model bundle '{name_or_path}': give a folder, or the name of a shipped one ({names})")
 
 
+def cache_dir() -> Path:
+    """The user's folder for what can be made again (compiled models, timings); it need not exist or be writable.
+
+    After the XDG Base Directory Specification: `$XDG_CACHE_HOME`, else `~/.cache`.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
+    return root / _PACKAGE
+
+
 def _find(relative: str) -> Path:
     folders = share_dirs()
     for folder in folders:

@@ -193,6 +193,7 @@ class Graph:
         rclpy.init(context=self.context, domain_id=domain_id())
         values = {
             "model.path": str(bundle),
+            "model.backend": "onnxruntime",
             "model.threads": 1,
             "tiles.source": tiles,
             "datum.latitude_deg": DATUM.lat_deg,

@@ -11,9 +11,10 @@ onnx = pytest.importorskip("onnx")
 from geoflow_ros.errors import BundleError, CheckpointError, InputError  # noqa: E402
 from geoflow_ros.export import bundle as export_module  # noqa: E402
 from geoflow_ros.export import export_bundle, parity  # noqa: E402
-from geoflow_ros.export.parity import TorchBackend, check_parity, parity_images, relative_difference  # noqa: E402
+from geoflow_ros.export.parity import check_parity, parity_images, relative_difference  # noqa: E402
 from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Localizer, OnnxRuntimeBackend  # noqa: E402
 from geoflow_ros.inference.manifest import GRAPHS, CameraModel  # noqa: E402
+from geoflow_ros.inference.torch_backend import TorchBackend  # noqa: E402
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint  # noqa: E402
 from geoflow_ros.tiles import SatellitePatch  # noqa: E402
 
@@ -58,7 +59,7 @@ def test_every_output_of_the_bundle_equals_the_checkpoints(
     size = manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px
     satellite, ground = parity_images(*size, count=3, seed=11)
     hypotheses = np.random.default_rng(12).uniform(-1.0, 1.0, (3, 40, 2)).astype(np.float32)
-    tokens = wanted.satellite_tokens(satellite)
+    tokens = np.asarray(wanted.satellite_tokens(satellite))
     f_vis = wanted.f_vis(ground, tokens)
     assert relative_difference(tokens, found.satellite_tokens(satellite)) < 1e-3
     assert relative_difference(f_vis, found.f_vis(ground, tokens)) < 1e-3

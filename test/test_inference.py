@@ -21,7 +21,8 @@ from geoflow_ros.inference import (
     draw_fix,
     judge,
 )
-from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, refine, scatter, spread
+from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, frame_on_host, refine, scatter, spread
+from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.inference.single_image import localize_image, read_image
 from geoflow_ros.tiles import SatellitePatch
 
@@ -31,16 +32,8 @@ RADIUS_M = 20.0
 class ExactHead:
     """A head that knows the truth, and says with which spread; f_vis (B, 2) is the true q itself."""
 
-    name = "exact"
-
     def __init__(self, sigma_log_r=0.1, kappa=50.0):
         self.sigma_log_r, self.kappa = sigma_log_r, kappa
-
-    def satellite_tokens(self, satellite):
-        raise AssertionError("the head alone is under test")
-
-    def f_vis(self, ground, tokens):
-        raise AssertionError("the head alone is under test")
 
     def head(self, f_vis, hypotheses, step):
         offset = f_vis[:, None, :] - hypotheses
@@ -61,11 +54,14 @@ class RecordingBackend:
 
     def __init__(self, backend):
         self.backend, self.satellite_calls, self.ground_calls = backend, 0, 0
-        self.name = backend.name
+        self.name, self.precision = backend.name, backend.precision
 
     def satellite_tokens(self, satellite):
         self.satellite_calls += 1
         return self.backend.satellite_tokens(satellite)
+
+    def frame(self, ground, tokens, hypotheses, probes, step, iterations):
+        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground, tokens):
         self.ground_calls += 1
@@ -154,10 +150,10 @@ def test_refinement_that_could_not_run_is_refused(settings, word):
 
 
 def judged(truth, hypotheses, head=None, calibration=None, settings=None):
-    hypotheses = np.asarray(hypotheses, dtype=np.float32)
+    hypotheses, truth = np.asarray(hypotheses, dtype=np.float32), np.asarray(truth, dtype=np.float32)
+    probes = np.repeat(probe_grid()[None], len(truth), axis=0)
     return judge(
-        head or ExactHead(),
-        np.asarray(truth, dtype=np.float32),
+        (head or ExactHead()).head(truth, probes, 0.5),
         hypotheses,
         agree(hypotheses),
         RADIUS_M,
@@ -225,7 +221,27 @@ def test_an_output_that_is_not_finite_gives_no_fix():
     with pytest.raises(BundleError, match="not finite"):
         judged([[0.0, 0.0]], [[[0.0, 0.0]]], broken)
     with pytest.raises(BundleError, match="not finite"):
-        refine(ExactHead(), np.full((1, 2), np.nan, np.float32), scatter(1, 3, 0), 0.5, 2)
+        judged([[0.0, 0.0]], [[[np.nan, 0.0]]])
+
+
+def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle, backend):
+    recorder = RecordingBackend(backend)
+    localizer = Localizer(bundle, recorder)
+    used, following = patch_at(bundle, seed=1), patch_at(bundle, seed=2)
+    before = localizer.localize(ground_image(), used)
+    localizer.prepare(following)
+    assert recorder.satellite_calls == 2
+    again = localizer.localize(ground_image(), used)  # the one in use is still there
+    ahead = localizer.localize(ground_image(), following)
+    assert recorder.satellite_calls == 2
+    np.testing.assert_array_equal(again.path, before.path)
+    np.testing.assert_array_equal(ahead.path, Localizer(bundle, backend).localize(ground_image(), following).path)
+
+
+def test_a_patch_of_another_size_is_not_encoded(bundle, backend):
+    frame = replace(bundle.manifest.patch_frame(0.0, 0.0, 0.0), size_px=96)
+    with pytest.raises(InputError, match="96"):
+        Localizer(bundle, backend).prepare(SatellitePatch(picture((96, 96, 3)), frame))
 
 
 # --- the localizer ----------------------------------------------------------------------------------------------------

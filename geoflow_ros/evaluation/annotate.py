@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest
+from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest, PrecisionCheck
 from geoflow_ros.inference.manifest import FILE_NAME
 
 
@@ -42,6 +42,18 @@ def store_irs(bundle: Path, irs: IrsSettings) -> None:
     """
     manifest = Bundle.load(bundle).manifest
     _write(bundle, replace(manifest, irs=irs))
+
+
+def store_precision_check(bundle: Path, check: PrecisionCheck) -> None:
+    """Adds a check, in the place of an earlier one of the same precision.
+
+    Raises:
+        BundleError: not a bundle.
+        InputError: its manifest cannot be written.
+    """
+    manifest = Bundle.load(bundle).manifest
+    others = tuple(kept for kept in manifest.precision_checks if kept.precision != check.precision)
+    _write(bundle, replace(manifest, precision_checks=(*others, check)))
 
 
 def _write(bundle: Path, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""A bundle on image pairs of the synthetic worlds, measured on the run-time path (onnxruntime; no torch)."""
+"""A bundle on image pairs of the synthetic worlds, measured on the run-time path (no torch)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,16 +17,20 @@ from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, met
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference import (
     Backend,
+    BackendOptions,
     Bundle,
     Calibration,
+    FrameOutput,
     HeadOutput,
     IrsSettings,
     Localizer,
     Manifest,
-    OnnxRuntimeBackend,
     fit_calibration,
+    open_backend,
 )
-from geoflow_ros.inference.irs import agree, refine, scatter
+from geoflow_ros.inference.backend import Tokens
+from geoflow_ros.inference.backends import ONNXRUNTIME
+from geoflow_ros.inference.irs import agree, frame_on_host, refine, scatter
 from geoflow_ros.inference.manifest import FORWARD_X
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
@@ -155,6 +159,7 @@ def evaluate(
     iterations: int | None = None,
     ablation: bool = False,
     baseline: bool = False,
+    backend: BackendOptions | None = None,
     progress: bool = False,
 ) -> SyntheticReport:
     """Measures a bundle.
@@ -167,13 +172,14 @@ def evaluate(
         hypotheses, iterations: of the refinement; the bundle's defaults where None.
         ablation: also measure the settings of the paper's tables, and a few steps.
         baseline: also measure bird's-eye template matching and the guess "centre of the patch".
+        backend: what runs the bundle; onnxruntime in float32 where None, which is the same on every machine.
         progress: show a progress bar on standard error.
 
     Raises:
         GeoFlowError: a bundle or setting that cannot be used.
     """
     bundle = _loaded(model)
-    tap = _FeatureTap(OnnxRuntimeBackend(bundle))
+    tap = _FeatureTap(open_backend(bundle, backend or BackendOptions(ONNXRUNTIME)))
     localizer = Localizer(bundle, tap, hypotheses=hypotheses, iterations=iterations)
     matcher = _matcher(bundle.manifest, protocol) if baseline else None
 
@@ -275,10 +281,25 @@ class _FeatureTap:
     def name(self) -> str:
         return self._backend.name
 
-    def satellite_tokens(self, satellite: npt.NDArray[np.uint8]) -> Floats32:
+    @property
+    def precision(self) -> str:
+        return self._backend.precision
+
+    def satellite_tokens(self, satellite: npt.NDArray[np.uint8]) -> Tokens:
         return self._backend.satellite_tokens(satellite)
 
-    def f_vis(self, ground: npt.NDArray[np.uint8], tokens: Floats32) -> Floats32:
+    def frame(
+        self,
+        ground: npt.NDArray[np.uint8],
+        tokens: Tokens,
+        hypotheses: Floats32,
+        probes: Floats32,
+        step: float,
+        iterations: int,
+    ) -> FrameOutput:
+        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
+
+    def f_vis(self, ground: npt.NDArray[np.uint8], tokens: Tokens) -> Floats32:
         features = self._backend.f_vis(ground, tokens)
         self.features.append(features)
         return features

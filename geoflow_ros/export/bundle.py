@@ -17,6 +17,7 @@ from geoflow_ros.inference.bundle import Bundle, sha256_of
 from geoflow_ros.inference.covariance import Calibration
 from geoflow_ros.inference.irs import IrsSettings
 from geoflow_ros.inference.manifest import (
+    CHECKPOINT_FOLDER,
     FILE_NAME,
     GRAPHS,
     CameraModel,
@@ -26,6 +27,7 @@ from geoflow_ros.inference.manifest import (
     expected_tensors,
 )
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, read_metadata
+from geoflow_ros.model.checkpoint import save_float16_parts
 
 
 def export_bundle(
@@ -39,6 +41,7 @@ def export_bundle(
     irs: IrsSettings | None = None,
     camera: CameraModel | None = None,
     config: GeoFlowConfig | None = None,
+    with_checkpoint: bool = False,
 ) -> Path:
     """Writes the bundle `out` and checks it against the checkpoint. The folder appears whole or not at all.
 
@@ -54,6 +57,8 @@ def export_bundle(
             that were squeezed into the ground input (KITTI's 1242 x 375 into 1024 x 256).
         config: sizes, scale and alignment of an authors' checkpoint, which does not carry them: the KITTI model's
             where None. Our checkpoints carry their own.
+        with_checkpoint: also put the weights into the bundle, as float16 parts in `checkpoint/`, to train on from and
+            for the torch back end. The graphs are then made of the weights so rounded: both hold the same numbers.
 
     Returns:
         `out`.
@@ -66,11 +71,12 @@ def export_bundle(
     checkpoint, out = Path(checkpoint), Path(out)
     _check_target(out)
     model = _configured(load_checkpoint(checkpoint), checkpoint, config)
+    training = read_metadata(checkpoint) if training is None else training
     manifest = _manifest(
         name if name is not None else out.resolve().name,
         model.config,
         calibration=calibration,
-        training=read_metadata(checkpoint) if training is None else training,
+        training=training,
         figures=figures or {},
         irs=irs or IrsSettings(),
         camera=camera,
@@ -81,10 +87,15 @@ def export_bundle(
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another folder") from error
     try:
+        if with_checkpoint:
+            save_float16_parts(model, folder / CHECKPOINT_FOLDER, training)
+            model = load_checkpoint(folder / CHECKPOINT_FOLDER)
         for graph in GRAPHS:
             write_graph(model, graph, manifest.tensors[graph], folder / f"{graph}.onnx")
         files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in GRAPHS}
-        (folder / FILE_NAME).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+        weights = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
+        manifest = replace(manifest, files=files, checkpoint=weights)
+        (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
         check_parity(model, Bundle.load(folder))
         _move_into_place(folder, out)
     except OSError as error:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geoflow_ros.errors import BundleError
-from geoflow_ros.export.graphs import graph_module
-from geoflow_ros.inference.backend import Backend, Bytes, Floats32, HeadOutput
+from geoflow_ros.inference.backend import Backend, Bytes, Floats32
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, refine, scatter, spread
-from geoflow_ros.inference.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.inference.torch_backend import TorchBackend
 from geoflow_ros.model import GeoFlow
 
 RELATIVE_TOLERANCE = 1e-3
@@ -25,39 +22,6 @@ POSITION_TOLERANCE_M = 0.01
 _FRAMES = 2
 _SEED = 0
 _BLOCK_PX = 32
-
-
-class TorchBackend:
-    """Runs the network itself, as it was trained, behind the protocol that bundles are run behind."""
-
-    def __init__(self, model: GeoFlow) -> None:
-        self._satellite = graph_module(model, SATELLITE_ENCODER)
-        self._ground = graph_module(model, GROUND_ENCODER)
-        self._head = graph_module(model, HEAD)
-
-    @property
-    def name(self) -> str:
-        """Engine and version."""
-        return f"torch {torch.__version__}"
-
-    @torch.no_grad()
-    def satellite_tokens(self, satellite: Bytes) -> Floats32:
-        """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
-        return _array(self._satellite(torch.from_numpy(satellite)))
-
-    @torch.no_grad()
-    def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
-        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
-        return _array(self._ground(torch.from_numpy(ground), torch.from_numpy(tokens)))
-
-    @torch.no_grad()
-    def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
-        """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
-        outputs = self._head(torch.from_numpy(f_vis), torch.from_numpy(hypotheses), torch.tensor(step))
-        mu_log_r, var_log_r, direction, kappa, refined, *orientation = (_array(output) for output in outputs)
-        return HeadOutput(
-            mu_log_r, var_log_r, direction, kappa, refined, orientation[0] if orientation else None
-        )
 
 
 def check_parity(model: GeoFlow, bundle: Bundle) -> None:
@@ -77,7 +41,7 @@ def check_parity(model: GeoFlow, bundle: Bundle) -> None:
     found: Backend = OnnxRuntimeBackend(bundle)
 
     tokens = wanted.satellite_tokens(satellite)
-    _compare("satellite_tokens", tokens, found.satellite_tokens(satellite))
+    _compare("satellite_tokens", np.asarray(tokens), found.satellite_tokens(satellite))
     f_vis = wanted.f_vis(ground, tokens)
     found_f_vis = found.f_vis(ground, found.satellite_tokens(satellite))
     _compare("f_vis", f_vis, found_f_vis)
@@ -129,7 +93,3 @@ def _compare(name: str, wanted: Floats32, found: Floats32) -> None:
 def relative_difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
     """Largest absolute difference over the largest absolute value of what is wanted."""
     return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
-
-
-def _array(tensor: Tensor) -> Floats32:
-    return np.asarray(tensor.numpy(), dtype=np.float32)

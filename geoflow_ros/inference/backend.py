@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoflow_ros.errors import InputError
+
 Floats32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Tokens = Any
+"""Satellite tokens in a back end's own form: an array, or memory on its device."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,86 @@ class HeadOutput:
     orientation: Floats32 | None
 
 
+@dataclass(frozen=True)
+class FrameOutput:
+    """What the network says about B camera images on their patches.
+
+    Attributes:
+        path: (R + 1, B, N, 2) hypotheses in search radii; path[0] is the start, path[-1] the end.
+        probed: the head's answers (B, K) at the probes.
+        ground_ms: time to encode the images.
+        refine_ms: of all R refinements.
+        probe_ms: of the head at the probes.
+    """
+
+    path: Floats32
+    probed: HeadOutput
+    ground_ms: float
+    refine_ms: float
+    probe_ms: float
+
+
 class Backend(Protocol):
-    """Runs the graphs of one bundle. Images are RGB uint8 of the manifest's sizes; the caller has checked them."""
+    """Runs the graphs of one bundle. Images are RGB uint8 of the manifest's sizes; the caller has checked them.
+
+    B is the number of cameras, 1 to 4. Whether what comes out is finite is the caller's to check.
+
+    Raises, in every method:
+        BackendError: the device failed, such as by running out of memory; the next call may succeed.
+    """
 
     @property
     def name(self) -> str:
-        """For diagnostics: the engine and where it runs."""
+        """For diagnostics: engine, version, where it runs and in which precision."""
         ...
 
-    def satellite_tokens(self, satellite: Bytes) -> Floats32:
-        """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
+    @property
+    def precision(self) -> str:
+        """Of the encoders: "fp32", "bf16" or "fp16"."""
         ...
 
-    def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
-        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
+    def satellite_tokens(self, satellite: Bytes) -> Tokens:
+        """Tokens of satellite patches (B, P, P, 3); another thread may be in :meth:`frame` meanwhile."""
+        ...
+
+    def frame(
+        self,
+        ground: Bytes,
+        tokens: Tokens,
+        hypotheses: Floats32,
+        probes: Floats32,
+        step: float,
+        iterations: int,
+    ) -> FrameOutput:
+        """One camera frame: encode once, refine R times, ask the head at the probes.
+
+        Args:
+            ground: (B, H, W, 3) camera images.
+            tokens: of their patches.
+            hypotheses: (B, N, 2) in search radii.
+            probes: (K, 2) in search radii, the same for all B.
+            step: fraction of the predicted displacement per refinement.
+            iterations: R.
+        """
+        ...
+
+    def f_vis(self, ground: Bytes, tokens: Tokens) -> Floats32:
+        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens of their patches."""
         ...
 
     def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
         ...
+
+
+def require_counts(hypotheses: Floats32, iterations: int, largest: int | None = None) -> None:
+    """Refuses counts that no back end can run; `largest` is the most hypotheses that this one can.
+
+    Raises:
+        InputError: N or R is below 1, or N above `largest`.
+    """
+    count = hypotheses.shape[-2]
+    if count < 1 or iterations < 1:
+        raise InputError(f"hypotheses and iterations must be at least 1, got {count} and {iterations}")
+    if largest is not None and count > largest:
+        raise InputError(f"hypotheses must be at most {largest} with this back end, got {count}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.errors import BundleError, InputError
-from geoflow_ros.inference.backend import Backend, Floats32
+from geoflow_ros.errors import InputError
+from geoflow_ros.inference.backend import Backend, Bytes, Floats32, FrameOutput, Tokens, require_counts
 
 INITIAL_SPREAD = float(np.sqrt(2.0 / 3.0))
 """Root mean square distance from their mean of hypotheses uniform in [-1, 1]^2."""
@@ -63,20 +64,39 @@ def refine(backend: Backend, f_vis: Floats32, hypotheses: Floats32, step: float,
 
     Returns:
         The path (R + 1, B, N, 2) in units of the search radius; path[0] is the start, path[-1] the end.
-
-    Raises:
-        BundleError: the network answered with numbers that are not finite.
     """
     path = np.empty((iterations + 1, *hypotheses.shape), dtype=np.float32)
     path[0] = hypotheses
     for iteration in range(iterations):
         path[iteration + 1] = backend.head(f_vis, path[iteration], step).refined
-    if not np.isfinite(path[-1]).all():
-        raise BundleError(
-            "the network answered with numbers that are not finite: its weights or the precision of its back end are "
-            "at fault; export the bundle again or choose another back end"
-        )
     return path
+
+
+def frame_on_host(
+    backend: Backend,
+    ground: Bytes,
+    tokens: Tokens,
+    hypotheses: Floats32,
+    probes: Floats32,
+    step: float,
+    iterations: int,
+) -> FrameOutput:
+    """`Backend.frame` of a back end whose parts answer on the host; arguments as there."""
+    require_counts(hypotheses, iterations)
+    begin = perf_counter()
+    f_vis = backend.f_vis(ground, tokens)
+    encoded = perf_counter()
+    path = refine(backend, f_vis, hypotheses, step, iterations)
+    refined = perf_counter()
+    probed = backend.head(f_vis, np.repeat(probes[None], len(f_vis), axis=0), step)
+    done = perf_counter()
+    return FrameOutput(
+        path=path,
+        probed=probed,
+        ground_ms=1e3 * (encoded - begin),
+        refine_ms=1e3 * (refined - encoded),
+        probe_ms=1e3 * (done - refined),
+    )
 
 
 def agree(hypotheses: Floats32) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoflow_ros.errors import BundleError
-from geoflow_ros.inference.backend import Backend, Floats32
+from geoflow_ros.inference.backend import Floats32, HeadOutput
 from geoflow_ros.inference.covariance import Belief, Calibration, bounded_by_prior, covariance_about
 from geoflow_ros.inference.irs import INITIAL_SPREAD, IrsSettings, spread
 from geoflow_ros.inference.posterior import fit_posterior, probe_grid
@@ -58,8 +58,7 @@ class Judgement:
 
 
 def judge(
-    backend: Backend,
-    f_vis: Floats32,
+    output: HeadOutput,
     hypotheses: Floats32,
     answer: Floats,
     search_radius_m: float,
@@ -67,11 +66,10 @@ def judge(
     settings: IrsSettings,
     limits: QualityLimits,
 ) -> Judgement:
-    """Covariance and quality of the answers of B frames, with one call of the head.
+    """Covariance and quality of the answers of B frames.
 
     Args:
-        backend: runs the head.
-        f_vis: (B, d).
+        output: the head's answers (B, K) at `probe_grid`'s places.
         hypotheses: (B, N, 2) refined, in units of the search radius.
         answer: (B, 2) what they agreed on, in the same units.
         search_radius_m: metres of that unit.
@@ -82,15 +80,13 @@ def judge(
     Raises:
         BundleError: the network answered with numbers that are not finite.
     """
-    probes = probe_grid()  # (K, 2)
-    output = backend.head(f_vis, np.repeat(probes[None], len(f_vis), axis=0), settings.step)
-    for values in (output.mu_log_r, output.var_log_r, output.direction, output.kappa):
+    for values in (hypotheses, output.mu_log_r, output.var_log_r, output.direction, output.kappa):
         if not np.isfinite(values).all():
             raise BundleError(
-                "the network's uncertainties are not finite: its weights or the precision of its back end are at "
-                "fault; export the bundle again or choose another back end"
+                "the network answered with numbers that are not finite: its weights or the precision of its back end "
+                "are at fault; export the bundle again or choose another back end"
             )
-    posterior = fit_posterior(probes, output)
+    posterior = fit_posterior(probe_grid(), output)
     belief = Belief(
         posterior.belief.mean * search_radius_m,
         posterior.belief.covariance * search_radius_m**2,

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.inference.backend import Backend, Bytes, Floats32
+from geoflow_ros.inference.backend import Backend, Bytes, Tokens
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings
-from geoflow_ros.inference.irs import IrsSettings, agree, refine, scatter
+from geoflow_ros.inference.irs import IrsSettings, agree, scatter
 from geoflow_ros.inference.judgement import Judgement, QualityLimits, judge
 from geoflow_ros.inference.manifest import NORTH_UP, Manifest
 from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
 
 ASPECT_TOLERANCE = 0.03
@@ -28,11 +29,12 @@ _RESOLUTION_TOLERANCE = 1e-3
 class Localizer:
     """Finds the camera on a satellite patch.
 
-    Use it from one thread at a time for one answer at a time; concurrent calls wait for each other.
+    Use it from one thread at a time for one answer at a time; concurrent calls wait for each other. `prepare` may run
+    beside them.
 
     Args:
         bundle: verified model bundle.
-        backend: what runs its graphs; onnxruntime on the CPU by default.
+        backend: what runs its graphs (see `open_backend`); onnxruntime on the CPU by default.
         seed: of the hypotheses. The same seed, image, patch and stamp give the same fix, whatever came before.
         hypotheses, iterations, step: of the refinement; the manifest's where None. `settings` may be replaced later.
         limits: beyond which a fix is marked as not trustworthy.
@@ -64,7 +66,8 @@ class Localizer:
         self._seed = seed
         self._limits = limits if limits is not None else QualityLimits()
         self._lock = threading.Lock()
-        self._kept: tuple[SatellitePatch, Floats32] | None = None
+        self._encoding = threading.Lock()
+        self._kept: tuple[tuple[SatellitePatch, Tokens], ...] = ()  # replaced as a whole: read without the lock
 
     @property
     def manifest(self) -> Manifest:
@@ -92,6 +95,7 @@ class Localizer:
             ImageError: the image does not fit the model.
             InputError: the patch does not.
             BundleError: the network answered with numbers that are not finite.
+            BackendError: the back end failed.
         """
         settings = self.settings  # one look, so that a change from outside takes effect between frames
         with self._lock:
@@ -100,39 +104,54 @@ class Localizer:
             resized = perf_counter()
             tokens = self._satellite_tokens(patch)
             satellite_done = perf_counter()
-            f_vis = self._backend.f_vis(image[None], tokens)  # encode: once a frame
-            encoded = perf_counter()
             start = scatter(1, settings.hypotheses, self._seed, stamp_ns)
-            path = refine(self._backend, f_vis, start, settings.step, settings.iterations)  # (R + 1, 1, N, 2)
-            answer = agree(path[-1])
-            refined = perf_counter()
+            output = self._backend.frame(image[None], tokens, start, probe_grid(), settings.step, settings.iterations)
             judgement = judge(
-                self._backend,
-                f_vis,
-                path[-1],
-                answer,
+                output.probed,
+                output.path[-1],
+                agree(output.path[-1]),
                 self._manifest.search_radius_m,
                 self._manifest.calibration,
                 settings,
                 self._limits,
             )
             judged = perf_counter()
+        before_ms, total_ms = 1e3 * (satellite_done - begin), 1e3 * (judged - begin)
         timings = FixTimings(
             resize_ms=1e3 * (resized - begin),
             satellite_ms=1e3 * (satellite_done - resized),
-            ground_ms=1e3 * (encoded - satellite_done),
-            refine_ms=1e3 * (refined - encoded),
-            covariance_ms=1e3 * (judged - refined),
-            total_ms=1e3 * (judged - begin),
+            ground_ms=output.ground_ms,
+            refine_ms=output.refine_ms,
+            covariance_ms=total_ms - before_ms - output.ground_ms - output.refine_ms,
+            total_ms=total_ms,
         )
-        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path[:, 0], judgement, timings)
+        path = output.path[:, 0]
+        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path, judgement, timings)
 
-    def _satellite_tokens(self, patch: SatellitePatch) -> Floats32:
-        """(1, T, d); computed where the patch is not the one of the last call."""
-        if self._kept is None or self._kept[0] is not patch:
+    def prepare(self, patch: SatellitePatch) -> None:
+        """Encode a patch ahead of its first frame; may be called from another thread while `localize` runs.
+
+        The two patches encoded last are kept: the one in use and the next.
+
+        Raises:
+            InputError: the patch does not fit the model.
+            BackendError: the back end failed.
+        """
+        self._satellite_tokens(patch)
+
+    def _satellite_tokens(self, patch: SatellitePatch) -> Tokens:
+        """Of a patch that is kept, or computed now."""
+        for kept, tokens in self._kept:
+            if kept is patch:
+                return tokens
+        with self._encoding:
+            for kept, tokens in self._kept:  # another thread was quicker
+                if kept is patch:
+                    return tokens
             check_patch(patch, self._manifest)
-            self._kept = (patch, self._backend.satellite_tokens(patch.pixels[None]))
-        return self._kept[1]
+            tokens = self._backend.satellite_tokens(patch.pixels[None])
+            self._kept = (*self._kept[-1:], (patch, tokens))
+            return tokens
 
 
 def fit_image(ground: Bytes, manifest: Manifest) -> Bytes:

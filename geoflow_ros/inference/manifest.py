@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,9 +18,11 @@ from geoflow_ros.errors import BundleError, GeoFlowError
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.covariance import Calibration
 from geoflow_ros.inference.irs import IrsSettings
+from geoflow_ros.inference.precision import LARGEST_CHANGE, PrecisionCheck
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
+CHECKPOINT_FOLDER = "checkpoint"
 
 SATELLITE_ENCODER = "satellite_encoder"
 GROUND_ENCODER = "ground_encoder"
@@ -107,6 +109,9 @@ class Manifest:
         figures: what it reached, free form, with the keys of the evaluation.
         tensors: graph name to its inputs and outputs.
         files: file name to the sha256 of its bytes.
+        precision_checks: of reduced precisions; one that has no passing check is not used.
+        checkpoint: file name in the folder `checkpoint/` to the sha256 of its bytes: the same weights for the torch
+            back end. Empty where the bundle was exported without; the folder may be left away on a vehicle.
     """
 
     name: str
@@ -122,6 +127,8 @@ class Manifest:
     figures: Mapping[str, Any]
     tensors: Mapping[str, GraphSpec]
     files: Mapping[str, str]
+    precision_checks: tuple[PrecisionCheck, ...] = ()
+    checkpoint: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -133,6 +140,10 @@ class Manifest:
     def has_orientation(self) -> bool:
         """Whether the head also estimates the heading's error."""
         return any(tensor.name == "orientation" for tensor in self.tensors[HEAD].outputs)
+
+    def allows(self, precision: str) -> bool:
+        """Whether a check says that this reduced precision is good enough."""
+        return any(check.precision == precision and check.passes for check in self.precision_checks)
 
     def patch_frame(self, east_m: float, north_m: float, vehicle_yaw_rad: float) -> PatchFrame:
         """The frame of the patch to cut for a vehicle whose camera is thought to be at (east_m, north_m) in the map.
@@ -161,6 +172,8 @@ class Manifest:
             "figures": dict(self.figures),
             "tensors": {name: asdict(graph) for name, graph in self.tensors.items()},
             "files": dict(self.files),
+            "precision_checks": [asdict(check) for check in self.precision_checks],
+            "checkpoint": dict(self.checkpoint),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -263,6 +276,14 @@ class _Section:
             raise self.error(f"'{self._prefix}{key}' must be a list")
         return [_Section(self._path, f"{self._prefix}{key}[{index}].", item) for index, item in enumerate(value)]
 
+    def optional_section(self, key: str) -> _Section:
+        self._content.setdefault(key, {})
+        return self.section(key)
+
+    def optional_sections(self, key: str) -> list[_Section]:
+        self._content.setdefault(key, [])
+        return self.sections(key)
+
     def shape(self, key: str) -> Shape:
         value = self._take(key)
         if not isinstance(value, list) or not all(isinstance(axis, str) or type(axis) is int for axis in value):
@@ -343,6 +364,8 @@ def _parse(root: _Section) -> Manifest:
         figures=root.section("figures").anything(),
         tensors=MappingProxyType(tensors),
         files=MappingProxyType(root.section("files").texts()),
+        precision_checks=tuple(_parse_check(section) for section in root.optional_sections("precision_checks")),
+        checkpoint=MappingProxyType(root.optional_section("checkpoint").texts()),
     )
     for section in (root, *sections):
         section.end()
@@ -350,6 +373,21 @@ def _parse(root: _Section) -> Manifest:
     if 2.0 * manifest.search_radius_m > satellite.size_px * satellite.ground_resolution_m:
         raise root.error(f"the search radius of {manifest.search_radius_m:g} m reaches outside the satellite patch")
     return manifest
+
+
+def _parse_check(section: _Section) -> PrecisionCheck:
+    check = PrecisionCheck(
+        precision=section.text("precision", tuple(LARGEST_CHANGE)),
+        backend=section.text("backend"),
+        data=section.text("data"),
+        pairs=section.integer("pairs"),
+        mean_error_m=section.number("mean_error_m"),
+        reference_mean_error_m=section.number("reference_mean_error_m"),
+        largest_difference_m=section.number("largest_difference_m", at_least=-1.0),
+        median_difference_m=section.number("median_difference_m", at_least=-1.0),
+    )
+    section.end()
+    return check
 
 
 def _parse_graph(section: _Section) -> GraphSpec:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from geoflow_ros.errors import BundleError, InputError
-from geoflow_ros.inference.backend import Bytes, Floats32, HeadOutput
+from geoflow_ros.errors import BackendError, BundleError, InputError
+from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput
 from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.irs import frame_on_host
 from geoflow_ros.inference.manifest import (
     GROUND_ENCODER,
     HEAD,
@@ -46,9 +47,7 @@ class OnnxRuntimeBackend:
             raise InputError(f"threads must be at least 1, got {threads}")
         self._satellite = _open(bundle, SATELLITE_ENCODER, wanted, threads)
         self._ground = _open(bundle, GROUND_ENCODER, wanted, threads)
-        # The head is a few small matrix products: handing them to a thread pool costs more than it saves.
-        self._head = _open(bundle, HEAD, wanted, 1)
-        self._head_outputs = [tensor.name for tensor in bundle.manifest.tensors[HEAD].outputs]
+        self._head = OnnxRuntimeHead(bundle, wanted)
         self._name = f"onnxruntime {ort.__version__} {self._satellite.get_providers()[0]}"
 
     @property
@@ -56,9 +55,26 @@ class OnnxRuntimeBackend:
         """Engine, version and the provider that the encoders run on."""
         return self._name
 
+    @property
+    def precision(self) -> str:
+        """Of the encoders: that of the graphs."""
+        return "fp32"
+
     def satellite_tokens(self, satellite: Bytes) -> Floats32:
         """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
         return _run(self._satellite, {"satellite": satellite})[0]
+
+    def frame(
+        self,
+        ground: Bytes,
+        tokens: Floats32,
+        hypotheses: Floats32,
+        probes: Floats32,
+        step: float,
+        iterations: int,
+    ) -> FrameOutput:
+        """See `Backend.frame`."""
+        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
         """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
@@ -66,8 +82,29 @@ class OnnxRuntimeBackend:
 
     def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
+        return self._head.run(f_vis, hypotheses, step)
+
+
+class OnnxRuntimeHead:
+    """Runs the head alone: what back ends share that do better only at the encoders.
+
+    Args:
+        bundle: verified bundle.
+        providers: see `OnnxRuntimeBackend`; installed ones.
+
+    Raises:
+        InputError, BundleError: see `OnnxRuntimeBackend`.
+    """
+
+    def __init__(self, bundle: Bundle, providers: tuple[str, ...] = DEFAULT_PROVIDERS) -> None:
+        # A few small matrix products: handing them to a thread pool costs more than it saves.
+        self._session = _open(bundle, HEAD, providers, 1)
+        self._outputs = [tensor.name for tensor in bundle.manifest.tensors[HEAD].outputs]
+
+    def run(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
+        """See `Backend.head`."""
         feed = {"f_vis": f_vis, "hypotheses": hypotheses, "step": np.asarray(step, np.float32)}
-        outputs = dict(zip(self._head_outputs, _run(self._head, feed), strict=True))
+        outputs = dict(zip(self._outputs, _run(self._session, feed), strict=True))
         return HeadOutput(
             outputs["mu_log_r"],
             outputs["var_log_r"],
@@ -113,5 +150,8 @@ def _specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
 
 
 def _run(session: ort.InferenceSession, feed: dict[str, Any]) -> list[Floats32]:
-    outputs: list[Floats32] = session.run(None, feed)
+    try:
+        outputs: list[Floats32] = session.run(None, feed)
+    except Exception as error:  # onnxruntime raises its own family without a common, public base
+        raise BackendError(f"onnxruntime failed: {str(error).strip().splitlines()[0]}") from error
     return outputs

@@ -30,7 +30,8 @@ Floats = NDArray[np.float64]
 PROBES_PER_SIDE = 5
 _OUTERMOST_PROBE = 0.9  # within the square that hypotheses were trained in
 
-_ITERATIONS = 12
+_ITERATIONS = 12  # at most
+_SETTLED = 1e-6  # undamped change of any parameter at which no further iteration is worth its time: 0.02 mm of 20 m
 _LARGEST_CHANGE = 0.5  # of any parameter in one iteration; they are search radii and logarithms of them
 _NEAREST_SQUARE = 1e-4  # |x - q| is not taken below a hundredth of the search radius: log r has no limit there
 _SMALLEST_VARIANCE = 1e-4  # of log r; below, float32 outputs of the head carry no more information
@@ -56,7 +57,8 @@ def _normal_points(pairs: int) -> Floats:
 
 
 _XI = _normal_points(24)  # (J, 2)
-_W: Floats = np.full(len(_XI), 1.0 / len(_XI))  # (J,)
+_AVERAGE: Floats = np.full(len(_XI), 1.0 / len(_XI))  # (J,); values at the points times this are their average
+_AVERAGES: Floats = np.column_stack([_AVERAGE, _XI * _AVERAGE[:, None]])  # (J, 3); with those of x1 and x2 times them
 
 
 @dataclass(frozen=True)
@@ -91,26 +93,27 @@ def fit_posterior(probes: Floats32, output: HeadOutput) -> Posterior:
     places = probes.astype(np.float64)
     moments = displacement_moments(output.mu_log_r, output.var_log_r, output.direction, output.kappa)
     mixed = mixture(Belief(places + moments.mean, moments.covariance))
-    parameters = _start(mixed)
-    target = _Target.of(output)
-    residuals, jacobian = _evaluate(parameters, places, target)
-    cost = np.sum(np.square(residuals), axis=1)
+    target = _Target.of(output, places)
+    best = _Comparison(_start(mixed), target)
+    parameters, residuals, cost, slopes = best.parameters, best.residuals, best.cost, best.slopes()
     damping = np.full(len(parameters), 1e-2)
     for _ in range(_ITERATIONS):
-        transposed = np.swapaxes(jacobian, 1, 2)
-        normal = transposed @ jacobian  # (B, 5, 5)
+        transposed = np.swapaxes(slopes, 1, 2)
+        normal = transposed @ slopes  # (B, 5, 5)
         gradient = transposed @ residuals[..., None]
-        diagonal = np.einsum("bii->bi", normal)
-        stiffness = damping[:, None] * diagonal + 1e-9
-        change = np.linalg.solve(normal + stiffness[..., None] * np.eye(5), gradient)[..., 0]
-        trial = _within_limits(parameters - np.clip(change, -_LARGEST_CHANGE, _LARGEST_CHANGE))
-        trial_residuals, trial_jacobian = _evaluate(trial, places, target)
-        trial_cost = np.sum(np.square(trial_residuals), axis=1)
-        better = trial_cost < cost
-        parameters = np.where(better[:, None], trial, parameters)
-        residuals = np.where(better[:, None], trial_residuals, residuals)
-        jacobian = np.where(better[:, None, None], trial_jacobian, jacobian)
-        cost = np.where(better, trial_cost, cost)
+        diagonal = np.einsum("bii->bi", normal)  # a view
+        diagonal += damping[:, None] * diagonal + 1e-9
+        change = np.linalg.solve(normal, gradient)[..., 0]
+        change = np.minimum(np.maximum(change, -_LARGEST_CHANGE), _LARGEST_CHANGE)
+        trial = _Comparison(_within_limits(parameters - change), target)
+        better = trial.cost < cost
+        if better.any():
+            parameters = np.where(better[:, None], trial.parameters, parameters)
+            residuals = np.where(better[:, None], trial.residuals, residuals)
+            slopes = np.where(better[:, None, None], trial.slopes(), slopes)
+            cost = np.where(better, trial.cost, cost)
+        if ((1.0 + damping) * np.abs(change).max(axis=1) < _SETTLED).all():
+            break
         damping = np.where(better, 0.3 * damping, 4.0 * damping)
     root = _root(parameters)
     fitted = Belief(parameters[:, :2], root @ np.swapaxes(root, 1, 2))
@@ -129,21 +132,39 @@ def _blend(a: Belief, b: Belief, weight: Floats) -> Belief:
 
 @dataclass(frozen=True)
 class _Target:
-    """What the head says: (B, K) mean and variance of log r, mean angle; (B, K, 2) direction."""
+    """What the head says at the probes, in the form in which it is compared.
 
-    mean_log_r: Floats
-    var_log_r: Floats
-    angle: Floats
-    direction: Floats
+    Attributes:
+        axes: (B, 2, K, 2) unit vectors in which a probe sees offsets: the head's direction and, a quarter turn on, the
+            one across it.
+        places: (B, 2, K) the probes in their own axes.
+        values: (B, 4, K) mean and logarithm of the variance of log r, logarithm of the mean angle, balance.
+        weights: (B, 4, K) of their differences; one over a standard deviation for the first.
+        angle_square: (B, K) of the mean angle.
+        turns: (B, 4, 2, K, 2) into which (forward, right) each value's two slopes are turned, see `_Comparison.slopes`.
+    """
+
+    axes: Floats
+    places: Floats
+    values: Floats
+    weights: Floats
+    angle_square: Floats
+    turns: Floats
 
     @classmethod
-    def of(cls, output: HeadOutput) -> _Target:
-        return cls(
-            output.mu_log_r.astype(np.float64),
-            output.var_log_r.astype(np.float64) + _SMALLEST_VARIANCE,
-            mean_angle(output.kappa) + _SMALLEST_ANGLE,
-            output.direction.astype(np.float64),
-        )
+    def of(cls, output: HeadOutput, places: Floats) -> _Target:
+        along = output.direction.astype(np.float64)
+        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        axes = np.stack([along, across], axis=1)
+        var_log_r = output.var_log_r.astype(np.float64) + _SMALLEST_VARIANCE
+        angle = mean_angle(output.kappa) + _SMALLEST_ANGLE
+        balance = np.zeros_like(angle)
+        values = np.stack([output.mu_log_r.astype(np.float64), np.log(var_log_r), np.log(angle), balance], axis=1)
+        weights = np.ones_like(values)
+        weights[:, 0] = 1.0 / np.sqrt(var_log_r)
+        of_log_r, of_angle = np.stack([along, across], axis=1), np.stack([across, -along], axis=1)
+        turns = np.stack([of_log_r, of_log_r, of_angle, of_angle], axis=1)
+        return cls(axes, np.einsum("bakc,kc->bak", axes, places), values, weights, np.square(angle), turns)
 
 
 def _start(belief: Belief) -> Floats:
@@ -159,11 +180,13 @@ def _start(belief: Belief) -> Floats:
     )
 
 
+_LARGEST = np.exp(_DEVIATION_RANGE[1])
+_LOW = np.array([-_LARGEST, -_LARGEST, _DEVIATION_RANGE[0], -_LARGEST, _DEVIATION_RANGE[0]])
+_HIGH = np.array([_LARGEST, _LARGEST, _DEVIATION_RANGE[1], _LARGEST, _DEVIATION_RANGE[1]])
+
+
 def _within_limits(parameters: Floats) -> Floats:
-    largest = np.exp(_DEVIATION_RANGE[1])
-    low = [-largest, -largest, _DEVIATION_RANGE[0], -largest, _DEVIATION_RANGE[0]]
-    high = [largest, largest, _DEVIATION_RANGE[1], largest, _DEVIATION_RANGE[1]]
-    return np.clip(parameters, low, high)
+    return np.minimum(np.maximum(parameters, _LOW), _HIGH)
 
 
 def _root(parameters: Floats) -> Floats:
@@ -173,71 +196,88 @@ def _root(parameters: Floats) -> Floats:
     return root
 
 
-def _evaluate(parameters: Floats, places: Floats, target: _Target) -> tuple[Floats, Floats]:
-    """Residuals (B, 4 K), saturated, and their derivatives (B, 4 K, 5) by the parameters."""
-    root = _root(parameters)
-    x = parameters[:, None, :2] + _XI @ np.swapaxes(root, 1, 2)  # (B, J, 2)
-    offset = x[:, None] - places[:, None]  # (B, K, J, 2)
-    square = np.sum(np.square(offset), axis=-1) + _NEAREST_SQUARE
-    along, aside = target.direction[:, :, None, 0], target.direction[:, :, None, 1]
-    cosine = offset[..., 0] * along + offset[..., 1] * aside
-    sine = offset[..., 1] * along - offset[..., 0] * aside
-    angle = np.arctan2(sine, cosine)
-    log_r = 0.5 * np.log(square)
+class _Comparison:
+    """Of the Gaussians with these parameters with what the head says.
 
-    # averages over the points
-    mean_log_r = log_r @ _W  # (B, K)
-    deviation = log_r - mean_log_r[..., None]
-    var_log_r = np.square(deviation) @ _W + _SMALLEST_VARIANCE
-    soft_angle = np.sqrt(np.square(angle) + _SMALLEST_ANGLE**2)
-    mean_soft_angle = soft_angle @ _W + _SMALLEST_ANGLE
-    # balance: where the mean angle is smallest, as many points lie to the left as to the right; smooth at the middle
-    width = target.angle[..., None]
-    scale = np.sqrt(np.square(angle) + np.square(width))
-    balance = (angle / scale) @ _W
+    Few calls on large arrays: at K J = 1200 numbers and one frame, numpy's own time for a call is most of it.
 
-    residuals = np.stack(
-        [
-            (mean_log_r - target.mean_log_r) / np.sqrt(target.var_log_r),
-            np.log(var_log_r / target.var_log_r),
-            np.log(mean_soft_angle / target.angle),
-            balance,
-        ],
-        axis=1,
-    )  # (B, 4, K)
+    Attributes:
+        parameters: (B, 5), see `_start`.
+        residuals: (B, 4 K), saturated.
+        cost: (B,) sum of their squares.
+    """
 
-    # derivatives by x of each residual, (B, 4, K, J), times those of x by the parameters
-    by_log_r = np.stack(
-        [
-            np.broadcast_to(1.0 / np.sqrt(target.var_log_r)[..., None], deviation.shape),
-            2.0 * deviation / var_log_r[..., None],
-        ],
-        axis=1,
-    )
-    by_angle = np.stack(
-        [angle / soft_angle / mean_soft_angle[..., None], np.square(width) / scale**3],
-        axis=1,
-    )
-    radial = offset / square[..., None]  # d log r / dx
-    tangential = np.stack([-offset[..., 1], offset[..., 0]], axis=-1) / square[..., None]  # d angle / dx
-    by_x = np.concatenate(
-        [by_log_r[..., None] * radial[:, None], by_angle[..., None] * tangential[:, None]], axis=1
-    )  # (B, 4, K, J, 2)
-    by_x = by_x * _W[:, None]
-    forward, right = by_x[..., 0], by_x[..., 1]
-    jacobian = np.stack(
-        [
-            forward.sum(axis=-1),
-            right.sum(axis=-1),
-            (forward @ _XI[:, 0]) * root[:, None, None, 0, 0],
-            right @ _XI[:, 0],
-            (right @ _XI[:, 1]) * root[:, None, None, 1, 1],
-        ],
-        axis=-1,
-    )  # (B, 4, K, 5)
+    def __init__(self, parameters: Floats, target: _Target) -> None:
+        self.parameters = parameters
+        self._target = target
+        frames, _, probes = target.values.shape
 
-    saturation = 1.0 + np.square(residuals / _LARGEST_RESIDUAL)
-    jacobian = jacobian * (saturation**-1.5)[..., None]
-    residuals = residuals / np.sqrt(saturation)
-    frames = len(parameters)
-    return residuals.reshape(frames, -1), jacobian.reshape(frames, -1, 5)
+        # the points as the probes see them
+        to_mean = np.matmul(target.axes, parameters[:, None, :2, None])[..., 0] - target.places  # (B, 2, K)
+        spokes = (target.axes @ _root(parameters)[:, None]).reshape(-1, 2) @ _XI.T
+        self._offset = spokes.reshape(frames, 2, probes, len(_XI))
+        self._offset += to_mean[..., None]
+        along, across = self._offset[:, 0], self._offset[:, 1]  # (B, K, J)
+        self._square = along * along
+        self._square += across * across
+        self._square += _NEAREST_SQUARE
+        self._angle = np.arctan2(across, along)
+        angle_square = np.square(self._angle)
+        self._scale_square = angle_square + target.angle_square[..., None]
+        self._scale = np.sqrt(self._scale_square)
+        terms = np.empty((frames, 3, probes, len(_XI)))
+        log_r, self._soft_angle = terms[:, 0], terms[:, 1]
+        np.log(self._square, out=log_r)
+        log_r *= 0.5
+        angle_square += _SMALLEST_ANGLE**2
+        np.sqrt(angle_square, out=self._soft_angle)
+        # balance: where the mean angle is smallest, as many points lie to the left as to the right; smooth at the middle
+        np.divide(self._angle, self._scale, out=terms[:, 2])
+
+        averages = terms @ _AVERAGE  # (B, 3, K)
+        self._deviation = log_r - averages[:, 0, :, None]
+        found = np.empty_like(target.values)
+        found[:, 0] = averages[:, 0]
+        self._spread = np.empty((frames, 2, probes))  # (B, 2, K) variance of log r and mean angle, before the logarithm
+        self._spread[:, 0] = np.square(self._deviation) @ _AVERAGE + _SMALLEST_VARIANCE
+        self._spread[:, 1] = averages[:, 1] + _SMALLEST_ANGLE
+        np.log(self._spread, out=found[:, 1:3])
+        found[:, 3] = averages[:, 2]
+
+        found -= target.values
+        found *= target.weights
+        self._saturation = 1.0 + np.square(found / _LARGEST_RESIDUAL)
+        found /= np.sqrt(self._saturation)
+        self.residuals = found.reshape(frames, -1)
+        self.cost = np.einsum("bi,bi->b", self.residuals, self.residuals)
+
+    def slopes(self) -> Floats:
+        """(B, 4 K, 5) derivatives of the residuals by the parameters.
+
+        Of log r by a point's place (along, across) is (along, across) / r^2, of the angle (-across, along) / r^2: the
+        same two numbers for every residual, weighted by what it makes of log r or of the angle, averaged over the
+        points, and turned into (forward, right) at the end.
+        """
+        target = self._target
+        frames, _, probes, count = self._offset.shape
+        by_place = np.empty((frames, 4, 2, probes, count))
+        np.divide(self._offset, self._square[:, None], out=by_place[:, 0])
+        np.multiply(by_place[:, 0], self._deviation[:, None], out=by_place[:, 1])
+        np.multiply(by_place[:, 0], (self._angle / self._soft_angle)[:, None], out=by_place[:, 2])
+        np.divide(by_place[:, 0], (self._scale_square * self._scale)[:, None], out=by_place[:, 3])
+        sums = (by_place.reshape(-1, count) @ _AVERAGES).reshape(frames, 4, 2, probes, 3)
+
+        factors = target.weights / (self._saturation * np.sqrt(self._saturation))
+        factors[:, 1:3] /= self._spread
+        factors[:, 1] *= 2.0
+        factors[:, 3] *= target.angle_square
+        sums *= factors[:, :, None, :, None]
+
+        turns = target.turns[..., None]  # (B, 4, 2, K, 2, 1)
+        turned = sums[:, :, 0, :, None] * turns[:, :, 0] + sums[:, :, 1, :, None] * turns[:, :, 1]  # (B, 4, K, 2, 3)
+        slopes = np.empty((frames, 4, probes, 5))
+        slopes[..., :2] = turned[..., 0]
+        slopes[..., 2:4] = turned[..., 1]
+        slopes[..., 4] = turned[..., 1, 2]
+        slopes[..., 2::2] *= np.exp(self.parameters[:, None, None, 2::2])
+        return slopes.reshape(frames, -1, 5)

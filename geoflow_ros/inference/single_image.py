@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import numpy as np
 from geoflow_ros.errors import ImageError, InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.inference.backend import Bytes
+from geoflow_ros.inference.backends import BackendOptions, open_backend
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.ellipse import confidence_ellipse
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.localizer import Localizer
-from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.inference.overlay import draw_fix
 from geoflow_ros.tiles import SatelliteMap, open_tile_source
 
@@ -37,8 +36,7 @@ def localize_image(
     seed: int = 0,
     hypotheses: int | None = None,
     iterations: int | None = None,
-    providers: Sequence[str] | None = None,
-    threads: int | None = None,
+    backend: BackendOptions | None = None,
 ) -> tuple[Fix, dict[str, Any]]:
     """Localizes one image near a rough position.
 
@@ -50,7 +48,7 @@ def localize_image(
         model_path: folder of a bundle.
         overlay_path: where to save the picture of `draw_fix`; none is drawn where None.
         seed, hypotheses, iterations: see `Localizer`.
-        providers, threads: see `OnnxRuntimeBackend`.
+        backend: what runs the model, see `open_backend`.
 
     Returns:
         The fix, in a map frame whose datum is (lat_deg, lon_deg), and the result as plain values for JSON:
@@ -67,7 +65,7 @@ def localize_image(
     datum = Datum(lat_deg, lon_deg)
     bundle = Bundle.load(model_path)
     localizer = Localizer(
-        bundle, OnnxRuntimeBackend(bundle, providers, threads), seed=seed, hypotheses=hypotheses, iterations=iterations
+        bundle, open_backend(bundle, backend), seed=seed, hypotheses=hypotheses, iterations=iterations
     )
     source = open_tile_source(tiles_spec)
     try:

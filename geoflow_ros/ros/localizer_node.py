@@ -7,6 +7,7 @@ said in the diagnostics.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
@@ -32,11 +33,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from geoflow_ros.errors import GeoFlowError, GeometryError, ImageError, InputError, OdometryError, TileError
 from geoflow_ros.geo import Datum
-from geoflow_ros.inference import Bundle, Fix, IrsSettings, Localizer, OnnxRuntimeBackend, Prior, draw_fix
+from geoflow_ros.inference import Bundle, Fix, IrsSettings, Localizer, Prior, draw_fix, open_backend
 from geoflow_ros.resources import model_path
 from geoflow_ros.ros import parameters
 from geoflow_ros.ros.diagnostics import Health, Limits, Silence
 from geoflow_ros.ros.images import compressed_from_rgb, rgb_from_compressed, rgb_from_image
+from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
 from geoflow_ros.ros.messages import (
     floored_covariance,
@@ -124,6 +126,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("geoflow_localizer", **node_arguments)
         self._settings = parameters.declare(self)
+        self._log_handler = forward_logs(self.get_logger())
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.number("prior.max_extrapolation_s"))
@@ -231,6 +234,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         """Stop the worker, then the rest."""
         self._stop_work()
         self._release()
+        logging.getLogger("geoflow_ros").removeHandler(self._log_handler)
         super().destroy_node()
 
     def _stop_work(self) -> None:
@@ -249,6 +253,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             self.destroy_subscription(subscription)
         self._inputs = []
         if self._model is not None:
+            self._model.patches.close()
             self._model.satellite_map.close()
             self._model.source.close()
             self._model = None
@@ -260,9 +265,9 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
     def _load_model(self) -> _Model:
         settings = self._settings
         bundle = Bundle.load(model_path(settings.text("model.path")))
-        backend = OnnxRuntimeBackend(bundle, settings.texts("model.providers"), settings.count("model.threads") or None)
-        localizer = Localizer(bundle, backend, seed=settings.count("irs.seed"))
+        localizer = Localizer(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
         localizer.settings = _irs_settings(settings, localizer)
+        _warm_up(localizer)
         if not settings.text("tiles.source"):
             raise InputError("parameter tiles.source is empty: give FILE.mbtiles or http(s)://HOST/{z}/{x}/{y}.png")
         source = open_tile_source(settings.text("tiles.source"))
@@ -276,10 +281,10 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         patches = PatchKeeper(
             satellite_map,
             localizer.manifest,
+            localizer.prepare,
             settings.number("tiles.recentre_distance_m"),
             settings.radians("tiles.recentre_angle_deg"),
         )
-        _warm_up(localizer)
         description = (
             f"model {localizer.manifest.name} on {localizer.backend.name}, tiles {source.name}, "
             f"datum {self._datum.lat_deg:.7f}, {self._datum.lon_deg:.7f}"
@@ -375,8 +380,8 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             self._tracker.settings = settings.tracker()
             if self._model is not None:
                 self._model.localizer.settings = _irs_settings(settings, self._model.localizer)
-                self._model.patches.recentre_distance_m = settings.number("tiles.recentre_distance_m")
-                self._model.patches.recentre_angle_rad = settings.radians("tiles.recentre_angle_deg")
+                self._model.patches.range_m = settings.number("tiles.recentre_distance_m")
+                self._model.patches.range_rad = settings.radians("tiles.recentre_angle_deg")
         return answer
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -614,6 +619,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
                 "odometry_age_s": "never"
                 if newest is None
                 else f"{self.get_clock().now().nanoseconds * 1e-9 - newest.stamp_ns * 1e-9:.2f}",
+                **_backend_facts(model),
                 "cached_tiles": str(model.satellite_map.cached_tiles) if model is not None else "0",
                 "tf_sender": self._transforms.name,
             },
@@ -672,6 +678,21 @@ def _datum(settings: parameters.Settings, source: TileSource) -> Datum:
             )
         lat, lon = source.bounds.centre
     return Datum(lat, lon)
+
+
+def _backend_facts(model: _Model | None) -> dict[str, str]:
+    """What runs the model and how its patches came about, for the diagnostics."""
+    if model is None:
+        return {}
+    backend, patches = model.localizer.backend, model.patches.counts
+    return {
+        "backend": backend.name,
+        "precision": backend.precision,
+        "patches_prepared": str(patches.prepared),
+        "patches_awaited": str(patches.awaited),
+        "patch_frames_late_most": str(patches.most_frames_late),
+        "patch_preparations_failed": str(patches.failed),
+    }
 
 
 def _warm_up(localizer: Localizer) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -16,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from geoflow_ros.errors import InputError
+from geoflow_ros.inference import BACKENDS, PRECISIONS, BackendOptions
 from geoflow_ros.tracking import TrackerSettings
 
 Value = bool | int | float | str | Sequence[str]
@@ -69,8 +71,27 @@ SPECS: Mapping[str, ParameterSpec] = {
         "raw", "which camera topic is subscribed: image or image/compressed", choices=("raw", "compressed")
     ),
     "model.path": ParameterSpec("synthetic", "model bundle: a folder, or the name of one that came with the package"),
-    "model.providers": ParameterSpec(["CPUExecutionProvider"], "onnxruntime execution providers, by preference"),
-    "model.threads": ParameterSpec(0, "threads of the encoders; 0: onnxruntime decides", (0, 256)),
+    "model.backend": ParameterSpec(
+        "auto", "what runs the model; auto: the quickest that is installed and fits", choices=BACKENDS
+    ),
+    "model.precision": ParameterSpec(
+        "auto",
+        "of the encoders; auto: reduced where the back end gains by it and the bundle's check passed",
+        choices=PRECISIONS,
+    ),
+    "model.threads": ParameterSpec(0, "threads of the encoders on the CPU; 0: the back end decides", (0, 256)),
+    "model.providers": ParameterSpec(
+        [""], "onnxruntime execution providers, by preference; empty: the CPU (with backend auto: any back end)"
+    ),
+    "model.device": ParameterSpec("cuda:0", "device of TensorRT and torch"),
+    "model.engine_file_path": ParameterSpec(
+        "", "folder of the TensorRT engines; empty: the bundle's own, else the user's cache"
+    ),
+    "model.force_engine_update": ParameterSpec(False, "build the TensorRT engines anew at the start"),
+    "model.max_workspace_size": ParameterSpec(
+        67_108_864, "memory that TensorRT may use while it builds, bytes", (1, 2**40)
+    ),
+    "model.verbose": ParameterSpec(False, "TensorRT says in detail what it does"),
     "tiles.source": ParameterSpec(
         "", "satellite tiles: FILE.mbtiles, http(s)://HOST/{z}/{x}/{y}.png or file:///DIR/{z}/{x}/{y}.png"
     ),
@@ -224,6 +245,21 @@ class Settings:
     def texts(self, name: str) -> list[str]:
         """A list of texts."""
         return [str(value) for value in self.values[name]]
+
+    def backend(self) -> BackendOptions:
+        """What runs the model."""
+        folder = self.text("model.engine_file_path")
+        return BackendOptions(
+            backend=self.text("model.backend"),
+            precision=self.text("model.precision"),
+            threads=self.count("model.threads") or None,
+            providers=tuple(name for name in self.texts("model.providers") if name),
+            device=self.text("model.device"),
+            engine_file_path=Path(folder).expanduser() if folder else None,
+            force_engine_update=self.flag("model.force_engine_update"),
+            max_workspace_size=self.count("model.max_workspace_size"),
+            verbose=self.flag("model.verbose"),
+        )
 
     def tracker(self) -> TrackerSettings:
         """Noise and gate of the tracker."""

@@ -1,0 +1,161 @@
+"""Which engine runs a bundle: what was asked for, or the quickest that this machine has and the bundle allows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.inference.backend import Backend
+from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.inference.precision import BFLOAT16, FLOAT16, FLOAT32
+from geoflow_ros.resources import cache_dir
+
+AUTO = "auto"
+TENSORRT, OPENVINO, ONNXRUNTIME, TORCH = "tensorrt", "openvino", "onnxruntime", "torch"
+BACKENDS = (AUTO, TENSORRT, OPENVINO, ONNXRUNTIME, TORCH)
+PRECISIONS = (AUTO, FLOAT32, BFLOAT16, FLOAT16)
+_PRECISIONS_OF = {
+    TENSORRT: (FLOAT32, FLOAT16),
+    OPENVINO: (FLOAT32, BFLOAT16),
+    ONNXRUNTIME: (FLOAT32,),
+    TORCH: (FLOAT32, BFLOAT16, FLOAT16),
+}
+
+_log = logging.getLogger("geoflow_ros")
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """How a bundle is run.
+
+    Attributes:
+        backend: one of `BACKENDS`.
+        precision: of the encoders, one of `PRECISIONS`; "auto" takes a reduced one where the back end gains by it and
+            the bundle's manifest holds a check that it passed.
+        threads: of the CPU back ends; None leaves the choice to them.
+        providers: onnxruntime's execution providers by preference; the CPU where empty.
+        device: of torch and TensorRT, such as "cuda:0".
+        engine_file_path: folder of TensorRT's engines; None is the bundle's own, else the user's cache.
+        force_engine_update: build the engines anew.
+        max_workspace_size: bytes that TensorRT may use while it builds.
+        verbose: TensorRT says what it does.
+    """
+
+    backend: str = AUTO
+    precision: str = AUTO
+    threads: int | None = None
+    providers: tuple[str, ...] = ()
+    device: str = "cuda:0"
+    engine_file_path: Path | None = None
+    force_engine_update: bool = False
+    max_workspace_size: int = 67_108_864
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        _require_one_of("backend", self.backend, BACKENDS)
+        precisions = PRECISIONS if self.backend == AUTO else (AUTO, *_PRECISIONS_OF[self.backend])
+        _require_one_of("precision", self.precision, precisions)
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads must be at least 1, got {self.threads}")
+        if self.max_workspace_size < 1:
+            raise InputError(f"max_workspace_size must be at least 1 byte, got {self.max_workspace_size}")
+
+
+def open_backend(bundle: Bundle, options: BackendOptions | None = None, checked: bool = True) -> Backend:
+    """What runs a bundle.
+
+    "auto" tries TensorRT where it and a GPU are there and the engines exist or can be built, then OpenVINO where it is
+    installed (it was quicker than onnxruntime in every measurement; README, "Speed"), then onnxruntime. Each engine
+    that is passed over is said in the log, with the reason.
+
+    Args:
+        bundle: verified bundle.
+        options: how to run it; the defaults where None.
+        checked: refuse a reduced precision of which the manifest holds no check that passed; False to make that check.
+
+    Raises:
+        InputError: what was asked for cannot be had here: a library, a device or a check is missing.
+        BundleError: a graph or an engine that does not fit the bundle.
+    """
+    options = options if options is not None else BackendOptions()
+    if checked:
+        _require_check(bundle, options.precision)
+    if options.backend != AUTO:
+        return _OPENERS[options.backend](bundle, options)
+    if options.providers:  # they are onnxruntime's
+        return _onnxruntime(bundle, options)
+    for backend, package in ((TENSORRT, "tensorrt"), (TENSORRT, "tensorrt_rtx"), (OPENVINO, "openvino")):
+        if options.precision not in (AUTO, *_PRECISIONS_OF[backend]) or find_spec(package) is None:
+            continue
+        try:
+            return _OPENERS[backend](bundle, options)
+        except Exception as error:  # an engine that is broken on this machine must not take the others with it
+            reason = str(error) if isinstance(error, GeoFlowError) else f"{type(error).__name__}: {error}"
+            _log.info("%s is not used: %s", package, reason)
+    return _onnxruntime(bundle, options)
+
+
+def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name} is '{value}'; it must be one of {', '.join(known)}")
+
+
+def _tensorrt(bundle: Bundle, options: BackendOptions) -> Backend:
+    from geoflow_ros.inference.tensorrt.backend import TensorRtBackend
+
+    return TensorRtBackend(
+        bundle,
+        engines=options.engine_file_path,
+        precision=_precision(bundle, options, FLOAT16),
+        device=options.device,
+        force_engine_update=options.force_engine_update,
+        max_workspace_size=options.max_workspace_size,
+        verbose=options.verbose,
+    )
+
+
+def _openvino(bundle: Bundle, options: BackendOptions) -> Backend:
+    from geoflow_ros.inference.openvino_backend import OpenVinoBackend
+
+    precision = _precision(bundle, options, BFLOAT16)
+    return OpenVinoBackend(bundle, precision=precision, threads=options.threads, cache_dir=cache_dir() / "openvino")
+
+
+def _onnxruntime(bundle: Bundle, options: BackendOptions) -> Backend:
+    if options.precision not in (AUTO, FLOAT32):
+        raise InputError(f"onnxruntime runs this bundle in fp32; {options.precision} needs another back end")
+    return OnnxRuntimeBackend(bundle, options.providers or None, options.threads)
+
+
+def _torch(bundle: Bundle, options: BackendOptions) -> Backend:
+    from geoflow_ros.inference.torch_backend import TorchBackend
+
+    return TorchBackend(bundle, device=options.device, precision=_precision(bundle, options, FLOAT32))
+
+
+def _precision(bundle: Bundle, options: BackendOptions, fastest: str) -> str:
+    """What was asked for; with "auto" the fastest that the back end has, if its check passed."""
+    if options.precision != AUTO:
+        return options.precision
+    return fastest if fastest == FLOAT32 or bundle.manifest.allows(fastest) else FLOAT32
+
+
+def _require_check(bundle: Bundle, precision: str) -> None:
+    if precision not in (AUTO, FLOAT32) and not bundle.manifest.allows(precision):
+        raise InputError(
+            f"the bundle '{bundle.manifest.name}' has no check that {precision} is accurate enough: run `geoflow "
+            f"evaluate precision --model {bundle.path} --precision {precision} --record`, or choose fp32"
+        )
+
+
+_OPENERS: dict[str, Callable[[Bundle, BackendOptions], Backend]] = {
+    TENSORRT: _tensorrt,
+    OPENVINO: _openvino,
+    ONNXRUNTIME: _onnxruntime,
+    TORCH: _torch,
+}

@@ -1,0 +1,232 @@
+"""A bundle on OpenVINO: the quickest encoders on a CPU, in float32 or, where the CPU has it, bfloat16.
+
+Only the encoders run here. The head is a few products of small matrices, for which onnxruntime needs a fifth of the
+time per call, and onnxruntime takes any number of hypotheses without compiling again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from geoflow_ros.errors import BackendError, BundleError, InputError
+from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput
+from geoflow_ros.inference.bundle import Bundle, sha256_of
+from geoflow_ros.inference.irs import frame_on_host
+from geoflow_ros.inference.manifest import (
+    GROUND_ENCODER,
+    SATELLITE_ENCODER,
+    GraphSpec,
+    TensorSpec,
+    describe_difference,
+)
+from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeHead
+from geoflow_ros.inference.precision import BFLOAT16, FLOAT32
+
+_DEVICE = "CPU"
+_PRECISION_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16"}
+_DTYPES = {"u8": "uint8", "f32": "float32"}
+
+_log = logging.getLogger("geoflow_ros")
+
+
+class OpenVinoBackend:
+    """Runs a bundle's encoders with OpenVINO on the CPU and its head with onnxruntime.
+
+    Graphs are compiled for one camera at once, and for more cameras when so many images first come together: fixed
+    shapes let OpenVINO choose kernels and lay out its memory when it compiles. Every method may be called from any
+    thread; the encoders run side by side, two calls of the same encoder one after the other.
+
+    Args:
+        bundle: verified bundle.
+        precision: of the encoders, "fp32" or "bf16".
+        threads: of each encoder; None leaves the choice to OpenVINO (one per physical core).
+        cache_dir: folder for compiled graphs, which shortens the next start; a folder that cannot be written is noted
+            in the log and done without. None compiles at each start.
+
+    Raises:
+        InputError: OpenVINO is not installed, a precision that it cannot have here, or a thread count below 1.
+        BundleError: a graph that OpenVINO cannot load, or whose tensors differ from the manifest's.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str = FLOAT32,
+        threads: int | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        openvino = _import_openvino()
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1, got {threads}")
+        core = openvino.Core()
+        _check_precision(core, precision)
+        config = _configuration(precision, threads, _usable(cache_dir))
+        self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config)
+        self._ground = _Encoder(core, bundle, GROUND_ENCODER, config)
+        self._head = OnnxRuntimeHead(bundle)
+        self._precision = precision
+        self._name = f"openvino {openvino.__version__.split('-')[0]} {_DEVICE} {precision}"
+
+    @property
+    def name(self) -> str:
+        """Engine, version, device and precision."""
+        return self._name
+
+    @property
+    def precision(self) -> str:
+        """Of the encoders; the head is float32."""
+        return self._precision
+
+    def satellite_tokens(self, satellite: Bytes) -> Floats32:
+        """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
+        return self._satellite.run(satellite)
+
+    def frame(
+        self,
+        ground: Bytes,
+        tokens: Floats32,
+        hypotheses: Floats32,
+        probes: Floats32,
+        step: float,
+        iterations: int,
+    ) -> FrameOutput:
+        """See `Backend.frame`."""
+        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
+
+    def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
+        """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""
+        return self._ground.run(ground, tokens)
+
+    def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
+        """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
+        return self._head.run(f_vis, hypotheses, step)
+
+
+class _Encoder:
+    """One graph of the bundle, compiled once for each batch size that is asked for."""
+
+    def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any]) -> None:
+        self._core, self._bundle, self._graph, self._config = core, bundle, graph, config
+        self._lock = threading.Lock()
+        self._requests: dict[int, Any] = {1: self._compile(1)}
+
+    def run(self, *inputs: Bytes | Floats32) -> Floats32:
+        """The graph's only output for inputs of one batch size, in memory of its own.
+
+        Raises:
+            BackendError: OpenVINO failed.
+        """
+        arrays = [np.ascontiguousarray(array) for array in inputs]
+        batch = len(arrays[0])
+        with self._lock:
+            if batch not in self._requests:
+                self._requests[batch] = self._compile(batch)
+            try:
+                outputs = self._requests[batch].infer(arrays, share_inputs=True, share_outputs=True)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO failed at the {self._graph}: {_reason(error)}") from error
+            return np.array(outputs[0], np.float32)  # a copy: the next call writes to the same memory
+
+    def _compile(self, batch: int) -> Any:
+        """An infer request for this batch size. The graph is read each time: kept, it would hold all weights twice."""
+        path = self._bundle.graph_path(self._graph)
+        if sha256_of(path) != self._bundle.manifest.files[path.name]:
+            raise BundleError(f"{path} was changed since the bundle was opened: start again")
+        try:
+            model = self._core.read_model(path)
+            found = GraphSpec(_specs(model.inputs), _specs(model.outputs))
+            difference = describe_difference(_without_names(self._bundle.manifest.tensors[self._graph]), found)
+            if difference:
+                raise BundleError(
+                    f"{path} is not the graph that its manifest describes: {difference}; export the bundle again"
+                )
+            model.reshape({tensor.any_name: [batch, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+            return self._core.compile_model(model, _DEVICE, self._config).create_infer_request()
+        except RuntimeError as error:
+            raise BundleError(
+                f"{path} cannot be loaded by OpenVINO ({_reason(error)}): export the bundle again"
+            ) from error
+
+
+def _import_openvino() -> ModuleType:
+    try:
+        import openvino
+    except ImportError as error:
+        raise InputError(
+            "the back end 'openvino' needs the package openvino: pip install geoflow_ros[openvino]"
+        ) from error
+    return openvino
+
+
+def _check_precision(core: Any, precision: str) -> None:
+    if precision not in _PRECISION_HINTS:
+        raise InputError(f"OpenVINO runs in {' or '.join(_PRECISION_HINTS)}, not in '{precision}'")
+    if precision == BFLOAT16 and "BF16" not in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"):
+        raise InputError("this CPU has no bfloat16 instructions (AVX-512 BF16, AMX): choose the precision fp32")
+
+
+def _configuration(precision: str, threads: int | None, cache_dir: Path | None) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+        # Both encoders, and on a vehicle much else, share the cores: a thread bound to a busy one would wait for it.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    if cache_dir is not None:
+        config["CACHE_DIR"] = str(cache_dir)
+    return config
+
+
+def _usable(cache_dir: Path | None) -> Path | None:
+    """The folder, made where it is missing, or None where it cannot be written."""
+    if cache_dir is None:
+        return None
+    probe = cache_dir / f".{threading.get_native_id()}"
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        _log.warning("compiled models are not kept: %s cannot be written (%s)", cache_dir, error.strerror)
+        return None
+    return cache_dir
+
+
+def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            port.any_name,
+            _DTYPES.get(port.element_type.get_type_name(), port.element_type.get_type_name()),
+            tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape),
+        )
+        for port in ports
+    )
+
+
+def _without_names(spec: GraphSpec) -> GraphSpec:
+    """The same with "?" for every dynamic axis: OpenVINO does not keep their names."""
+
+    def anonymous(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(
+                tensor.name, tensor.dtype, tuple("?" if isinstance(axis, str) else axis for axis in tensor.shape)
+            )
+            for tensor in tensors
+        )
+
+    return GraphSpec(anonymous(spec.inputs), anonymous(spec.outputs))
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an OpenVINO message; those above it are places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,109 @@
+"""Which engine runs a bundle: what was asked for, what "auto" takes, and what is refused."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.evaluation.annotate import store_precision_check
+from geoflow_ros.inference import BackendOptions, Bundle, OnnxRuntimeBackend, PrecisionCheck, open_backend
+
+CHECK = PrecisionCheck("bf16", "an engine", "cross-area pairs", 512, 4.04, 4.0, 0.5, 0.01)
+
+
+@pytest.fixture(scope="module")
+def bundle(converging_bundle):
+    return Bundle.load(converging_bundle)
+
+
+def with_check(bundle, check):
+    return Bundle(bundle.path, replace(bundle.manifest, precision_checks=(check,)))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"backend": "abacus"}, "abacus.*onnxruntime"),
+        ({"backend": "onnxruntime", "precision": "int4"}, "int4.*fp32"),
+        ({"precision": "int4"}, "int4.*bf16"),
+        ({"backend": "onnxruntime", "precision": "fp16"}, "fp16.*fp32"),
+        ({"threads": 0}, "threads"),
+        ({"max_workspace_size": 0}, "max_workspace_size"),
+    ],
+)
+def test_options_that_name_nothing_are_refused_with_what_there_is(options, text):
+    with pytest.raises(InputError, match=text):
+        BackendOptions(**options)
+
+
+def test_what_was_asked_for_is_opened(bundle):
+    backend = open_backend(bundle, BackendOptions("onnxruntime", threads=1))
+    assert isinstance(backend, OnnxRuntimeBackend)
+    assert backend.precision == "fp32"
+    assert "onnxruntime" in backend.name
+
+
+def test_execution_providers_are_onnxruntimes(bundle):
+    backend = open_backend(bundle, BackendOptions(providers=("CPUExecutionProvider",)))
+    assert isinstance(backend, OnnxRuntimeBackend)
+
+
+def test_auto_takes_openvino_where_it_is_installed(bundle):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    backend = open_backend(bundle, BackendOptions(threads=1))
+    assert backend.name.startswith(("OpenVINO", "openvino"))
+    assert backend.precision == "fp32"  # this bundle holds no check
+
+
+def test_auto_says_in_the_log_what_it_passed_over(bundle, caplog):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    from geoflow_ros.inference.tensorrt.cuda import Cuda
+
+    try:
+        Cuda("cuda:0")
+    except InputError:
+        pass
+    else:
+        pytest.skip("there is a GPU: TensorRT is not passed over")
+    with caplog.at_level(logging.INFO, "geoflow_ros"):
+        open_backend(bundle, BackendOptions(threads=1))
+    assert any("tensorrt_rtx is not used" in record.message for record in caplog.records)
+
+
+def test_a_reduced_precision_needs_a_check_that_passed(bundle):
+    with pytest.raises(InputError, match="geoflow evaluate precision"):
+        open_backend(bundle, BackendOptions("openvino", "bf16"))
+    worse = replace(CHECK, mean_error_m=4.09)  # 2.25 %
+    with pytest.raises(InputError, match="geoflow evaluate precision"):
+        open_backend(with_check(bundle, worse), BackendOptions("openvino", "bf16"))
+    few = replace(CHECK, pairs=499)
+    with pytest.raises(InputError, match="geoflow evaluate precision"):
+        open_backend(with_check(bundle, few), BackendOptions("openvino", "bf16"))
+
+
+def test_with_a_check_that_passed_the_reduced_precision_is_used(bundle):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    checked = with_check(bundle, CHECK)
+    assert open_backend(checked, BackendOptions("openvino", "bf16", threads=1)).precision == "bf16"
+    assert open_backend(checked, BackendOptions("openvino", threads=1)).precision == "bf16"
+    assert open_backend(checked, BackendOptions("openvino", "fp32", threads=1)).precision == "fp32"
+
+
+def test_a_check_is_kept_in_the_manifest_in_the_place_of_the_last(converging_bundle, tmp_path):
+    import shutil
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(converging_bundle, folder)
+    store_precision_check(folder, replace(CHECK, pairs=10))
+    store_precision_check(folder, CHECK)
+    manifest = Bundle.load(folder).manifest
+    assert manifest.precision_checks == (CHECK,)
+    assert manifest.allows("bf16") and not manifest.allows("fp16")
+
+
+def test_the_change_is_that_of_the_mean_error():
+    assert CHECK.change == pytest.approx(0.01)
+    assert replace(CHECK, precision="fp16", mean_error_m=4.03).passes
+    assert not replace(CHECK, precision="fp16", mean_error_m=4.04).passes  # 1 % is not below 1 %
+    assert "+1.00 %" in CHECK.describe()
