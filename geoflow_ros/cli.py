@@ -144,6 +144,7 @@ def command_train(args: argparse.Namespace) -> int:
         pretrained=args.imagenet,
         init=args.checkpoint,
         resume=args.resume,
+        extend=args.extend,
         float16_parts=args.float16_parts,
     )
     result = train_synthetic(options)
@@ -373,6 +374,7 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--dataset", choices=("synthetic",), default="synthetic", help="what to train on")
     p.add_argument("--out", type=Path, required=True, help="folder of the run")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out; give the same settings again")
+    p.add_argument("--extend", action="store_true", help="with --resume: with another length, such as a longer one")
     p.add_argument("--steps", type=_positive_int, help="length of the training")
     p.add_argument(
         "--max-minutes", type=_positive_float, help="length in time; with --steps, of one session (go on with --resume)"

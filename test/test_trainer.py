@@ -410,6 +410,24 @@ def test_resuming_with_other_settings_is_refused_by_name(uninterrupted: tuple[Pa
         Trainer(config, tiny_model(), ColourPairs()).resume()
 
 
+def test_a_finished_training_goes_on_with_a_longer_schedule(
+    uninterrupted: tuple[Path, TrainingResult], tmp_path: Path
+) -> None:
+    state = (uninterrupted[0] / "trainer_state.safetensors").read_bytes()
+    (tmp_path / "trainer_state.safetensors").write_bytes(state)
+    longer = tiny_config(tmp_path, steps=9)
+    with pytest.raises(CheckpointError, match="schedule was"):
+        Trainer(longer, tiny_model(), ColourPairs()).resume()
+    with pytest.raises(CheckpointError, match="seed was 0 and is 3"):
+        Trainer(replace(longer, seed=3), tiny_model(), ColourPairs()).resume(other_schedule=True)
+    source = ColourPairs()
+    trainer = Trainer(longer, tiny_model(), source)
+    trainer.resume(other_schedule=True)
+    assert trainer.run().step == 9
+    assert source.asked[0] == 6
+    assert [entry["step"] for entry in entries(tmp_path, "training")][-1] == 9
+
+
 def test_resuming_another_network_is_refused(uninterrupted: tuple[Path, TrainingResult]) -> None:
     other = GeoFlow(replace(TINY, predict_orientation=True))
     with pytest.raises(CheckpointError, match="another network.*decoder_orientation"):

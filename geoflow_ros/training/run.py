@@ -45,6 +45,7 @@ class SyntheticTraining:
         pretrained: a file with ImageNet weights under timm's names.
         init: a checkpoint to start from.
         resume: go on with the run in ``out``.
+        extend: with ``resume``: the schedule may be another than the run's, such as a longer one.
         float16_parts: also write the weights as float16 in parts of at most 16 MB.
     """
 
@@ -65,6 +66,7 @@ class SyntheticTraining:
     pretrained: Path | None = None
     init: Path | None = None
     resume: bool = False
+    extend: bool = False
     float16_parts: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +74,8 @@ class SyntheticTraining:
             raise InputError(f"size is {self.size!r}; it must be one of {', '.join(_SIZES)}")
         if not 0.0 <= self.town_share <= 1.0:
             raise InputError(f"town_share is {self.town_share}; it must be in [0, 1]")
+        if self.extend and not self.resume:
+            raise InputError("extend is about a run that is resumed: give resume too, or leave it out")
 
 
 def train_synthetic(options: SyntheticTraining) -> TrainingResult:
@@ -124,7 +128,7 @@ def train_synthetic(options: SyntheticTraining) -> TrainingResult:
     )
     trainer = Trainer(config, model, source, _Validation(model.config, options))
     if options.resume:
-        trainer.resume()
+        trainer.resume(options.extend)
     _keep_data_settings(options, groups)
     try:
         result = trainer.run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,9 @@ def load_state(
     optimizer: torch.optim.AdamW,
     parameter_names: Mapping[nn.Parameter, str],
     settings: Mapping[str, Any],
+    may_differ: Collection[str] = (),
 ) -> Counters:
-    """Put a training back where :func:`save_state` left it; arguments as there.
+    """Put a training back where :func:`save_state` left it; arguments as there. Settings in ``may_differ`` may differ.
 
     Raises:
         CheckpointError: the file is missing, damaged, of other settings or of another network; the message says which.
@@ -89,7 +90,7 @@ def load_state(
         raise CheckpointError(f"{path} is not a readable training state: {error}") from error
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(f"{path} is not a training state of format {FORMAT_VERSION}")
-    _require_same_settings(path, header["settings"], settings)
+    _require_same_settings(path, header["settings"], settings, may_differ)
     try:
         for prefix, module in modules.items():
             module.load_state_dict(_below(tensors, f"{prefix}/"))
@@ -113,9 +114,11 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _require_same_settings(path: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _require_same_settings(
+    path: Path, stored: Mapping[str, Any], given: Mapping[str, Any], may_differ: Collection[str]
+) -> None:
     given = json.loads(json.dumps(given))  # tuples become lists, as in the file
-    names = [name for name in sorted({*stored, *given}) if stored.get(name) != given.get(name)]
+    names = [name for name in sorted({*stored, *given} - {*may_differ}) if stored.get(name) != given.get(name)]
     if names:
         listed = ", ".join(f"{name} was {stored.get(name)!r} and is {given.get(name)!r}" for name in names)
         raise CheckpointError(f"{path} belongs to a training with other settings: {listed}")

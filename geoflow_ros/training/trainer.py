@@ -164,15 +164,19 @@ class Trainer:
         self._consecutive_skips = torch.zeros((), device=self._device)
         self._stop_requested = False
 
-    def resume(self) -> None:
+    def resume(self, other_schedule: bool = False) -> None:
         """Go on from the state in the run's folder.
+
+        Args:
+            other_schedule: the schedule may be another than the run's, such as a longer one; the learning rate then
+                follows it from where the run stands.
 
         Raises:
             CheckpointError: there is none, or it is of another training; the message says what differs.
         """
         self.counters = load_state(
             self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters,
-            self.config.decisive_settings(),
+            self.config.decisive_settings(), may_differ=("schedule",) if other_schedule else (),
         )  # fmt: skip
         self._statistics.remember()
 
