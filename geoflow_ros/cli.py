@@ -442,9 +442,9 @@ def _add_evaluate(commands: Any) -> None:
     _add_common(k)
     k.set_defaults(run=command_evaluate_calibrate)
 
-    r = kinds.add_parser("precision", help="whether bfloat16 or float16 is accurate enough; exit code 1 where it is not")
+    r = kinds.add_parser("precision", help="whether bfloat16 or float16 is accurate enough (exit code 1: no)")
     r.add_argument("--model", default="synthetic", help="bundle folder or name of a shipped one (default synthetic)")
-    r.add_argument("--pairs", type=_positive_int, default=512, help="how many pairs, of the calibration's (default 512)")
+    r.add_argument("--pairs", type=_positive_int, default=512, help="how many of the calibration's (default 512)")
     r.add_argument("--area", choices=("same", "cross"), default="cross", help="whose pairs (default cross)")
     r.add_argument("--seed", type=_seed, default=0, help="which (default 0)")
     r.add_argument("--record", action="store_true", help="write the check into the bundle's manifest")

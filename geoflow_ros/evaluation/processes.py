@@ -1,6 +1,7 @@
 """Child processes that never outlive their parent's interest in them, and whose failures say why."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -33,6 +34,15 @@ class Child:
     @property
     def running(self) -> bool:
         return self.process.poll() is None
+
+    def peak_memory_mb(self) -> float | None:
+        """The most memory that it has had resident so far, in MB (10^6 bytes); None where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        except OSError:
+            return None
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return None if found is None else round(int(found[1]) * 1024 / 1e6, 1)
 
     def tail(self) -> str:
         """The last lines of its log."""

@@ -80,6 +80,8 @@ def drive_table(f: Mapping[str, Any]) -> str:
     ]
     latency = f["latency_ms"]
     fixes = f["fixes"]
+    memory_mb = f.get("localizer_peak_memory_mb")
+    memory = [] if memory_mb is None else [f"memory        {memory_mb:.0f} MB at most in the localizer"]
     return "\n".join(
         [
             table(["error in m", "RMSE", "median", "p95", "largest", "at the end"], rows),
@@ -91,6 +93,7 @@ def drive_table(f: Mapping[str, Any]) -> str:
             "(image stamp to recorded pose)",
             f"covariance    ANEES {fixes['anees']:.2f} (truthful: 1), "
             f"{share(fixes['coverage_95'])} % of the fixes inside their 95 % ellipse",
+            *memory,
         ]
     )
 
