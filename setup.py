@@ -27,8 +27,8 @@ TRAIN = ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.5", "safetensors>=0.4", "
 OPENVINO = ["openvino>=2024.4"]
 # The engine builder and the GPU's memory; `rtx` needs no GPU to build, `tensorrt` is for those who have it from pip
 # (on a Jetson it comes with JetPack, and cuda-python alone is missing).
-RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.4"]
-TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.4"]
+RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.8"]
+TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.8"]
 TEST = ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]
 
 
@@ -44,13 +44,15 @@ def version() -> str:
 def shared_files() -> list[tuple[str, list[str]]]:
     """Every file below launch/, config/ and models/, folder by folder (paths relative to this file).
 
-    Checkpoints to train on from stay in the repository: a vehicle has no use for them.
+    Checkpoints to train on from stay in the repository: a vehicle has no use for them. So do engines, which are for one
+    GPU.
     """
     folders: dict[str, list[str]] = {}
     for top in ("launch", "config", "models"):
         for path in sorted((ROOT / top).rglob("*")):
             relative = path.relative_to(ROOT)
-            if path.is_file() and path.suffix != ".pyc" and "checkpoint" not in relative.parts:
+            is_local = {"checkpoint", "engines"} & {*relative.parts}
+            if path.is_file() and path.suffix != ".pyc" and not is_local:
                 folders.setdefault(f"{SHARE}/{relative.parent.as_posix()}", []).append(relative.as_posix())
     return sorted(folders.items())
 

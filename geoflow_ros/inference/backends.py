@@ -53,7 +53,7 @@ class BackendOptions:
     device: str = "cuda:0"
     engine_file_path: Path | None = None
     force_engine_update: bool = False
-    max_workspace_size: int = 67_108_864
+    max_workspace_size: int = 268_435_456
     verbose: bool = False
 
     def __post_init__(self) -> None:
@@ -106,12 +106,14 @@ def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _tensorrt(bundle: Bundle, options: BackendOptions) -> Backend:
-    from geoflow_ros.inference.tensorrt.backend import TensorRtBackend
+    from geoflow_ros.inference.tensorrt.backend import TensorRtBackend, has_float16
 
+    # the check may be another back end's: float16 engines also need float16 graphs
+    fastest = FLOAT16 if has_float16(bundle, options.engine_file_path, options.device) else FLOAT32
     return TensorRtBackend(
         bundle,
         engines=options.engine_file_path,
-        precision=_precision(bundle, options, FLOAT16),
+        precision=_precision(bundle, options, fastest),
         device=options.device,
         force_engine_update=options.force_engine_update,
         max_workspace_size=options.max_workspace_size,

@@ -89,7 +89,7 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "model.force_engine_update": ParameterSpec(False, "build the TensorRT engines anew at the start"),
     "model.max_workspace_size": ParameterSpec(
-        67_108_864, "memory that TensorRT may use while it builds, bytes", (1, 2**40)
+        268_435_456, "memory that TensorRT may use while it builds, bytes", (1, 2**40)
     ),
     "model.verbose": ParameterSpec(False, "TensorRT says in detail what it does"),
     "tiles.source": ParameterSpec(
