@@ -36,7 +36,7 @@ def the_one_line(capsys) -> str:
     "command",
     [
         [], ["demo"], ["localize"], ["train"], ["export"], ["evaluate"], ["evaluate", "synthetic"], ["evaluate", "bag"],
-        ["evaluate", "calibrate"], ["evaluate", "curves"], ["tiles"], ["tiles", "serve"], ["tiles", "info"],
+        ["evaluate", "calibrate"], ["evaluate", "curves"], ["evaluate", "precision"], ["tiles"], ["tiles", "serve"], ["tiles", "info"],
         ["bench"],
     ],
 )  # fmt: skip
@@ -72,7 +72,13 @@ def test_every_command_explains_itself(command, capsys):
         (["train", "--out", "runs/x"], "needs an end"),
         (["train", "--out", "runs/x", "--steps", "1", "--town-share", "2"], "between 0 and 1"),
         (["train", "--out", "no-such-run", "--steps", "1", "--resume"], "no-such-run"),
+        (["train", "--out", "runs/x", "--steps", "1", "--extend"], "resume"),
         (["export", "--checkpoint", "no-such.pth", "--out", "bundle"], "no-such.pth"),
+        (["export", "--checkpoint", "no-such.pth"], "--out"),
+        (["export", "--bundle", "synthetic"], "--tensorrt"),
+        (["export", "--bundle", "synthetic", "--checkpoint", "no-such.pth"], "not allowed with"),
+        (["evaluate", "precision", "--backend", "abacus"], "abacus"),
+        (["evaluate", "precision", "--backend", "onnxruntime", "--precision", "fp32"], "nothing to compare"),
     ],
 )
 def test_bad_input_ends_with_exit_code_2_and_one_line(arguments, reason, capsys, tmp_path, monkeypatch):
@@ -253,7 +259,7 @@ def test_evaluate_synthetic_writes_its_figures(converging_bundle, tmp_path, caps
 
 
 def test_bench_measures_the_renderer(tmp_path, capsys):
-    assert run("bench", "--frames", "1", "--threads", "1", "--json", tmp_path / "bench.json") == 0
+    assert run("bench", "--renderer", "--frames", "1", "--threads", "1", "--json", tmp_path / "bench.json") == 0
     assert "frames/s" in capsys.readouterr().out
     assert json.loads((tmp_path / "bench.json").read_text())["half"]["frames_per_second"] > 0
 

@@ -32,6 +32,12 @@ _DEVICE = "CPU"
 _PRECISION_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16"}
 _DTYPES = {"u8": "uint8", "f32": "float32"}
 
+_SILU_LIMIT = 12.0
+_SILU_POLYNOMIAL = (1.0, -6.25069643e-2, 1.96298647e-3, -3.98934941e-5)  # ascending; near exp(-x / 16)
+_SILU_SQUARINGS = 4
+"""x / (1 + p(min(x, 12))^16) differs from x sigmoid(x) by at most 1.1e-4 + 5e-6 |x|, for any x; a minimax fit. bfloat16
+rounds a number near 1 by up to 2e-3."""
+
 _log = logging.getLogger("geoflow_ros")
 
 
@@ -113,6 +119,7 @@ class _Encoder:
 
     def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any]) -> None:
         self._core, self._bundle, self._graph, self._config = core, bundle, graph, config
+        self._is_reduced = config["INFERENCE_PRECISION_HINT"] != _PRECISION_HINTS[FLOAT32]
         self._lock = threading.Lock()
         self._requests: dict[int, Any] = {1: self._compile(1)}
 
@@ -147,11 +154,59 @@ class _Encoder:
                     f"{path} is not the graph that its manifest describes: {difference}; export the bundle again"
                 )
             model.reshape({tensor.any_name: [batch, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+            if self._is_reduced:
+                replace_silu(model)
             return self._core.compile_model(model, _DEVICE, self._config).create_infer_request()
         except RuntimeError as error:
             raise BundleError(
                 f"{path} cannot be loaded by OpenVINO ({_reason(error)}): export the bundle again"
             ) from error
+
+
+def replace_silu(model: Any) -> int:
+    """Writes every x * sigmoid(x) on a feature map as products and one division, at bfloat16's accuracy.
+
+    OpenVINO computes SiLU at the end of the convolution before it, through an exponential: a third of the time of an
+    EfficientNet-B0 in bfloat16 (6.5 of 20 ms for 256 x 1024 on two cores with AVX-512). As elementary operations it
+    becomes one generated loop of its own, which takes 4 ms although it reads and writes the map once more.
+
+    Args:
+        model: an `openvino.Model` with fixed shapes; changed in place.
+
+    Returns:
+        How many were replaced. A graph that says SiLU in another way is left as it is, and no less right.
+    """
+    from openvino import opset13 as ops
+
+    def constant(value: float) -> Any:
+        return ops.constant(np.float32(value))
+
+    def silu(x: Any) -> Any:
+        low = ops.minimum(x, constant(_SILU_LIMIT))
+        *rest, power = (constant(value) for value in _SILU_POLYNOMIAL)
+        for coefficient in reversed(rest):
+            power = ops.add(ops.multiply(power, low), coefficient)
+        for _ in range(_SILU_SQUARINGS):
+            power = ops.multiply(power, power)
+        return ops.divide(x, ops.add(power, constant(1.0)))
+
+    replaced = 0
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Sigmoid":
+            continue
+        x, gate = node.input_value(0), node.output(0)
+        if int(np.prod(node.get_output_shape(0)[2:])) == 1:  # pooled: too small to gain
+            continue
+        for reader in list(gate.get_target_inputs()):
+            product = reader.get_node()
+            inputs = [product.input_value(index) for index in range(product.get_input_size())]
+            if product.get_type_name() == "Multiply" and x in inputs and gate in inputs:
+                new = silu(x).output(0)
+                for target in list(product.output(0).get_target_inputs()):
+                    target.replace_source_output(new)
+                replaced += 1
+    model.validate_nodes_and_infer_types()
+    return replaced
 
 
 def _import_openvino() -> ModuleType:
@@ -178,6 +233,8 @@ def _configuration(precision: str, threads: int | None, cache_dir: Path | None) 
         "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
         # Both encoders, and on a vehicle much else, share the cores: a thread bound to a busy one would wait for it.
         "ENABLE_CPU_PINNING": False,
+        # Numbers below the normal range cost a hundred times the usual on x86, and mean nothing here.
+        "CPU_DENORMALS_OPTIMIZATION": True,
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads

@@ -57,8 +57,8 @@ def _normal_points(pairs: int) -> Floats:
 
 
 _XI = _normal_points(24)  # (J, 2)
-_AVERAGE: Floats = np.full(len(_XI), 1.0 / len(_XI))  # (J,); values at the points times this are their average
-_AVERAGES: Floats = np.column_stack([_AVERAGE, _XI * _AVERAGE[:, None]])  # (J, 3); with those of x1 and x2 times them
+_AVERAGE: Floats = np.full(len(_XI), 1.0 / len(_XI))  # (J,); times the values at the points it is their average
+_AVERAGES: Floats = np.stack([_AVERAGE, *_XI.T * _AVERAGE])  # (3, J); and those of the values times x1 and x2
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,8 @@ def fit_posterior(probes: Floats32, output: HeadOutput) -> Posterior:
     parameters, residuals, cost, slopes = best.parameters, best.residuals, best.cost, best.slopes()
     damping = np.full(len(parameters), 1e-2)
     for _ in range(_ITERATIONS):
-        transposed = np.swapaxes(slopes, 1, 2)
-        normal = transposed @ slopes  # (B, 5, 5)
-        gradient = transposed @ residuals[..., None]
+        normal = slopes @ np.swapaxes(slopes, 1, 2)  # (B, 5, 5)
+        gradient = slopes @ residuals[..., None]
         diagonal = np.einsum("bii->bi", normal)  # a view
         diagonal += damping[:, None] * diagonal + 1e-9
         change = np.linalg.solve(normal, gradient)[..., 0]
@@ -135,13 +134,13 @@ class _Target:
     """What the head says at the probes, in the form in which it is compared.
 
     Attributes:
-        axes: (B, 2, K, 2) unit vectors in which a probe sees offsets: the head's direction and, a quarter turn on, the
-            one across it.
+        axes: (B, 2, 2, K) unit vectors in which a probe sees offsets: the head's direction and, a quarter turn on, the
+            one across it; each (forward, right).
         places: (B, 2, K) the probes in their own axes.
         values: (B, 4, K) mean and logarithm of the variance of log r, logarithm of the mean angle, balance.
         weights: (B, 4, K) of their differences; one over a standard deviation for the first.
         angle_square: (B, K) of the mean angle.
-        turns: (B, 4, 2, K, 2) into which (forward, right) each value's two slopes are turned, see `_Comparison.slopes`.
+        turns: (B, 4, 2, 2, K) to which (forward, right) each value's two slopes belong, see `_Comparison.slopes`.
     """
 
     axes: Floats
@@ -153,8 +152,8 @@ class _Target:
 
     @classmethod
     def of(cls, output: HeadOutput, places: Floats) -> _Target:
-        along = output.direction.astype(np.float64)
-        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        along = np.swapaxes(output.direction, 1, 2).astype(np.float64)  # (B, 2, K)
+        across = np.stack([-along[:, 1], along[:, 0]], axis=1)
         axes = np.stack([along, across], axis=1)
         var_log_r = output.var_log_r.astype(np.float64) + _SMALLEST_VARIANCE
         angle = mean_angle(output.kappa) + _SMALLEST_ANGLE
@@ -162,9 +161,9 @@ class _Target:
         values = np.stack([output.mu_log_r.astype(np.float64), np.log(var_log_r), np.log(angle), balance], axis=1)
         weights = np.ones_like(values)
         weights[:, 0] = 1.0 / np.sqrt(var_log_r)
-        of_log_r, of_angle = np.stack([along, across], axis=1), np.stack([across, -along], axis=1)
-        turns = np.stack([of_log_r, of_log_r, of_angle, of_angle], axis=1)
-        return cls(axes, np.einsum("bakc,kc->bak", axes, places), values, weights, np.square(angle), turns)
+        of_angle = np.stack([across, -along], axis=1)
+        turns = np.stack([axes, axes, of_angle, of_angle], axis=1)
+        return cls(axes, np.einsum("back,kc->bak", axes, places), values, weights, np.square(angle), turns)
 
 
 def _start(belief: Belief) -> Floats:
@@ -199,7 +198,8 @@ def _root(parameters: Floats) -> Floats:
 class _Comparison:
     """Of the Gaussians with these parameters with what the head says.
 
-    Few calls on large arrays: at K J = 1200 numbers and one frame, numpy's own time for a call is most of it.
+    Few calls on large arrays, the probes along the last axis: for one frame they hold K J = 1200 numbers, and most of
+    the time is numpy's own for each call.
 
     Attributes:
         parameters: (B, 5), see `_start`.
@@ -212,37 +212,35 @@ class _Comparison:
         self._target = target
         frames, _, probes = target.values.shape
 
-        # the points as the probes see them
-        to_mean = np.matmul(target.axes, parameters[:, None, :2, None])[..., 0] - target.places  # (B, 2, K)
-        spokes = (target.axes @ _root(parameters)[:, None]).reshape(-1, 2) @ _XI.T
-        self._offset = spokes.reshape(frames, 2, probes, len(_XI))
-        self._offset += to_mean[..., None]
-        along, across = self._offset[:, 0], self._offset[:, 1]  # (B, K, J)
+        points = _XI @ np.swapaxes(_root(parameters), 1, 2) + parameters[:, None, :2]  # (B, J, 2)
+        self._offset = points[:, None] @ target.axes  # (B, 2, J, K) as the probes see them
+        self._offset -= target.places[:, :, None]
+        along, across = self._offset[:, 0], self._offset[:, 1]  # (B, J, K)
         self._square = along * along
         self._square += across * across
         self._square += _NEAREST_SQUARE
         self._angle = np.arctan2(across, along)
-        angle_square = np.square(self._angle)
-        self._scale_square = angle_square + target.angle_square[..., None]
+        angle_square = self._angle * self._angle
+        self._scale_square = angle_square + target.angle_square[:, None]
         self._scale = np.sqrt(self._scale_square)
-        terms = np.empty((frames, 3, probes, len(_XI)))
+        terms = np.empty((frames, 3, len(_XI), probes))
         log_r, self._soft_angle = terms[:, 0], terms[:, 1]
         np.log(self._square, out=log_r)
         log_r *= 0.5
         angle_square += _SMALLEST_ANGLE**2
         np.sqrt(angle_square, out=self._soft_angle)
-        # balance: where the mean angle is smallest, as many points lie to the left as to the right; smooth at the middle
+        # balance: at the smallest mean angle as many points lie to the left as to the right; smooth at the middle
         np.divide(self._angle, self._scale, out=terms[:, 2])
 
-        averages = terms @ _AVERAGE  # (B, 3, K)
-        self._deviation = log_r - averages[:, 0, :, None]
-        found = np.empty_like(target.values)
-        found[:, 0] = averages[:, 0]
-        self._spread = np.empty((frames, 2, probes))  # (B, 2, K) variance of log r and mean angle, before the logarithm
-        self._spread[:, 0] = np.square(self._deviation) @ _AVERAGE + _SMALLEST_VARIANCE
-        self._spread[:, 1] = averages[:, 1] + _SMALLEST_ANGLE
+        averages = _AVERAGE @ terms  # (B, 3, K)
+        self._deviation = log_r - averages[:, :1]
+        self._spread = np.empty((frames, 2, probes))  # variance of log r and mean angle
+        np.matmul(_AVERAGE, self._deviation * self._deviation, out=self._spread[:, 0])
+        self._spread[:, 0] += _SMALLEST_VARIANCE
+        np.add(averages[:, 1], _SMALLEST_ANGLE, out=self._spread[:, 1])
+        found = np.empty((frames, 4, probes))
+        found[:, ::3] = averages[:, ::2]
         np.log(self._spread, out=found[:, 1:3])
-        found[:, 3] = averages[:, 2]
 
         found -= target.values
         found *= target.weights
@@ -252,32 +250,32 @@ class _Comparison:
         self.cost = np.einsum("bi,bi->b", self.residuals, self.residuals)
 
     def slopes(self) -> Floats:
-        """(B, 4 K, 5) derivatives of the residuals by the parameters.
+        """(B, 5, 4 K) derivatives of the residuals by the parameters.
 
         Of log r by a point's place (along, across) is (along, across) / r^2, of the angle (-across, along) / r^2: the
         same two numbers for every residual, weighted by what it makes of log r or of the angle, averaged over the
         points, and turned into (forward, right) at the end.
         """
         target = self._target
-        frames, _, probes, count = self._offset.shape
-        by_place = np.empty((frames, 4, 2, probes, count))
+        frames, _, count, probes = self._offset.shape
+        by_place = np.empty((frames, 4, 2, count, probes))
         np.divide(self._offset, self._square[:, None], out=by_place[:, 0])
         np.multiply(by_place[:, 0], self._deviation[:, None], out=by_place[:, 1])
         np.multiply(by_place[:, 0], (self._angle / self._soft_angle)[:, None], out=by_place[:, 2])
         np.divide(by_place[:, 0], (self._scale_square * self._scale)[:, None], out=by_place[:, 3])
-        sums = (by_place.reshape(-1, count) @ _AVERAGES).reshape(frames, 4, 2, probes, 3)
+        sums = _AVERAGES @ by_place  # (B, 4, 2, 3, K)
 
         factors = target.weights / (self._saturation * np.sqrt(self._saturation))
         factors[:, 1:3] /= self._spread
         factors[:, 1] *= 2.0
         factors[:, 3] *= target.angle_square
-        sums *= factors[:, :, None, :, None]
+        sums *= factors[:, :, None, None]
 
-        turns = target.turns[..., None]  # (B, 4, 2, K, 2, 1)
-        turned = sums[:, :, 0, :, None] * turns[:, :, 0] + sums[:, :, 1, :, None] * turns[:, :, 1]  # (B, 4, K, 2, 3)
-        slopes = np.empty((frames, 4, probes, 5))
-        slopes[..., :2] = turned[..., 0]
-        slopes[..., 2:4] = turned[..., 1]
-        slopes[..., 4] = turned[..., 1, 2]
-        slopes[..., 2::2] *= np.exp(self.parameters[:, None, None, 2::2])
-        return slopes.reshape(frames, -1, 5)
+        turns = target.turns[:, :, :, :, None]
+        turned = sums[:, :, 0, None] * turns[:, :, 0] + sums[:, :, 1, None] * turns[:, :, 1]  # (B, 4, 2, 3, K)
+        slopes = np.empty((frames, 5, 4, probes))
+        slopes[:, :2] = np.swapaxes(turned[:, :, :, 0], 1, 2)
+        slopes[:, 2:4] = np.swapaxes(turned[:, :, :, 1], 1, 2)
+        slopes[:, 4] = turned[:, :, 1, 2]
+        slopes[:, 2::2] *= np.exp(self.parameters[:, 2::2, None, None])
+        return slopes.reshape(frames, 5, -1)

@@ -252,13 +252,14 @@ class GeoFlow(nn.Module):
 
 
 def normalize_images(images: Tensor) -> Tensor:
-    """uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W).
+    """uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W): (value / 255 - mean) / std.
 
-    The result keeps the pixels' order in memory, which is PyTorch's channels-last format: no copy is made for it.
+    The result keeps the pixels' order in memory, which is PyTorch's channels-last format: no copy is made for it. The
+    channels come to the front while they are bytes: engines that work plane by plane have a quarter of the memory to move.
     """
-    mean = torch.tensor(IMAGE_MEAN, device=images.device)
-    std = torch.tensor(IMAGE_STD, device=images.device)
-    return ((images.to(torch.float32) / 255.0 - mean) / std).permute(0, 3, 1, 2)
+    std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
+    mean = torch.tensor(IMAGE_MEAN, device=images.device)[:, None, None]
+    return images.permute(0, 3, 1, 2).to(torch.float32) * (1.0 / (255.0 * std)) - mean / std
 
 
 def positional_encoding(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:
