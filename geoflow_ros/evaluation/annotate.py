@@ -1,12 +1,12 @@
 """What was measured on a bundle, written into its manifest: calibration and figures travel with the weights."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geoflow_ros.errors import InputError
+from geoflow_ros.files import write_atomically
 from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest, PrecisionCheck
 from geoflow_ros.inference.manifest import FILE_NAME
 
@@ -58,10 +58,7 @@ def store_precision_check(bundle: Path, check: PrecisionCheck) -> None:
 
 def _write(bundle: Path, manifest: Manifest) -> None:
     """Whole or not at all; the graphs' checksums stay as they are."""
-    target = bundle / FILE_NAME
-    draft = target.with_suffix(".json.tmp")
     try:
-        draft.write_text(manifest.to_json(), encoding="utf-8")
-        os.replace(draft, target)
+        write_atomically(bundle / FILE_NAME, manifest.to_json().encode())
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+        raise InputError(f"cannot write {bundle / FILE_NAME}: {error.strerror or error}") from None

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
+from geoflow_ros.files import write_atomically
 from geoflow_ros.inference.backend import Backend
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.manifest import FILE_NAME, GRAPHS
@@ -39,7 +40,6 @@ from geoflow_ros.inference.tensorrt.engine import (
     float16_folder,
     write_engine,
 )
-from geoflow_ros.inference.tensorrt.files import write_atomically
 
 PRECISIONS = (FLOAT32, FLOAT16)
 DEFAULT_WORKSPACE_MIB = WORKSPACE_BYTES >> 20

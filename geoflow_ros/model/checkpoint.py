@@ -6,9 +6,7 @@ names that differ.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from geoflow_ros.errors import CheckpointError, InputError
+from geoflow_ros.files import write_atomically
 from geoflow_ros.model.efficientnet import EfficientNetB0
 from geoflow_ros.model.geoflow import GeoFlow, GeoFlowConfig
 
@@ -88,8 +87,8 @@ def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: a checkpoint's name must end in .safetensors")
-    write_atomically(path, save(_contiguous(model.state_dict())))
-    write_atomically(path.with_suffix(".json"), _description(model.config, metadata))
+    write_file(path, save(_contiguous(model.state_dict())))
+    write_file(path.with_suffix(".json"), _description(model.config, metadata))
     return path
 
 
@@ -121,8 +120,8 @@ def save_float16_parts(
     paths = []
     for number, part in enumerate(parts, start=1):
         paths.append(folder / _part_name(number, len(parts)))
-        write_atomically(paths[-1], save(part))
-    write_atomically(folder / _CONFIG_IN_FOLDER, _description(model.config, metadata))
+        write_file(paths[-1], save(part))
+    write_file(folder / _CONFIG_IN_FOLDER, _description(model.config, metadata))
     return paths
 
 
@@ -143,23 +142,15 @@ def load_imagenet(model: GeoFlow, path: str | Path) -> None:
         _load_exactly(module, encoder, str(path))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, then move it there in one step.
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
 
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
 
 

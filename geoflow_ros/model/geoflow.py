@@ -255,7 +255,7 @@ def normalize_images(images: Tensor) -> Tensor:
     """uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W): (value / 255 - mean) / std.
 
     The result keeps the pixels' order in memory, which is PyTorch's channels-last format: no copy is made for it. The
-    channels come to the front while they are bytes: engines that work plane by plane have a quarter of the memory to move.
+    channels come to the front while they are bytes: less memory to move for engines that work plane by plane.
     """
     std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
     mean = torch.tensor(IMAGE_MEAN, device=images.device)[:, None, None]

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from geoflow_ros.errors import CheckpointError
-from geoflow_ros.model.checkpoint import write_atomically
+from geoflow_ros.model.checkpoint import write_file
 
 FORMAT_VERSION = 1
 _HEADER_KEY = "geoflow_trainer"
@@ -64,7 +64,7 @@ def save_state(
         tensors.update({f"optimizer/{name}/{key}": moments[key] for key in moments})
     header = {"format_version": FORMAT_VERSION, "counters": asdict(counters), "settings": dict(settings)}
     stored = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(stored, metadata={_HEADER_KEY: json.dumps(header)}))
+    write_file(path, save(stored, metadata={_HEADER_KEY: json.dumps(header)}))
 
 
 def load_state(

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoflow_ros.errors import BackendError, BundleError, InputError
+from geoflow_ros.files import keep
 from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput, require_counts
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.manifest import GRAPHS, SATELLITE_ENCODER, Manifest
 from geoflow_ros.inference.precision import FLOAT16, FLOAT32
 from geoflow_ros.inference.tensorrt.api import Engine, TensorRt, installed_flavours, is_capturable
-from geoflow_ros.inference.tensorrt.builder import MOST_CAMERAS, MOST_HYPOTHESES, WORKSPACE_BYTES, keep
+from geoflow_ros.inference.tensorrt.builder import MOST_CAMERAS, MOST_HYPOTHESES, WORKSPACE_BYTES
 from geoflow_ros.inference.tensorrt.cuda import Cuda, DeviceBuffer, Event, Graph, PinnedArray, Stream
 from geoflow_ros.inference.tensorrt.engine import EngineRequest, Target, bundle_in, engine_roots, load_or_build
 from geoflow_ros.inference.tensorrt.frame import (

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from geoflow_ros.errors import BundleError
+from geoflow_ros.files import keep
 from geoflow_ros.inference.manifest import GraphSpec
 from geoflow_ros.inference.tensorrt.api import TensorRt
-from geoflow_ros.inference.tensorrt.files import write_atomically
 from geoflow_ros.resources import cache_dir
 
 MOST_CAMERAS = 4
@@ -77,15 +77,6 @@ def build_engine(
     if api.has_timing_cache and gpu is not None:
         keep(timings, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Writes a file of the user's cache; one that cannot be written is no more than a note in the log."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        _log.info("%s cannot be written (%s): the next start takes longer", path, error.strerror)
 
 
 def _profile(builder: Any, spec: GraphSpec) -> Any:

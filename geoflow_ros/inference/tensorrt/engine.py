@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoflow_ros.errors import BundleError, InputError
+from geoflow_ros.files import locked, write_atomically
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.precision import FLOAT32
 from geoflow_ros.inference.tensorrt.api import TensorRt
 from geoflow_ros.inference.tensorrt.builder import PROFILES, build_engine
-from geoflow_ros.inference.tensorrt.files import locked, write_atomically
 from geoflow_ros.resources import cache_dir
 
 FOLDER = "engines"

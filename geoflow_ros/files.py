@@ -1,30 +1,44 @@
-"""Files that several processes may write at once."""
+"""Files that are written whole or not at all, also where several processes write them at once."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_log = logging.getLogger("geoflow_ros")
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """A reader finds the old file or the new one, never a part.
+    """A reader finds the old file or the new one, never a part, also after a power cut. Missing folders are made.
 
     Raises:
         OSError: it cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Writes a file of the user's cache; one that cannot be written is no more than a note in the log."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        _log.info("%s cannot be written (%s): the next start takes longer", path, error.strerror)
 
 
 @contextmanager
