@@ -36,8 +36,8 @@ def the_one_line(capsys) -> str:
     "command",
     [
         [], ["demo"], ["localize"], ["train"], ["export"], ["evaluate"], ["evaluate", "synthetic"], ["evaluate", "bag"],
-        ["evaluate", "calibrate"], ["evaluate", "curves"], ["evaluate", "precision"], ["tiles"], ["tiles", "serve"], ["tiles", "info"],
-        ["bench"],
+        ["evaluate", "calibrate"], ["evaluate", "curves"], ["evaluate", "precision"], ["tiles"], ["tiles", "serve"],
+        ["tiles", "info"], ["bench"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(command, capsys):
