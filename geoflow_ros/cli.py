@@ -157,22 +157,60 @@ def command_train(args: argparse.Namespace) -> int:
 
 
 def command_export(args: argparse.Namespace) -> int:
-    """A checkpoint becomes a bundle, checked against it."""
+    """A checkpoint becomes a bundle, checked against it; a bundle gets TensorRT engines."""
+    from geoflow_ros.resources import model_path
+
+    if args.bundle is None:
+        folder = _export_checkpoint(args)
+        print(folder)
+    else:
+        folder = model_path(args.bundle)
+        if not args.tensorrt:
+            raise InputError("nothing to do for an exported bundle: add --tensorrt")
+    if args.tensorrt:
+        for path in _export_engines(folder, args):
+            print(path)
+    return 0
+
+
+def _export_checkpoint(args: argparse.Namespace) -> Path:
     from geoflow_ros.export import export_bundle
     from geoflow_ros.inference import CameraModel, IrsSettings
     from geoflow_ros.model.checkpoint import load_checkpoint
 
+    if args.out is None:
+        raise InputError("--out is missing: name a folder for the bundle, such as models/NAME")
     irs = IrsSettings(hypotheses=args.hypotheses, iterations=args.iterations, step=args.step)
     camera = None
     if args.horizontal_fov_deg is not None or args.aspect_ratio is not None:
         config = load_checkpoint(args.checkpoint).config
         aspect_ratio = args.aspect_ratio or config.ground_width_px / config.ground_height_px
         camera = CameraModel(config.camera_model, args.horizontal_fov_deg, aspect_ratio)
-    folder = export_bundle(
+    return export_bundle(
         args.checkpoint, args.out, name=args.name, irs=irs, camera=camera, with_checkpoint=args.with_checkpoint
     )
-    print(folder)
-    return 0
+
+
+def _export_engines(folder: Path, args: argparse.Namespace) -> list[Path]:
+    from geoflow_ros.evaluation.precision import compare
+    from geoflow_ros.export.engines import export_engines
+    from geoflow_ros.inference import Backend, Bundle, PrecisionCheck
+
+    def check(candidate: Backend) -> PrecisionCheck:
+        found = compare(Bundle.load(folder), candidate, args.pairs, progress=_progress(args))
+        print(f"{'passed' if found.passes else 'failed'}: {found.describe()}")
+        return found
+
+    return export_engines(
+        folder,
+        precision=args.precision,
+        compute_capabilities=args.compute_capability,
+        workspace_mib=args.workspace,
+        out=args.out if args.bundle is not None else None,
+        check=check,
+        verbose=args.verbose,
+        progress=_progress(args),
+    )
 
 
 def command_evaluate_synthetic(args: argparse.Namespace) -> int:
@@ -305,13 +343,47 @@ def command_tiles_info(args: argparse.Namespace) -> int:
 
 
 def command_bench(args: argparse.Namespace) -> int:
-    """How fast this machine renders the synthetic world."""
+    """How fast, how large and how soon ready the localizer is on this machine; or how fast the synthetic world is."""
+    if args.renderer:
+        return _bench_renderer(args)
+    import shlex
+    from dataclasses import replace
+
+    from geoflow_ros.evaluation.bench.report import sweep_picture, text_of
+    from geoflow_ros.evaluation.bench.run import BenchSettings, run_bench
+
+    if args.out:
+        import_module("matplotlib")  # said now, not after minutes of measuring
+    settings = BenchSettings(
+        model=args.model,
+        size=args.size,
+        hypotheses=args.hypotheses,
+        iterations=args.iterations,
+        candidates=tuple(args.backend or ()),
+        threads=args.threads,
+        soak=args.soak,
+        command=shlex.join(["geoflow", *sys.argv[1:]]),
+        progress=_progress(args),
+    )
+    settings = settings.quick() if args.quick else settings
+    asked = ("frames", "authors_frames", "starts", "precision_pairs")
+    chosen: dict[str, Any] = {name: getattr(args, name) for name in asked if getattr(args, name) is not None}
+    result = run_bench(replace(settings, **chosen))
+    print(text_of(result))
+    _write_json(args.json, result)
+    if args.out:
+        sweep_picture(result, args.out / "sweep.png")
+        print(f"\n{args.out / 'sweep.png'}")
+    return 0
+
+
+def _bench_renderer(args: argparse.Namespace) -> int:
     import os
 
-    from geoflow_ros.evaluation.bench import bench_renderer
+    from geoflow_ros.evaluation.bench.renderer import RENDERED_FRAMES, bench_renderer
     from geoflow_ros.evaluation.tables import table
 
-    result = bench_renderer(args.frames, args.threads or os.cpu_count() or 1)
+    result = bench_renderer(args.frames or RENDERED_FRAMES, args.threads or os.cpu_count() or 1)
     sizes = [name for name, value in result.items() if isinstance(value, dict)]
     rows = [
         [f"{name}: {result[name]['ground'][0]} x {result[name]['ground'][1]}, patch {result[name]['satellite']}"]
@@ -399,8 +471,10 @@ def _add_train(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     p = commands.add_parser("export", help="a checkpoint becomes a model bundle (ONNX and manifest)")
-    p.add_argument("--checkpoint", type=Path, required=True, help="ours (.safetensors, folder) or the authors' (.pth)")
-    p.add_argument("--out", type=Path, required=True, help="folder of the bundle, such as models/NAME")
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="ours (.safetensors, folder) or the authors' (.pth)")
+    source.add_argument("--bundle", help="an exported bundle (folder or name), to add engines to")
+    p.add_argument("--out", type=Path, help="folder of the bundle, such as models/NAME; with --bundle of the engines")
     p.add_argument("--name", help="of the model (default: the folder's name)")
     p.add_argument(
         "--with-checkpoint", action="store_true", help="also the weights (float16), to train on and for torch"
@@ -410,6 +484,16 @@ def _add_export(commands: Any) -> None:
     p.add_argument("--step", type=_positive_float, default=0.5, help="default step of the bundle (default 0.5)")
     p.add_argument("--horizontal-fov-deg", type=_positive_float, help="of the camera of the training")
     p.add_argument("--aspect-ratio", type=_positive_float, help="of its images, if they were squeezed (KITTI: 3.312)")
+    engines = p.add_argument_group("TensorRT engines")
+    engines.add_argument("--tensorrt", action="store_true", help="also build engines, into the bundle's engines/")
+    engines.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the encoders (default fp32)")
+    engines.add_argument(
+        "--compute-capability", nargs="+", default=[], metavar="SM", help="GPUs, such as sm86 (default: the one here)"
+    )
+    engines.add_argument("--workspace", type=_positive_int, default=256, metavar="MiB", help="limit (default 256)")
+    engines.add_argument("--pairs", type=_positive_int, default=512, help="of float16's check (default 512)")
+    engines.add_argument("--verbose", action="store_true", help="say what TensorRT does")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
     p.set_defaults(run=command_export)
 
 
@@ -491,10 +575,35 @@ def _add_tiles(commands: Any) -> None:
 
 
 def _add_bench(commands: Any) -> None:
-    p = commands.add_parser("bench", help="how fast this machine renders the synthetic world")
-    p.add_argument("--frames", type=_positive_int, default=40, help="of each sort (default 40)")
-    p.add_argument("--threads", type=_positive_int, help="default: one a processor")
-    _add_json(p)
+    p = commands.add_parser("bench", help="speed, memory and start of every back end on this machine")
+    p.add_argument("--model", default="synthetic", help="bundle folder or name of a shipped one (default synthetic)")
+    p.add_argument(
+        "--size",
+        choices=("model", "half", "full"),
+        default="model",
+        help="image size: the model's own (default), or its weights in graphs of another (speed only; extra [train])",
+    )
+    p.add_argument("--hypotheses", type=_positive_int, default=10, help="N (default 10)")
+    p.add_argument("--iterations", type=_positive_int, default=5, help="R (default 5)")
+    p.add_argument(
+        "--backend", action="append", metavar="NAME", help="such as 'openvino bf16'; may be repeated (default: all)"
+    )
+    p.add_argument("--threads", type=_positive_int, help="of the CPU back ends (default: their own choice)")
+    p.add_argument("--frames", type=_positive_int, help="to time with each back end (default 200; renderer 40)")
+    p.add_argument(
+        "--authors-frames",
+        type=_not_negative_int,
+        help="whole frames in the authors' way, both images encoded N x R times; 0: a part of one (default 1)",
+    )
+    p.add_argument("--starts", type=_not_negative_int, help="fresh processes a back end, after a first (default 3)")
+    p.add_argument("--soak", type=_not_negative_int, default=0, help="frames of the memory test (default 0: none)")
+    p.add_argument(
+        "--precision-pairs", type=_not_negative_int, help="of the check of reduced precisions (default 512; 0: none)"
+    )
+    p.add_argument("--quick", action="store_true", help="everything in a few seconds, with figures to match")
+    p.add_argument("--out", type=Path, metavar="DIR", help="also draw cost against N and R, as DIR/sweep.png")
+    p.add_argument("--renderer", action="store_true", help="measure the synthetic world's camera and map instead")
+    _add_common(p)
     p.set_defaults(run=command_bench)
 
 

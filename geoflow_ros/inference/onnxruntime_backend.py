@@ -49,7 +49,7 @@ class OnnxRuntimeBackend:
         self._satellite = _open(bundle, SATELLITE_ENCODER, wanted, threads)
         self._ground = _open(bundle, GROUND_ENCODER, wanted, threads)
         self._head = OnnxRuntimeHead(bundle, wanted)
-        self._name = f"onnxruntime {ort.__version__} {self._satellite.get_providers()[0]}"
+        self._name = f"onnxruntime {ort.__version__} {self._satellite.get_providers()[0]} {self.precision}"
 
     @property
     def name(self) -> str:

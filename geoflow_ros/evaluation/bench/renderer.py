@@ -17,6 +17,7 @@ from geoflow_ros.world.splits import Split
 
 _SIZES = (("full", (256, 1024), 512), ("half", (128, 512), 256))
 _PATCH_M = 100.3
+RENDERED_FRAMES = 40  # by default
 
 
 def bench_renderer(frames: int, threads: int) -> dict[str, Any]:
