@@ -156,9 +156,7 @@ def test_stages_are_parts_of_the_total(localizer, pictures):
     times = measure_stages(localizer, pictures, frames=6, kept=True)
     assert set(times.ms) == set(STAGES) and all(len(values) == 6 for values in times.ms.values())
     assert max(times.ms["satellite"]) < 0.5 * times.median("ground")  # the tokens were kept
-    parts = sum(
-        np.array(times.ms[stage]) * (times.iterations if stage == "refinement" else 1) for stage in STAGES[:-1]
-    )
+    parts = sum(np.array(times.ms[stage]) * (times.iterations if stage == "refinement" else 1) for stage in STAGES[:-1])
     assert (parts <= np.array(times.ms["total"]) + 1e-6).all()
     new = measure_stages(localizer, pictures, frames=3, kept=False)
     assert min(new.ms["satellite"]) > 10.0 * times.median("satellite")

@@ -129,9 +129,7 @@ class _Run:
         return IrsSettings(self.settings.hypotheses, self.settings.iterations, self.bundle.manifest.irs.step)
 
     def localizer(self, backend: Backend) -> Localizer:
-        return Localizer(
-            self.sized, backend, hypotheses=self.settings.hypotheses, iterations=self.settings.iterations
-        )
+        return Localizer(self.sized, backend, hypotheses=self.settings.hypotheses, iterations=self.settings.iterations)
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[..., object]]:
@@ -175,9 +173,7 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
             "left_out": run.left_out,
             "quickest": quickest.candidate.label,
             "quickest_is_checked": quickest.counts,
-            "precision_checks": [
-                {**asdict(check), "change": check.change, "passes": check.passes} for check in checks
-            ],
+            "precision_checks": [{**asdict(check), "change": check.change, "passes": check.passes} for check in checks],
             "torch": _torch_rows(run, quickest.total_ms),
             "patch_change": _patch_change(run, quickest.candidate),
             "soak": None,
@@ -247,9 +243,7 @@ def _check_precisions(run: _Run, measured: Sequence[_Measured]) -> list[Precisio
             continue
         try:
             backend = open_candidate(run.bundle, found.candidate, run.settings.threads)
-            check = precision.compare(
-                run.bundle, backend, run.settings.precision_pairs, progress=run.settings.progress
-            )
+            check = precision.compare(run.bundle, backend, run.settings.precision_pairs, progress=run.settings.progress)
         except _CANNOT as error:
             run.left_out[f"precision of {found.candidate.label}"] = _reason(error)
             found.counts = False
@@ -356,4 +350,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed"
     return str(error)
-
