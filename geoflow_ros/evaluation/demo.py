@@ -101,7 +101,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     _say(settings, "drawing the map")
     tiles = write_mbtiles(world, out / "map.mbtiles", _region(drive, _MAP_MARGIN_M))
     _say(settings, f"rendering the camera, then driving for {settings.seconds:.0f} s (logs in {out / 'logs'})")
-    bag, peak_memory_mb = _drive(settings, bundle, world, drive, tiles)
+    bag, memory_mb = _drive(settings, bundle, world, drive, tiles)
 
     _say(settings, "measuring")
     record = read_drive(bag)
@@ -110,7 +110,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         "seed": settings.seed,
         "area": settings.area.value,
         "model": bundle.manifest.name,
-        "localizer_peak_memory_mb": peak_memory_mb,
+        "localizer_memory_mb": memory_mb,
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     pictures = _pictures(settings, bundle, world, drive, tiles, bag, record)
@@ -127,8 +127,8 @@ def default_model(area: Area) -> str:
 
 def _drive(
     settings: DemoSettings, bundle: Bundle, world: World, drive: Drive, tiles: Path
-) -> tuple[Path, float | None]:
-    """Runs the processes of one drive; returns the bag and the most memory that the localizer had."""
+) -> tuple[Path, dict[str, float] | None]:
+    """Runs the processes of one drive; returns the bag and the memory that the localizer took."""
     out = settings.out
     environment = {
         # A domain that nobody else on this machine is likely to use, and nobody on the network can hear. Above 101,
@@ -151,11 +151,11 @@ def _drive(
             children.check(vehicle)
             children.stop(vehicle)
             children.stop(recorder)
-            peak_memory_mb = localizer.peak_memory_mb()
+            memory_mb = localizer.memory_mb()
             children.stop(localizer)
     finally:
         source.close()
-    return bag, peak_memory_mb
+    return bag, memory_mb
 
 
 def _localizer_command(tiles_url: str, bundle: Bundle, world: World, drive: Drive) -> list[str]:

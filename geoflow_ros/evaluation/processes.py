@@ -35,14 +35,16 @@ class Child:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def peak_memory_mb(self) -> float | None:
-        """The most memory that it has had resident so far, in MB (10^6 bytes); None where the system does not tell."""
+    def memory_mb(self) -> dict[str, float] | None:
+        """What it has resident now and the most that it has had, in MB (10^6 bytes); None where that is not told."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         except OSError:
             return None
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-        return None if found is None else round(int(found[1]) * 1024 / 1e6, 1)
+        kib = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
+        if len(kib) < 2:  # it has ended
+            return None
+        return {name: round(int(kib[key]) * 1024 / 1e6, 1) for name, key in (("resident", "VmRSS"), ("peak", "VmHWM"))}
 
     def tail(self) -> str:
         """The last lines of its log."""

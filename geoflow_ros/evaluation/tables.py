@@ -80,8 +80,11 @@ def drive_table(f: Mapping[str, Any]) -> str:
     ]
     latency = f["latency_ms"]
     fixes = f["fixes"]
-    memory_mb = f.get("localizer_peak_memory_mb")
-    memory = [] if memory_mb is None else [f"memory        {memory_mb:.0f} MB at most in the localizer"]
+    memory_mb = f.get("localizer_memory_mb")
+    memory = []
+    if memory_mb:
+        resident, peak = memory_mb["resident"], memory_mb["peak"]
+        memory = [f"memory        {resident:.0f} MB in the localizer at the end, {peak:.0f} MB at most"]
     return "\n".join(
         [
             table(["error in m", "RMSE", "median", "p95", "largest", "at the end"], rows),

@@ -40,6 +40,7 @@ from geoflow_ros.ros.diagnostics import Health, Limits, Silence
 from geoflow_ros.ros.images import compressed_from_rgb, rgb_from_compressed, rgb_from_image
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
+from geoflow_ros.ros.memory import give_back_freed_memory
 from geoflow_ros.ros.messages import (
     floored_covariance,
     heading_from_imu,
@@ -181,6 +182,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             self._problem = problem
             return TransitionCallbackReturn.FAILURE
         self._problem = ""
+        give_back_freed_memory()
         self._inputs = [
             self.create_subscription(Odometry, "odom", self._on_odometry, _SENSOR),
             self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initialpose, _RELIABLE),
