@@ -429,6 +429,7 @@ def test_the_lifecycle_can_be_walked_and_only_the_active_node_listens_to_the_cam
         ({"datum.longitude_deg": math.nan}, None, "both datum"),
         ({"datum.latitude_deg": 95.0}, None, "latitude"),
         ({"model.providers": ["NoSuchProvider"]}, None, "NoSuchProvider"),
+        ({"model.backend": "openvino", "model.precision": "bf16"}, None, "geoflow evaluate precision"),
     ],
 )
 def test_a_node_that_cannot_be_configured_says_why_and_lives_on(
@@ -439,6 +440,15 @@ def test_a_node_that_cannot_be_configured_says_why_and_lives_on(
     status = graph.diagnosed(reason)
     assert status.level == b"\2"
     assert {item.key: item.value for item in status.values}["state"] == "unconfigured"
+
+
+def test_an_engine_without_a_gpu_is_a_diagnostic(own: Any) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has NVIDIA's driver")
+    graph = own({"model.backend": "tensorrt"}, start=False)
+    graph.localizer.start()
+    assert graph.diagnosed("no CUDA driver").level == b"\2"
 
 
 def test_where_tf2_is_installed_the_transform_from_map_to_odometry_is_sent(

@@ -255,11 +255,12 @@ def normalize_images(images: Tensor) -> Tensor:
     """uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W): (value / 255 - mean) / std.
 
     The result keeps the pixels' order in memory, which is PyTorch's channels-last format: no copy is made for it. The
-    channels come to the front while they are bytes: less memory to move for engines that work plane by plane.
+    channels come to the front before the arithmetic, as engines that work plane by plane like it, and after the change
+    to floats, since TensorRT does not move bytes.
     """
     std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
     mean = torch.tensor(IMAGE_MEAN, device=images.device)[:, None, None]
-    return images.permute(0, 3, 1, 2).to(torch.float32) * (1.0 / (255.0 * std)) - mean / std
+    return images.to(torch.float32).permute(0, 3, 1, 2) * (1.0 / (255.0 * std)) - mean / std
 
 
 def positional_encoding(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:
