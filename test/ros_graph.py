@@ -215,7 +215,8 @@ class Graph:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.localizer)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         if start:
             self.localizer.start()
@@ -257,12 +258,19 @@ class Graph:
         heard = self.node.count_publishers("/geoflow_localizer/pose") and self.node.count_publishers("/diagnostics")
         return bool(listened and heard and image.get_subscription_count())
 
+    def _spin(self) -> None:
+        while not self._closed.is_set():
+            self._executor.spin_once(timeout_sec=0.5)
+
     def parameter(self, name: str) -> Any:
         return self.localizer.get_parameter(name).value
 
     def close(self) -> None:
-        self._executor.shutdown()
+        # In this order: an executor that is shut down while another thread spins it may fail in that thread.
+        self._closed.set()
+        self._executor.wake()
         self._thread.join()
+        self._executor.shutdown()
         self.localizer.destroy_node()
         self.node.destroy_node()
         self.context.try_shutdown()

@@ -96,7 +96,8 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
     processes.start("recorder", str(bag), *TOPICS)
     processes.wait_for("recorder", "recording")
     size = ("--width", str(GROUND_SHAPE[1]), "--height", str(GROUND_SHAPE[0]))
-    processes.start("simulated_vehicle", "--seed", "5", "--seconds", str(SECONDS), *size)
+    heard = ("--recorder", "geoflow_recorder")
+    processes.start("simulated_vehicle", "--seed", "5", "--seconds", str(SECONDS), *size, *heard)
     assert processes.end("simulated_vehicle") == 0, processes.said("simulated_vehicle")
     assert processes.end("recorder", signal.SIGINT) == 0, processes.said("recorder")
     assert processes.end("localizer_node", signal.SIGTERM) == 0, processes.said("localizer_node")
@@ -128,6 +129,17 @@ def test_a_vehicle_to_which_nobody_listens_gives_up_with_one_line(processes: Pro
     processes.start("simulated_vehicle", "--seconds", "0.1", "--wait", "0.2", "--width", "64", "--height", "16")
     assert processes.end("simulated_vehicle") == 2
     assert "geoflow_localizer did not listen" in processes.said("simulated_vehicle")
+
+
+def test_a_vehicle_that_nobody_records_gives_up_with_one_line(processes: Processes, tmp_path: Path) -> None:
+    processes.start("recorder", str(tmp_path / "bag"), "/image/compressed", "/odom", "/initialpose")
+    processes.wait_for("recorder", "recording")
+    size = ("--width", "64", "--height", "16")
+    heard = ("--listener", "geoflow_recorder", "--recorder", "geoflow_recorder", "--wait", "8")
+    processes.start("simulated_vehicle", "--seconds", "0.1", *size, *heard)
+    processes.wait_for("simulated_vehicle", "rendered 1/1 frames")
+    assert processes.end("simulated_vehicle") == 2
+    assert "did not listen to all of the vehicle's topics" in processes.said("simulated_vehicle")
 
 
 def test_a_recorder_does_not_write_over_a_bag(processes: Processes, tmp_path: Path) -> None:

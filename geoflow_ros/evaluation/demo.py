@@ -181,6 +181,7 @@ def _vehicle_command(settings: DemoSettings, manifest: Manifest) -> list[str]:
         "--image-rate": repr(settings.image_rate_hz),
         "--width": str(manifest.ground.width_px),
         "--height": str(manifest.ground.height_px),
+        "--recorder": "geoflow_recorder",
     }
     command = [sys.executable, "-m", "geoflow_ros.ros.simulated_vehicle"]
     for name, value in options.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,9 @@ from geoflow_ros.errors import GeoFlowError, InputError
 
 _DISCOVERY_PERIOD_S = 0.2
 _DEPTH = 1000
+# What was sent before the recorder was told to end is on its way still: it ends once nothing came for the first of
+# these times, and after the second in any case.
+_QUIET_S, _DRAIN_S = 0.3, 2.0
 
 
 class Recorder(Node):  # type: ignore[misc]  # rclpy has no types
@@ -57,6 +62,7 @@ class Recorder(Node):  # type: ignore[misc]  # rclpy has no types
             self.destroy_node()
             raise InputError(f"the bag {bag} cannot be written: {error}") from error
         self.counts: dict[str, int] = {topic: 0 for topic in topics}
+        self.last_s = -math.inf  # monotonic: when the last message came
         self.create_timer(_DISCOVERY_PERIOD_S, self._discover)
 
     def close(self) -> None:
@@ -95,6 +101,7 @@ class Recorder(Node):  # type: ignore[misc]  # rclpy has no types
     def _write(self, connection: Connection, data: bytes) -> None:
         self._writer.write(connection, self.get_clock().now().nanoseconds, data)
         self.counts[connection.topic] += 1
+        self.last_s = time.monotonic()
 
 
 def _message_type(type_name: str) -> Any:
@@ -118,7 +125,7 @@ def _bag_qos(reliable: bool, kept: bool) -> Qos:
 
 
 def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
-    """Record until SIGINT or SIGTERM comes; messages per topic.
+    """Record until SIGINT or SIGTERM comes, and what is on its way then; messages per topic.
 
     Raises:
         InputError: see `Recorder`.
@@ -139,6 +146,9 @@ def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
     try:
         while not told_to_end:
             executor.spin_once(timeout_sec=0.1)
+        told_s = time.monotonic()
+        while (left_s := min(told_s + _DRAIN_S, max(told_s, recorder.last_s) + _QUIET_S) - time.monotonic()) > 0.0:
+            executor.spin_once(timeout_sec=left_s)
     finally:
         recorder.close()
         executor.shutdown()

@@ -98,9 +98,16 @@ class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
         print(f"rendered {len(frames)}/{len(frames)} frames", flush=True)
         return frames
 
-    def wait_for_listener(self, node_name: str, timeout_s: float) -> bool:
-        """Wait until a node (a recorder does not count) listens to camera, odometry and start pose; False if not."""
-        outputs = (self._image_output, self._odometry_output, self._start_output)
+    def wait_for_localizer(self, node_name: str, timeout_s: float) -> bool:
+        """Wait until a node listens to camera, odometry and start pose; False if it does not."""
+        return self._wait_for(node_name, (self._image_output, self._odometry_output, self._start_output), timeout_s)
+
+    def wait_for_recorder(self, node_name: str, timeout_s: float) -> bool:
+        """Wait until a node listens to all that the vehicle says; False if it does not."""
+        sensors = (self._image_output, self._odometry_output, self._imu_output)
+        return self._wait_for(node_name, (*sensors, self._start_output, self._truth_output), timeout_s)
+
+    def _wait_for(self, node_name: str, outputs: Sequence[Any], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while not all(self._hears(node_name, output) for output in outputs):
             if time.monotonic() > deadline or not rclpy.ok(context=self.context):
@@ -235,9 +242,10 @@ def _parser() -> argparse.ArgumentParser:
         "--panorama", action="store_true", help="an equirectangular camera instead of a perspective one"
     )
     parser.add_argument(
-        "--listener", default="geoflow_localizer", metavar="NODE", help="the node to wait for before setting off"
+        "--listener", default="geoflow_localizer", metavar="NODE", help="the localizer to wait for before setting off"
     )
-    parser.add_argument("--wait", type=float, default=60.0, metavar="S", help="how long to wait for it")
+    parser.add_argument("--recorder", metavar="NODE", help="wait for this node too, until it listens to every topic")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="S", help="how long to wait for either")
     return parser
 
 
@@ -262,10 +270,15 @@ def run(options: argparse.Namespace) -> None:
     )
     try:
         frames = vehicle.render()
-        if not vehicle.wait_for_listener(options.listener, options.wait):
+        if not vehicle.wait_for_localizer(options.listener, options.wait):
             raise InputError(
                 f"{options.listener} did not listen to camera, odom and initialpose within {options.wait:g} s: "
                 "start it, and look at its log and diagnostics"
+            )
+        if options.recorder is not None and not vehicle.wait_for_recorder(options.recorder, options.wait):
+            raise InputError(
+                f"{options.recorder} did not listen to all of the vehicle's topics within {options.wait:g} s: "
+                "start it with all of them"
             )
         vehicle.drive(frames)
         # Let the last messages out: destroying a publisher drops what it has not sent yet.
