@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Renames a finished folder into place: a reader finds the old one or the new one, or for a moment nothing.
+
+    Args:
+        new: a temporary folder beside `target`.
+        target: may hold an older one, which is kept if the last step fails.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    new.chmod(0o755)  # a temporary folder is its owner's alone
+    if not target.exists():
+        os.replace(new, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / target.name
+    os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        os.replace(old, target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def keep(path: Path, content: bytes) -> None:

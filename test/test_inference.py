@@ -21,7 +21,7 @@ from geoflow_ros.inference import (
     draw_fix,
     judge,
 )
-from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, frame_on_host, refine, scatter, spread
+from geoflow_ros.inference.irs import INITIAL_SPREAD, HostFrames, agree, refine, scatter, spread
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.inference.single_image import localize_image, read_image
 from geoflow_ros.tiles import SatellitePatch
@@ -49,7 +49,7 @@ class ExactHead:
         )
 
 
-class RecordingBackend:
+class RecordingBackend(HostFrames):
     """The real back end, and how often the encoders were called."""
 
     def __init__(self, backend):
@@ -59,9 +59,6 @@ class RecordingBackend:
     def satellite_tokens(self, satellite):
         self.satellite_calls += 1
         return self.backend.satellite_tokens(satellite)
-
-    def frame(self, ground, tokens, hypotheses, probes, step, iterations):
-        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground, tokens):
         self.ground_calls += 1

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.files import write_atomically
 from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest, PrecisionCheck
 from geoflow_ros.inference.manifest import FILE_NAME
 
@@ -18,8 +17,8 @@ def store_calibration(bundle: Path, calibration: Calibration) -> None:
         BundleError: not a bundle.
         InputError: its manifest cannot be written.
     """
-    manifest = Bundle.load(bundle).manifest
-    _write(bundle, replace(manifest, calibration=calibration))
+    opened = Bundle.load(bundle)
+    _write(opened, replace(opened.manifest, calibration=calibration))
 
 
 def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:
@@ -29,8 +28,8 @@ def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:
         BundleError: not a bundle.
         InputError: its manifest cannot be written.
     """
-    manifest = Bundle.load(bundle).manifest
-    _write(bundle, replace(manifest, figures={**manifest.figures, name: dict(figures)}))
+    opened = Bundle.load(bundle)
+    _write(opened, replace(opened.manifest, figures={**opened.manifest.figures, name: dict(figures)}))
 
 
 def store_irs(bundle: Path, irs: IrsSettings) -> None:
@@ -40,8 +39,8 @@ def store_irs(bundle: Path, irs: IrsSettings) -> None:
         BundleError: not a bundle.
         InputError: its manifest cannot be written.
     """
-    manifest = Bundle.load(bundle).manifest
-    _write(bundle, replace(manifest, irs=irs))
+    opened = Bundle.load(bundle)
+    _write(opened, replace(opened.manifest, irs=irs))
 
 
 def store_precision_check(bundle: Path, check: PrecisionCheck) -> None:
@@ -51,14 +50,12 @@ def store_precision_check(bundle: Path, check: PrecisionCheck) -> None:
         BundleError: not a bundle.
         InputError: its manifest cannot be written.
     """
-    manifest = Bundle.load(bundle).manifest
-    others = tuple(kept for kept in manifest.precision_checks if kept.precision != check.precision)
-    _write(bundle, replace(manifest, precision_checks=(*others, check)))
+    opened = Bundle.load(bundle)
+    _write(opened, opened.manifest.with_check(check))
 
 
-def _write(bundle: Path, manifest: Manifest) -> None:
-    """Whole or not at all; the graphs' checksums stay as they are."""
+def _write(bundle: Bundle, manifest: Manifest) -> None:
     try:
-        write_atomically(bundle / FILE_NAME, manifest.to_json().encode())
+        bundle.rewrite_manifest(manifest)
     except OSError as error:
-        raise InputError(f"cannot write {bundle / FILE_NAME}: {error.strerror or error}") from None
+        raise InputError(f"cannot write {bundle.path / FILE_NAME}: {error.strerror or error}") from None

@@ -1,7 +1,6 @@
 """Child processes that never outlive their parent's interest in them, and whose failures say why."""
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.evaluation.memory import resident_bytes
 
 # How long a child may take to end after each signal, seconds; the last signal cannot be refused.
 _PATIENCE_S = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
@@ -37,14 +37,8 @@ class Child:
 
     def memory_mb(self) -> dict[str, float] | None:
         """What it has resident now and the most that it has had, in MB (10^6 bytes); None where that is not told."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        except OSError:
-            return None
-        kib = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
-        if len(kib) < 2:  # it has ended
-            return None
-        return {name: round(int(kib[key]) * 1024 / 1e6, 1) for name, key in (("resident", "VmRSS"), ("peak", "VmHWM"))}
+        found = resident_bytes(self.process.pid)
+        return None if found is None else {"resident": round(found[0] / 1e6, 1), "peak": round(found[1] / 1e6, 1)}
 
     def tail(self) -> str:
         """The last lines of its log."""

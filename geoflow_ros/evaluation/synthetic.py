@@ -20,7 +20,6 @@ from geoflow_ros.inference import (
     BackendOptions,
     Bundle,
     Calibration,
-    FrameOutput,
     HeadOutput,
     IrsSettings,
     Localizer,
@@ -30,7 +29,7 @@ from geoflow_ros.inference import (
 )
 from geoflow_ros.inference.backend import Tokens
 from geoflow_ros.inference.backends import ONNXRUNTIME
-from geoflow_ros.inference.irs import agree, frame_on_host, refine, scatter
+from geoflow_ros.inference.irs import HostFrames, agree, refine, scatter
 from geoflow_ros.inference.manifest import FORWARD_X
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
@@ -270,7 +269,7 @@ def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
     return SatellitePatch(pair.satellite, frame)
 
 
-class _FeatureTap:
+class _FeatureTap(HostFrames):
     """A back end that keeps every f_vis that it made."""
 
     def __init__(self, backend: Backend) -> None:
@@ -287,17 +286,6 @@ class _FeatureTap:
 
     def satellite_tokens(self, satellite: npt.NDArray[np.uint8]) -> Tokens:
         return self._backend.satellite_tokens(satellite)
-
-    def frame(
-        self,
-        ground: npt.NDArray[np.uint8],
-        tokens: Tokens,
-        hypotheses: Floats32,
-        probes: Floats32,
-        step: float,
-        iterations: int,
-    ) -> FrameOutput:
-        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground: npt.NDArray[np.uint8], tokens: Tokens) -> Floats32:
         features = self._backend.f_vis(ground, tokens)

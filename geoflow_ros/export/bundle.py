@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.export.graphs import write_graph
 from geoflow_ros.export.parity import check_parity
+from geoflow_ros.files import replace_folder
 from geoflow_ros.inference.bundle import Bundle, sha256_of
 from geoflow_ros.inference.covariance import Calibration
 from geoflow_ros.inference.irs import IrsSettings
@@ -97,7 +97,7 @@ def export_bundle(
         manifest = replace(manifest, files=files, checkpoint=weights)
         (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
         check_parity(model, Bundle.load(folder))
-        _move_into_place(folder, out)
+        replace_folder(folder, out)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}): make room or choose another") from error
     finally:
@@ -163,20 +163,3 @@ def _check_target(out: Path) -> None:
         raise InputError(f"{out} is a file: name a folder for the bundle")
     if any(out.iterdir()) and not (out / FILE_NAME).is_file():
         raise InputError(f"{out} holds something else than a model bundle: name another folder")
-
-
-def _move_into_place(folder: Path, out: Path) -> None:
-    """Renames, so that a reader finds the old bundle or the new one, and keeps the old one if the last step fails."""
-    folder.chmod(0o755)  # a temporary folder is its owner's alone
-    if not out.exists():
-        os.replace(folder, out)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)) / out.name
-    os.replace(out, old)
-    try:
-        os.replace(folder, out)
-    except OSError:
-        os.replace(old, out)
-        raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)

@@ -10,22 +10,20 @@ out the tactic source JIT_CONVOLUTIONS helps.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
-from geoflow_ros.files import write_atomically
+from geoflow_ros.files import replace_folder
 from geoflow_ros.inference.backend import Backend
 from geoflow_ros.inference.bundle import Bundle
-from geoflow_ros.inference.manifest import FILE_NAME, GRAPHS
+from geoflow_ros.inference.manifest import GRAPHS
 from geoflow_ros.inference.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.inference.tensorrt.api import TENSORRT, TENSORRT_RTX, TensorRt, installed_flavours
 from geoflow_ros.inference.tensorrt.builder import WORKSPACE_BYTES
@@ -157,26 +155,9 @@ def _float16_bundle(
                 f"float16 is not accurate enough for {bundle.path} on {FEWEST_PAIRS} pairs or more: export it in "
                 f"{FLOAT32} ({found.describe()})"
             )
-        _record(half, found)
-        _replace_folder(folder, root / name)
+        half.rewrite_manifest(half.manifest.with_check(found))
+        replace_folder(folder, root / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _record(bundle, found)
+    bundle.rewrite_manifest(bundle.manifest.with_check(found))
     return Bundle.load(root / name)
-
-
-def _record(bundle: Bundle, check: PrecisionCheck) -> None:
-    """Puts a check into the manifest on disk, in the place of an earlier one of the same precision."""
-    manifest = Bundle.load(bundle.path).manifest
-    others = [kept for kept in manifest.precision_checks if kept.precision != check.precision]
-    content = replace(manifest, precision_checks=(*others, check)).to_json()
-    write_atomically(bundle.path / FILE_NAME, content.encode())
-
-
-def _replace_folder(new: Path, old: Path) -> None:
-    """Renames; between the two steps a reader finds nothing, never a part."""
-    new.chmod(0o755)  # a temporary folder is its owner's alone
-    if old.exists():
-        os.replace(old, new.with_name(f"{new.name}-old"))
-    os.replace(new, old)
-    shutil.rmtree(new.with_name(f"{new.name}-old"), ignore_errors=True)

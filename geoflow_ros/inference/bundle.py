@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoflow_ros.errors import BundleError
+from geoflow_ros.files import write_atomically
 from geoflow_ros.inference.manifest import FILE_NAME, GRAPHS, Manifest, read_manifest
 
 
@@ -47,6 +48,14 @@ class Bundle:
                 raise BundleError(f"{folder / FILE_NAME} names the file '{name}', which is not inside the bundle")
             _verify(folder / name, expected)
         return cls(folder, manifest)
+
+    def rewrite_manifest(self, manifest: Manifest) -> None:
+        """Puts another manifest in the place of the one on disk, whole or not at all; the graphs stay as they are.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(self.path / FILE_NAME, manifest.to_json().encode())
 
     def graph_path(self, graph: str) -> Path:
         """The ONNX file of one of the three graphs, by its name in `manifest.GRAPHS`."""

@@ -72,31 +72,34 @@ def refine(backend: Backend, f_vis: Floats32, hypotheses: Floats32, step: float,
     return path
 
 
-def frame_on_host(
-    backend: Backend,
-    ground: Bytes,
-    tokens: Tokens,
-    hypotheses: Floats32,
-    probes: Floats32,
-    step: float,
-    iterations: int,
-) -> FrameOutput:
-    """`Backend.frame` of a back end whose parts answer on the host; arguments as there."""
-    require_counts(hypotheses, iterations)
-    begin = perf_counter()
-    f_vis = backend.f_vis(ground, tokens)
-    encoded = perf_counter()
-    path = refine(backend, f_vis, hypotheses, step, iterations)
-    refined = perf_counter()
-    probed = backend.head(f_vis, np.repeat(probes[None], len(f_vis), axis=0), step)
-    done = perf_counter()
-    return FrameOutput(
-        path=path,
-        probed=probed,
-        ground_ms=1e3 * (encoded - begin),
-        refine_ms=1e3 * (refined - encoded),
-        probe_ms=1e3 * (done - refined),
-    )
+class HostFrames:
+    """`Backend.frame` for back ends whose parts answer on the host: to be inherited from."""
+
+    def frame(
+        self: Backend,
+        ground: Bytes,
+        tokens: Tokens,
+        hypotheses: Floats32,
+        probes: Floats32,
+        step: float,
+        iterations: int,
+    ) -> FrameOutput:
+        """See `Backend.frame`."""
+        require_counts(hypotheses, iterations)
+        begin = perf_counter()
+        f_vis = self.f_vis(ground, tokens)
+        encoded = perf_counter()
+        path = refine(self, f_vis, hypotheses, step, iterations)
+        refined = perf_counter()
+        probed = self.head(f_vis, np.repeat(probes[None], len(f_vis), axis=0), step)
+        done = perf_counter()
+        return FrameOutput(
+            path=path,
+            probed=probed,
+            ground_ms=1e3 * (encoded - begin),
+            refine_ms=1e3 * (refined - encoded),
+            probe_ms=1e3 * (done - refined),
+        )
 
 
 def agree(hypotheses: Floats32) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -144,6 +144,11 @@ class Manifest:
     def allows(self, precision: str) -> bool:
         """Whether a check says that this reduced precision is good enough."""
         return any(check.precision == precision and check.passes for check in self.precision_checks)
+
+    def with_check(self, check: PrecisionCheck) -> Manifest:
+        """The manifest with a check in the place of an earlier one of the same precision."""
+        others = tuple(kept for kept in self.precision_checks if kept.precision != check.precision)
+        return replace(self, precision_checks=(*others, check))
 
     def patch_frame(self, east_m: float, north_m: float, vehicle_yaw_rad: float) -> PatchFrame:
         """The frame of the patch to cut for a vehicle whose camera is thought to be at (east_m, north_m) in the map.

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime as ort
 
 from geoflow_ros.errors import BackendError, BundleError, InputError
-from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput
+from geoflow_ros.inference.backend import Bytes, Floats32, HeadOutput
 from geoflow_ros.inference.bundle import Bundle
-from geoflow_ros.inference.irs import frame_on_host
+from geoflow_ros.inference.irs import HostFrames
 from geoflow_ros.inference.manifest import (
     GROUND_ENCODER,
     HEAD,
@@ -25,7 +25,7 @@ from geoflow_ros.inference.manifest import (
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(HostFrames):
     """Runs a bundle's graphs with onnxruntime.
 
     Args:
@@ -64,18 +64,6 @@ class OnnxRuntimeBackend:
     def satellite_tokens(self, satellite: Bytes) -> Floats32:
         """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
         return _run(self._satellite, {"satellite": satellite})[0]
-
-    def frame(
-        self,
-        ground: Bytes,
-        tokens: Floats32,
-        hypotheses: Floats32,
-        probes: Floats32,
-        step: float,
-        iterations: int,
-    ) -> FrameOutput:
-        """See `Backend.frame`."""
-        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
         """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""

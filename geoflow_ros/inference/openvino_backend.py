@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.errors import BackendError, BundleError, InputError
-from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput
+from geoflow_ros.inference.backend import Bytes, Floats32, HeadOutput
 from geoflow_ros.inference.bundle import Bundle, sha256_of
-from geoflow_ros.inference.irs import frame_on_host
+from geoflow_ros.inference.irs import HostFrames
 from geoflow_ros.inference.manifest import (
     GROUND_ENCODER,
     SATELLITE_ENCODER,
@@ -41,7 +41,7 @@ rounds a number near 1 by up to 2e-3."""
 _log = logging.getLogger("geoflow_ros")
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(HostFrames):
     """Runs a bundle's encoders with OpenVINO on the CPU and its head with onnxruntime.
 
     Graphs are compiled for one camera at once, and for more cameras when so many images first come together: fixed
@@ -92,18 +92,6 @@ class OpenVinoBackend:
     def satellite_tokens(self, satellite: Bytes) -> Floats32:
         """Tokens (B, T, d) of satellite patches (B, P, P, 3)."""
         return self._satellite.run(satellite)
-
-    def frame(
-        self,
-        ground: Bytes,
-        tokens: Floats32,
-        hypotheses: Floats32,
-        probes: Floats32,
-        step: float,
-        iterations: int,
-    ) -> FrameOutput:
-        """See `Backend.frame`."""
-        return frame_on_host(self, ground, tokens, hypotheses, probes, step, iterations)
 
     def f_vis(self, ground: Bytes, tokens: Floats32) -> Floats32:
         """Joint feature (B, d) of camera images (B, H, W, 3) and the tokens (B, T, d) of their patches."""

@@ -24,12 +24,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geoflow_ros.errors import BackendError, BundleError, InputError
 from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutput, Tokens, require_counts
 from geoflow_ros.inference.bundle import Bundle, sha256_of
-from geoflow_ros.inference.manifest import Manifest
+from geoflow_ros.inference.manifest import CHECKPOINT_FOLDER, Manifest
 from geoflow_ros.inference.precision import BFLOAT16, FLOAT16, FLOAT32
 from geoflow_ros.model import GeoFlow, load_checkpoint
 from geoflow_ros.model.geoflow import IMAGE_MEAN, IMAGE_STD
-
-CHECKPOINT_FOLDER = "checkpoint"
 
 _DTYPES = {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16, FLOAT16: torch.float16}
 _SHAPES_KEPT = 8  # memory and graphs of so many (B, N, R); they change seldom
@@ -66,7 +64,7 @@ class TorchBackend:
             raise InputError("torch's float16 is many times slower than float32 on a CPU: choose fp32 or bf16")
         if precision == FLOAT32 and on.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
-        model = copy.deepcopy(weights) if isinstance(weights, GeoFlow) else _checkpoint_of(weights)
+        model = copy.deepcopy(weights) if isinstance(weights, GeoFlow) else network_of(weights)
         with _on(on):
             self._network = _Network(model, on, _DTYPES[precision])
             self._graphs = _Graphs(on)
@@ -406,8 +404,14 @@ def _device(text: str) -> torch.device:
     return device
 
 
-def _checkpoint_of(bundle: Bundle) -> GeoFlow:
-    """The network of the bundle's checkpoint, whose bytes and sizes are those that the manifest names."""
+def network_of(bundle: Bundle) -> GeoFlow:
+    """The network of the bundle's checkpoint, whose bytes and sizes are those that the manifest names.
+
+    Raises:
+        InputError: the bundle came without it.
+        BundleError: it has other bytes or sizes.
+        CheckpointError: it cannot be read.
+    """
     folder, manifest = bundle.path / CHECKPOINT_FOLDER, bundle.manifest
     if not folder.is_dir():
         raise InputError(

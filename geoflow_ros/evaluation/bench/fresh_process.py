@@ -4,47 +4,40 @@ Run by `start.FreshProcess` with a JSON object on the command line; answers with
 more than the node's own path does.
 """
 
-import time
+from __future__ import annotations
 
-_BEGIN = time.perf_counter()
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
 
-import json  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-from geoflow_ros.evaluation.bench.candidates import Candidate, open_candidate  # noqa: E402
-from geoflow_ros.evaluation.bench.pictures import Pictures, decode  # noqa: E402
-from geoflow_ros.inference import Bundle, Localizer  # noqa: E402
-
-
-def memory_mib() -> dict[str, float]:
-    """Resident memory of this process now and at its highest; empty where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    kib = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
-    return {"rss_mib": int(kib["VmRSS"]) / 1024.0, "peak_rss_mib": int(kib["VmHWM"]) / 1024.0}
+from geoflow_ros.evaluation.memory import resident_bytes
 
 
 def main() -> None:
     """One line after the first answer; the soak begins when a line comes in, and tells of every part of it."""
-    imported = time.perf_counter()
+    begin = perf_counter()
+    # here, because what is measured is how long this takes
+    from geoflow_ros.evaluation.bench.candidates import Candidate, open_candidate
+    from geoflow_ros.evaluation.bench.pictures import Pictures, decode
+    from geoflow_ros.inference import Bundle, Localizer
+
+    imported = perf_counter()
     order = json.loads(sys.argv[1])
     bundle = Bundle.load(order["model"])
     backend = open_candidate(bundle, Candidate.of_label(order["candidate"]), order["threads"])
     localizer = Localizer(bundle, backend, hypotheses=order["hypotheses"], iterations=order["iterations"])
-    loaded = time.perf_counter()
+    loaded = perf_counter()
     pictures = Pictures.load(Path(order["pictures"]))
     patch = pictures.patch(bundle.manifest)
     localizer.localize(decode(pictures.jpeg), patch)
-    answered = time.perf_counter()
+    answered = perf_counter()
     _tell(
-        import_s=imported - _BEGIN,
+        import_s=imported - begin,
         load_s=loaded - imported,
         first_answer_s=answered - loaded,
         backend=backend.name,
-        **memory_mib(),
+        **_memory_mib(),
     )
     sys.stdin.readline()
     for frame in range(1, order["frames"] + 1):
@@ -52,7 +45,13 @@ def main() -> None:
             patch = pictures.patch(bundle.manifest)
         localizer.localize(decode(pictures.jpeg), patch, stamp_ns=frame)
         if frame % order["report_every"] == 0:
-            _tell(frame=frame, **memory_mib())
+            _tell(frame=frame, **_memory_mib())
+
+
+def _memory_mib() -> dict[str, float]:
+    """Resident memory of this process now and at its highest; empty where the system does not tell."""
+    found = resident_bytes()
+    return {} if found is None else {"rss_mib": found[0] / 2**20, "peak_rss_mib": found[1] / 2**20}
 
 
 def _tell(**values: object) -> None:

@@ -259,13 +259,9 @@ def _torch_rows(run: _Run, quickest_ms: float) -> dict[str, Any] | None:
     if not (s.authors_frames or s.authors_passes):
         return None
     try:
-        from geoflow_ros.inference.torch_backend import CHECKPOINT_FOLDER
-        from geoflow_ros.model import load_checkpoint
+        from geoflow_ros.inference.torch_backend import network_of
 
-        folder = run.sized.path / CHECKPOINT_FOLDER
-        if not folder.is_dir():
-            raise InputError(f"{run.bundle.path} has no {CHECKPOINT_FOLDER}/ (`geoflow export --with-checkpoint`)")
-        network = TorchNetwork(load_checkpoint(folder), run.sized, run.pictures[0], run.irs)
+        network = TorchNetwork(network_of(run.sized), run.sized, run.pictures[0], run.irs)
     except _CANNOT as error:
         run.left_out["torch as it comes"] = _reason(error)
         return None

@@ -38,17 +38,11 @@ def in_size(bundle: Bundle, size: str) -> Iterator[Bundle]:
         yield bundle
         return
     from geoflow_ros.export import export_bundle
-    from geoflow_ros.inference.torch_backend import CHECKPOINT_FOLDER
-    from geoflow_ros.model import GeoFlow, load_checkpoint, save_checkpoint
+    from geoflow_ros.inference.torch_backend import network_of
+    from geoflow_ros.model import GeoFlow, save_checkpoint
 
-    folder = bundle.path / CHECKPOINT_FOLDER
-    if not folder.is_dir():
-        raise InputError(
-            f"{bundle.path} has no folder {CHECKPOINT_FOLDER}/ to make graphs of {size} size from: export it with "
-            "`geoflow export --with-checkpoint`, or measure it in its own size"
-        )
     patch_px, height_px, width_px = _SIZES[size]
-    trained = load_checkpoint(folder)
+    trained = network_of(bundle)
     config = replace(
         trained.config,
         satellite_size_px=patch_px,

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class TensorRtBackend:
                 api,
                 request,
                 roots,
-                lambda plan, kernels=kernels: api.deserialize(plan, kernels),  # type: ignore[misc]
+                partial(api.deserialize, kernels=kernels),
                 force=force_engine_update,
                 may_build=may_build,
             )
