@@ -19,7 +19,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
 PACKAGING := setup.py setup.cfg
-ENGINE_TESTS := $(addprefix test/test_,$(addsuffix .py,backend_choice backends bench float16 openvino tensorrt torch_backend))
 
 .PHONY: help demo test lint clean
 
@@ -32,15 +31,8 @@ help:
 demo: $(STAMPS)/demo
 	$(BIN)/geoflow demo --out $(DEMO_OUT) $(ARGS)
 
-# The engines' native libraries do not all bear each other in one process, in which no vehicle ever has more than one:
-# their tests run in processes of their own.
 test: $(STAMPS)/test
-ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(ENGINE_TESTS))
-	for file in $(ENGINE_TESTS); do $(BIN)/python -m pytest $$file; done
-else
 	$(BIN)/python -m pytest $(ARGS)
-endif
 
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .

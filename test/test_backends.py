@@ -68,10 +68,10 @@ def open_onnxruntime(bundle: Bundle, checkpoint: Path | None, precision: str, ca
 
 
 def open_openvino(bundle: Bundle, checkpoint: Path | None, precision: str, cache: Path) -> Backend:
-    openvino = pytest.importorskip("openvino")
-    from geoflow_ros.inference.openvino_backend import OpenVinoBackend
+    pytest.importorskip("openvino")
+    from geoflow_ros.inference.openvino_backend import OpenVinoBackend, openvino_core
 
-    if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16")
     return OpenVinoBackend(bundle, precision, cache_dir=cache)
 

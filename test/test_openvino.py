@@ -2,9 +2,11 @@
 
 import logging
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from geoflow_ros.inference.posterior import probe_grid
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed (extra [openvino])")
 
-from geoflow_ros.inference.openvino_backend import OpenVinoBackend, replace_silu  # noqa: E402
+from geoflow_ros.inference.openvino_backend import OpenVinoBackend, openvino_core, replace_silu  # noqa: E402
 
-HAS_BFLOAT16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+ROOT = Path(__file__).parent.parent
+HAS_BFLOAT16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 PRECISIONS = [
     "fp32",
     pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")),
@@ -238,6 +241,28 @@ def test_a_graph_that_is_not_the_manifests_is_refused(bundle, tmp_path, content)
     assert "\n" not in str(caught.value)
 
 
+def test_a_signal_after_back_ends_went_is_no_end_of_the_process(converging_bundle):
+    code = f"""
+import gc, os, signal, time
+from pathlib import Path
+from geoflow_ros.inference import Bundle
+from geoflow_ros.inference.openvino_backend import OpenVinoBackend
+bundle = Bundle.load(Path({str(converging_bundle)!r}))
+first, second = OpenVinoBackend(bundle), OpenVinoBackend(bundle)
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10.0)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "interrupted\n", "")
+
+
 def silu_model(shape):
     ops = openvino.opset13
     x = ops.parameter(shape, np.float32)
@@ -248,7 +273,7 @@ def test_the_quick_silu_is_exact_to_a_tenth_of_bfloat16s_rounding_at_any_input()
     x = np.concatenate([np.linspace(-60.0, 60.0, 99_999), [-3e38, -1e4, 1e4, 3e38], [0.0] * 21]).astype(np.float32)
     model = silu_model([1, 1, 8, len(x) // 8])
     assert replace_silu(model) == 1
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([x.reshape(1, 1, 8, -1)])[0].ravel()
     exact = x / (1.0 + np.exp(-np.clip(x.astype(np.float64), -700.0, 700.0)))
     assert np.isfinite(found).all()

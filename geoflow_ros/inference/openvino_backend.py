@@ -67,17 +67,16 @@ class OpenVinoBackend(HostFrames):
         threads: int | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        openvino = _import_openvino()
+        core = openvino_core()
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
-        core = openvino.Core()
         _check_precision(core, precision)
         config = _configuration(precision, threads, _usable(cache_dir))
         self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config)
         self._ground = _Encoder(core, bundle, GROUND_ENCODER, config)
         self._head = OnnxRuntimeHead(bundle)
         self._precision = precision
-        self._name = f"openvino {openvino.__version__.split('-')[0]} {_DEVICE} {precision}"
+        self._name = f"openvino {_import_openvino().__version__.split('-')[0]} {_DEVICE} {precision}"
 
     @property
     def name(self) -> str:
@@ -100,6 +99,29 @@ class OpenVinoBackend(HostFrames):
     def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
         return self._head.run(f_vis, hypotheses, step)
+
+
+_core: Any = None
+_core_lock = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """The process's only `openvino.Core`, which stays for as long as the process does.
+
+    A Core's CPU plugin gives the thread that makes it a stack for signal handlers, and unmaps that stack when it goes
+    (SigAltStackSetup in OpenVINO's intel_cpu). Of two Cores the one that goes last puts the stack of the first back,
+    which is unmapped by then; of one that goes in another thread, nothing is put back at all. The next signal with a
+    handler of Python's, such as Ctrl-C, would then kill the process.
+
+    Raises:
+        InputError: OpenVINO is not installed.
+    """
+    global _core
+    openvino = _import_openvino()
+    with _core_lock:
+        if _core is None:
+            _core = openvino.Core()
+    return _core
 
 
 class _Encoder:
