@@ -195,6 +195,10 @@ def _export_engines(folder: Path, args: argparse.Namespace) -> list[Path]:
     from geoflow_ros.evaluation.precision import compare
     from geoflow_ros.export.engines import export_engines
     from geoflow_ros.inference import Backend, Bundle, PrecisionCheck
+    from geoflow_ros.inference.precision import FEWEST_PAIRS, FLOAT16
+
+    if args.precision == FLOAT16 and args.pairs < FEWEST_PAIRS:
+        raise InputError(f"--pairs is {args.pairs}; float16's check needs {FEWEST_PAIRS} at least")
 
     def check(candidate: Backend) -> PrecisionCheck:
         found = compare(Bundle.load(folder), candidate, args.pairs, progress=_progress(args))

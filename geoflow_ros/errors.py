@@ -36,6 +36,8 @@ class BundleError(GeoFlowError):
 class BackendError(GeoFlowError):
     """What runs the model failed at it, such as a device that is out of memory or gone."""
 
+    exit_code = 1  # not the user's input
+
 
 class CheckpointError(GeoFlowError):
     """A checkpoint that is not of this network."""

@@ -39,7 +39,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
     Args:
         new: a temporary folder beside `target`.
-        target: may hold an older one, which is kept if the last step fails.
+        target: may hold an older one, which is put back if the last step fails, and is never deleted before.
 
     Raises:
         OSError: it cannot be renamed.
@@ -49,14 +49,15 @@ def replace_folder(new: Path, target: Path) -> None:
         os.replace(new, target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / target.name
-    os.replace(target, old)
     try:
+        os.replace(target, old)
         os.replace(new, target)
-    except OSError:
-        os.replace(old, target)
+    except BaseException:  # an interruption is no reason to lose both
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        old.parent.rmdir()
         raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)
+    shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def keep(path: Path, content: bytes) -> None:

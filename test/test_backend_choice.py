@@ -8,7 +8,14 @@ import pytest
 
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.annotate import store_precision_check
-from geoflow_ros.inference import BackendOptions, Bundle, OnnxRuntimeBackend, PrecisionCheck, open_backend
+from geoflow_ros.inference import (
+    BackendOptions,
+    Bundle,
+    OnnxRuntimeBackend,
+    PrecisionCheck,
+    backends,
+    open_backend,
+)
 
 CHECK = PrecisionCheck("bf16", "an engine", "cross-area pairs", 512, 4.04, 4.0, 0.5, 0.01)
 
@@ -111,6 +118,59 @@ def test_with_a_check_that_passed_the_reduced_precision_is_used(bundle):
     assert open_backend(checked, BackendOptions("openvino", threads=1)).precision == "bf16"
     assert open_backend(checked, BackendOptions("openvino", "fp32", threads=1)).precision == "fp32"
     assert open_backend(checked, BackendOptions(precision="bf16", threads=1)).precision == "bf16"
+
+
+def test_a_processor_without_bfloat16_runs_openvino_in_float32(bundle, monkeypatch, own_cache):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    from geoflow_ros.inference import openvino_backend
+
+    monkeypatch.setattr(openvino_backend, "has_bfloat16", lambda: False)
+    checked = with_check(bundle, CHECK)
+    assert open_backend(checked, BackendOptions("openvino", threads=1)).precision == "fp32"
+    open_backend(checked, BackendOptions(threads=1))
+    (note,) = own_cache.glob("*.json")
+    assert set(json.loads(note.read_text())["ground_ms"]) == {"onnxruntime", "openvino"}
+    with pytest.raises(InputError, match="no bfloat16 instructions"):
+        open_backend(checked, BackendOptions("openvino", "bf16"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "remedy"),
+    [
+        ("openvino", "bf16", "geoflow evaluate precision .* --backend openvino --precision bf16 --record"),
+        ("torch", "fp16", "geoflow evaluate precision .* --backend torch --precision fp16 --record"),
+        ("tensorrt", "fp16", "geoflow export --bundle .* --tensorrt --precision fp16"),
+        ("auto", "bf16", "--backend openvino --precision bf16"),
+        ("auto", "fp16", "geoflow export --bundle"),
+    ],
+)
+def test_the_way_to_a_missing_check_is_named(bundle, backend, precision, remedy):
+    with pytest.raises(InputError, match=remedy):
+        open_backend(bundle, BackendOptions(backend, precision))
+
+
+def test_each_tensorrt_has_its_turn_first_the_one_with_engines(bundle, tmp_path, monkeypatch, caplog):
+    from geoflow_ros.inference.tensorrt import backend, engine
+
+    monkeypatch.setattr(engine, "installed_flavours", lambda: ("tensorrt", "tensorrt_rtx"))
+    monkeypatch.setattr(backends, "find_spec", lambda name: name if name.startswith("tensorrt") else None)
+    monkeypatch.setattr(backend, "has_float16", lambda *_: False)
+
+    def refuse(*_, flavour, **__):
+        raise InputError(f"{flavour} was tried")
+
+    monkeypatch.setattr(backend, "TensorRtBackend", refuse)
+
+    def tried():
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "geoflow_ros"):
+            open_backend(bundle, BackendOptions(threads=1, engine_file_path=tmp_path))
+        return [record.message for record in caplog.records if "is not used" in record.message]
+
+    both = [f"{name} is not used: {name} was tried" for name in ("tensorrt", "tensorrt_rtx")]
+    assert tried() == both
+    (tmp_path / "tensorrt_rtx-sm86-fp32").mkdir()
+    assert tried() == both[::-1]
 
 
 def test_a_check_is_kept_in_the_manifest_in_the_place_of_the_last(converging_bundle, tmp_path):

@@ -26,6 +26,7 @@ from geoflow_ros.evaluation.bench.start import FreshProcesses, soak_of
 from geoflow_ros.evaluation.bench.sweep import MANY, Sweep, SweepPoint, measure_sweep, settings_of
 from geoflow_ros.evaluation.bench.views import render_pictures
 from geoflow_ros.inference import Bundle, IrsSettings, Localizer, OnnxRuntimeBackend
+from geoflow_ros.inference.bundle import sha256_of
 from geoflow_ros.inference.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.world.pairs import Area
 
@@ -252,7 +253,7 @@ def test_encoding_once_answers_as_the_authors_way(bundle, pictures, converging_c
     authors, slow = network.authors_way(1, 0, lambda: ticks.append(1))
     once, quick = network.encode_once(2)
     np.testing.assert_allclose(slow, quick, atol=1e-4)
-    assert (authors.whole_frames, authors.passes, len(ticks)) == (1, 3, 3)
+    assert (authors.whole_frames, authors.passes, len(ticks)) == (1, 3, 3)  # one more was not counted
     assert authors.frame_ms > authors.pass_ms > 0.0
     assert once.new_ms > once.kept_ms and once.frames == 2
     # the run-time path's answer too
@@ -344,9 +345,16 @@ def test_a_reduced_precision_without_a_check_is_not_counted_as_the_quickest(
 
     folder = shutil.copytree(converging_bundle, tmp_path / "converging")
     save_float16_parts(load_checkpoint(converging_checkpoint), folder / "checkpoint")
+    opened = Bundle.load(folder)
+    digests = {path.name: sha256_of(path) for path in (folder / "checkpoint").iterdir()}
+    opened.rewrite_manifest(replace(opened.manifest, checkpoint=digests))
     short = replace(BenchSettings(model=folder).quick(), sweep_rounds=0, starts=0, patch_frames=0)
     both = run_bench(replace(short, candidates=("onnxruntime fp32", "torch bf16")))
     assert both["quickest"] == "onnxruntime fp32" and both["quickest_is_checked"]
+    beside, authors = both["backends"]["onnxruntime fp32"], both["torch"]["authors"]
+    assert both["torch"]["beside"] == "onnxruntime fp32"
+    for patch, ratio in (("kept_patch", "ratio"), ("new_patch", "ratio_new_patch")):
+        assert authors[ratio] == pytest.approx(authors["frame_ms"] / beside[patch]["stages_ms"]["total"]["p50"])
     assert both["torch"]["authors"]["whole_frames"] == 0 and "no whole frame run" in report.text_of(both)
     alone = run_bench(replace(short, candidates=("torch bf16",), precision_pairs=2, authors_passes=0))
     assert alone["quickest"] == "torch bf16" and not alone["quickest_is_checked"] and alone["torch"] is None

@@ -76,6 +76,7 @@ def test_every_command_explains_itself(command, capsys):
         (["export", "--checkpoint", "no-such.pth", "--out", "bundle"], "no-such.pth"),
         (["export", "--checkpoint", "no-such.pth"], "--out"),
         (["export", "--bundle", "synthetic"], "--tensorrt"),
+        (["export", "--bundle", "synthetic", "--tensorrt", "--precision", "fp16", "--pairs", "100"], "500 at least"),
         (["export", "--bundle", "synthetic", "--checkpoint", "no-such.pth"], "not allowed with"),
         (["evaluate", "precision", "--backend", "abacus"], "abacus"),
         (["evaluate", "precision", "--backend", "onnxruntime", "--precision", "fp32"], "nothing to compare"),

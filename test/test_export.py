@@ -1,6 +1,7 @@
 """From checkpoints, ours and the authors', to bundles that answer as they do."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from geoflow_ros.errors import BundleError, CheckpointError, InputError  # noqa:
 from geoflow_ros.export import bundle as export_module  # noqa: E402
 from geoflow_ros.export import export_bundle, parity  # noqa: E402
 from geoflow_ros.export.parity import check_parity, parity_images, relative_difference  # noqa: E402
+from geoflow_ros.files import replace_folder  # noqa: E402
 from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Localizer, OnnxRuntimeBackend  # noqa: E402
 from geoflow_ros.inference.manifest import GRAPHS, CameraModel  # noqa: E402
 from geoflow_ros.inference.torch_backend import TorchBackend  # noqa: E402
@@ -156,6 +158,36 @@ def test_graphs_that_answer_otherwise_leave_the_old_bundle_and_no_trace(
         export_bundle(authors_checkpoint, out, config=SMALL, figures={"run": 2})
     assert json.loads((out / "manifest.json").read_text())["figures"] == {"run": 1}
     assert [path.name for path in out.parent.iterdir()] == ["release"]
+
+
+def test_an_export_does_not_delete_the_checkpoint_that_it_is_made_of(tmp_path, authors_checkpoint, quick_graphs):
+    out = export_bundle(authors_checkpoint, tmp_path / "release", config=SMALL, with_checkpoint=True)
+    with pytest.raises(InputError, match="add --with-checkpoint"):
+        export_bundle(out / "checkpoint", out)
+    assert list((out / "checkpoint").glob("*.safetensors"))
+    export_bundle(out / "checkpoint", out, with_checkpoint=True)
+    assert list((out / "checkpoint").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_folder_that_could_not_be_replaced_is_still_there(tmp_path, monkeypatch, failing):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    replace, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(source)
+        if len(calls) == failing:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "content").read_text() == "old"
+    assert (tmp_path / "new" / "content").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_only_bundles_are_replaced(tmp_path, authors_checkpoint):

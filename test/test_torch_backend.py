@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from geoflow_ros.errors import BackendError, BundleError, InputError  # noqa: E402
-from geoflow_ros.inference import Bundle  # noqa: E402
+from geoflow_ros.inference import BackendOptions, Bundle, open_backend  # noqa: E402
 from geoflow_ros.inference.backend import FrameOutput  # noqa: E402
+from geoflow_ros.inference.bundle import sha256_of  # noqa: E402
 from geoflow_ros.inference.irs import scatter  # noqa: E402
 from geoflow_ros.inference.posterior import probe_grid  # noqa: E402
 from geoflow_ros.inference.torch_backend import TorchBackend  # noqa: E402
@@ -44,7 +45,8 @@ def test_a_bundle_without_checkpoint_says_how_to_get_one(bundle):
 
 def test_a_checkpoint_of_other_bytes_is_refused(bundle):
     name = next(path.name for path in (bundle.path / "checkpoint").glob("*.safetensors"))
-    listed = replace(bundle, manifest=replace(bundle.manifest, checkpoint={name: "0" * 64}))
+    checksums = {**bundle.manifest.checkpoint, name: "0" * 64}
+    listed = replace(bundle, manifest=replace(bundle.manifest, checkpoint=checksums))
     with pytest.raises(BundleError, match=name):
         TorchBackend(listed)
     (bundle.path / "checkpoint" / name).unlink()
@@ -55,9 +57,25 @@ def test_a_checkpoint_of_other_bytes_is_refused(bundle):
 def test_a_checkpoint_of_another_size_is_refused(bundle, converging_checkpoint):
     shutil.rmtree(bundle.path / "checkpoint")
     save_float16_parts(load_checkpoint(converging_checkpoint), bundle.path / "checkpoint")
-    unlisted = replace(bundle, manifest=replace(bundle.manifest, checkpoint={}))
+    digests = {path.name: sha256_of(path) for path in (bundle.path / "checkpoint").iterdir()}
+    listed = replace(bundle, manifest=replace(bundle.manifest, checkpoint=digests))
     with pytest.raises(BundleError, match="satellite size, ground resolution, .*head"):
+        TorchBackend(listed)
+
+
+def test_weights_that_the_manifest_does_not_name_are_refused(bundle):
+    unlisted = replace(bundle, manifest=replace(bundle.manifest, checkpoint={}))
+    with pytest.raises(BundleError, match="not the file of the bundle's manifest"):
         TorchBackend(unlisted)
+
+
+def test_threads_are_torchs(bundle):
+    before = torch.get_num_threads()
+    try:
+        open_backend(bundle, BackendOptions("torch", threads=1, device="cpu"))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

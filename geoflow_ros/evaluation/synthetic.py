@@ -20,16 +20,14 @@ from geoflow_ros.inference import (
     BackendOptions,
     Bundle,
     Calibration,
-    HeadOutput,
     IrsSettings,
     Localizer,
     Manifest,
     fit_calibration,
     open_backend,
 )
-from geoflow_ros.inference.backend import Tokens
 from geoflow_ros.inference.backends import ONNXRUNTIME
-from geoflow_ros.inference.irs import HostFrames, agree, refine, scatter
+from geoflow_ros.inference.irs import agree, refine, scatter
 from geoflow_ros.inference.manifest import FORWARD_X
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
@@ -43,7 +41,7 @@ ITERATION_ABLATION = ((10, 1), (10, 3), (10, 5), (10, 10))
 HYPOTHESIS_ABLATION = ((1, 5), (10, 5), (20, 5))
 SINGLE = ((1, 1),)
 STEPS = (0.3, 0.5, 0.7, 1.0)
-_HEAD_BATCH = 64
+_HEAD_BATCH = 4  # as many cameras as every back end takes
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def evaluate(
 ) -> SyntheticReport:
     """Measures a bundle.
 
-    Every pair is encoded once; the ablation refines again from the kept features.
+    The ablation encodes every pair once more, and refines from the kept features.
 
     Args:
         model: a bundle's folder or a shipped one's name.
@@ -178,14 +176,16 @@ def evaluate(
         GeoFlowError: a bundle or setting that cannot be used.
     """
     bundle = _loaded(model)
-    tap = _FeatureTap(open_backend(bundle, backend or BackendOptions(ONNXRUNTIME)))
-    localizer = Localizer(bundle, tap, hypotheses=hypotheses, iterations=iterations)
+    engine = open_backend(bundle, backend or BackendOptions(ONNXRUNTIME))
+    localizer = Localizer(bundle, engine, hypotheses=hypotheses, iterations=iterations)
     matcher = _matcher(bundle.manifest, protocol) if baseline else None
 
-    truths, errors, covariances, latencies_ms, trusted, matched = [], [], [], [], [], []
+    truths, errors, covariances, latencies_ms, trusted, matched, features = [], [], [], [], [], [], []
     sampler = sampler_for(bundle.manifest, protocol)
     for index, pair in enumerate(render_pairs(sampler, protocol.pairs, bundle.manifest.name, progress)):
         fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
+        if ablation:
+            features.append(engine.f_vis(pair.ground[None], engine.satellite_tokens(pair.satellite[None])))
         truths.append(pair.offset_m)
         errors.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
         covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
@@ -206,7 +206,8 @@ def evaluate(
     rows: tuple[AblationRow, ...] = ()
     if ablation:
         radius_m = bundle.manifest.search_radius_m
-        rows = tuple(_ablate(tap, truth / radius_m, radius_m, localizer.settings, progress))
+        asked = _ablate(engine, np.concatenate(features), truth / radius_m, radius_m, localizer.settings, progress)
+        rows = tuple(asked)
     return SyntheticReport(
         model=bundle.manifest.name,
         protocol=protocol,
@@ -269,43 +270,15 @@ def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
     return SatellitePatch(pair.satellite, frame)
 
 
-class _FeatureTap(HostFrames):
-    """A back end that keeps every f_vis that it made."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.features: list[Floats32] = []
-
-    @property
-    def name(self) -> str:
-        return self._backend.name
-
-    @property
-    def precision(self) -> str:
-        return self._backend.precision
-
-    def satellite_tokens(self, satellite: npt.NDArray[np.uint8]) -> Tokens:
-        return self._backend.satellite_tokens(satellite)
-
-    def f_vis(self, ground: npt.NDArray[np.uint8], tokens: Tokens) -> Floats32:
-        features = self._backend.f_vis(ground, tokens)
-        self.features.append(features)
-        return features
-
-    def head(self, f_vis: Floats32, hypotheses: Floats32, step: float) -> HeadOutput:
-        return self._backend.head(f_vis, hypotheses, step)
-
-
 def _ablate(
-    tap: _FeatureTap, truth: Array, radius_m: float, default: IrsSettings, progress: bool
+    engine: Backend, features: Floats32, truth: Array, radius_m: float, default: IrsSettings, progress: bool
 ) -> Iterator[AblationRow]:
-    """The figures of every setting of the tables; `truth` is (n, 2) in search radii."""
-    features = np.concatenate(tap.features)  # (n, d)
+    """The figures of every setting of the tables, for `features` (n, d) and `truth` (n, 2) in search radii."""
     choices = [IrsSettings(n, r, default.step) for n, r in (*ITERATION_ABLATION, *HYPOTHESIS_ABLATION, *SINGLE)]
     choices += [IrsSettings(default.hypotheses, default.iterations, step) for step in STEPS]
     for settings in tqdm(list(dict.fromkeys(choices)), desc="ablation", disable=None if progress else True):
         answers = [
-            agree(refine(tap, batch, start, settings.step, settings.iterations)[-1])
+            agree(refine(engine, batch, start, settings.step, settings.iterations)[-1])
             for batch, start in _batches(features, settings.hypotheses)
         ]
         yield AblationRow(settings, dict(figures((np.concatenate(answers) - truth) * radius_m)))

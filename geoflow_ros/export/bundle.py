@@ -65,11 +65,14 @@ def export_bundle(
 
     Raises:
         CheckpointError: the checkpoint cannot be used, or `config` was given for one that carries its own.
-        InputError: `out` is something else than a bundle, or cannot be written.
+        InputError: `out` is something else than a bundle, or cannot be written; or the checkpoint lies in it and would
+            be lost.
         BundleError: the graphs do not answer as the checkpoint does.
     """
     checkpoint, out = Path(checkpoint), Path(out)
     _check_target(out)
+    if not with_checkpoint and out.resolve() in checkpoint.resolve().parents:
+        raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")
     model = _configured(load_checkpoint(checkpoint), checkpoint, config)
     training = read_metadata(checkpoint) if training is None else training
     manifest = _manifest(

@@ -139,10 +139,13 @@ def _float16_bundle(
     name = float16_folder(compute_capability)
     try:
         half = bundle_in(bundle, FLOAT16, compute_capability, [root])
-        if half.manifest.allows(FLOAT16):
-            return half
     except BundleError:
-        pass  # none yet, or of other weights
+        half = None  # none yet, or of other weights
+    passed = () if half is None else [check for check in half.manifest.precision_checks if check.passes]
+    if half is not None and passed:
+        if not bundle.manifest.allows(FLOAT16):  # it was put back or replaced since
+            _note(bundle, passed[0])
+        return half
     if check is None:
         raise InputError("float16 engines need a check of their accuracy, and none was given")
     root.mkdir(parents=True, exist_ok=True)
@@ -159,5 +162,11 @@ def _float16_bundle(
         replace_folder(folder, root / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    bundle.rewrite_manifest(bundle.manifest.with_check(found))
+    _note(bundle, found)
     return Bundle.load(root / name)
+
+
+def _note(bundle: Bundle, found: PrecisionCheck) -> None:
+    """The check into the bundle's manifest as it is now: others may have written to it while the check ran."""
+    now = Bundle.load(bundle.path)
+    now.rewrite_manifest(now.manifest.with_check(found))

@@ -74,6 +74,11 @@ class Backend(Protocol):
         """Of the encoders: "fp32", "bf16" or "fp16"."""
         ...
 
+    @property
+    def most_hypotheses(self) -> int | None:
+        """The largest N that :meth:`frame` takes; None where memory alone limits it."""
+        ...
+
     def satellite_tokens(self, satellite: Bytes) -> Tokens:
         """Tokens of satellite patches (B, P, P, 3); another thread may be in :meth:`frame` meanwhile."""
         ...

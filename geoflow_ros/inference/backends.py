@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -97,16 +98,18 @@ def open_backend(bundle: Bundle, options: BackendOptions | None = None, checked:
     """
     options = options if options is not None else BackendOptions()
     if checked:
-        _require_check(bundle, options.precision)
+        _require_check(bundle, options)
     if options.backend != AUTO:
         return _OPENERS[options.backend](bundle, options)
     if options.providers:  # they are onnxruntime's
         return _onnxruntime(bundle, options)
-    for backend, package, opener in (
-        (TENSORRT, "tensorrt", _tensorrt),
-        (TENSORRT, "tensorrt_rtx", _tensorrt),
-        (OPENVINO, "openvino", _openvino_where_quicker),
-    ):
+    from geoflow_ros.inference.tensorrt.engine import preferred_flavours
+
+    candidates: list[tuple[str, str, Callable[[Bundle, BackendOptions], Backend]]] = [
+        (TENSORRT, flavour, partial(_tensorrt, flavour=flavour))
+        for flavour in preferred_flavours(bundle, options.engine_file_path)
+    ]
+    for backend, package, opener in (*candidates, (OPENVINO, OPENVINO, _openvino_where_quicker)):
         if options.precision not in (AUTO, *_PRECISIONS_OF[backend]) or find_spec(package) is None:
             continue
         try:
@@ -122,7 +125,7 @@ def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise InputError(f"{name} is '{value}'; it must be one of {', '.join(known)}")
 
 
-def _tensorrt(bundle: Bundle, options: BackendOptions) -> Backend:
+def _tensorrt(bundle: Bundle, options: BackendOptions, flavour: str | None = None) -> Backend:
     from geoflow_ros.inference.tensorrt.backend import TensorRtBackend, has_float16
 
     # the check may be another back end's: float16 engines also need float16 graphs
@@ -135,13 +138,14 @@ def _tensorrt(bundle: Bundle, options: BackendOptions) -> Backend:
         force_engine_update=options.force_engine_update,
         max_workspace_size=options.max_workspace_size,
         verbose=options.verbose,
+        flavour=flavour,
     )
 
 
 def _openvino(bundle: Bundle, options: BackendOptions) -> Backend:
-    from geoflow_ros.inference.openvino_backend import OpenVinoBackend
+    from geoflow_ros.inference.openvino_backend import OpenVinoBackend, has_bfloat16
 
-    precision = _precision(bundle, options, BFLOAT16)
+    precision = _precision(bundle, options, BFLOAT16 if has_bfloat16() else FLOAT32)
     return OpenVinoBackend(bundle, precision=precision, threads=options.threads, cache_dir=cache_dir() / "openvino")
 
 
@@ -169,7 +173,10 @@ def _openvino_where_quicker(bundle: Bundle, options: BackendOptions) -> Backend:
         times_ms[ONNXRUNTIME],
     )
     keep(note, json.dumps({"winner": winner, "ground_ms": times_ms}).encode())
-    return openvino if winner == OPENVINO else _onnxruntime(bundle, options)
+    if winner == OPENVINO:
+        return openvino
+    del openvino  # before the other is opened again
+    return _onnxruntime(bundle, options)
 
 
 def _race_key(bundle: Bundle, options: BackendOptions) -> str:
@@ -215,7 +222,8 @@ def _onnxruntime(bundle: Bundle, options: BackendOptions) -> Backend:
 def _torch(bundle: Bundle, options: BackendOptions) -> Backend:
     from geoflow_ros.inference.torch_backend import TorchBackend
 
-    return TorchBackend(bundle, device=options.device, precision=_precision(bundle, options, FLOAT32))
+    precision = _precision(bundle, options, FLOAT32)
+    return TorchBackend(bundle, device=options.device, precision=precision, threads=options.threads)
 
 
 def _precision(bundle: Bundle, options: BackendOptions, fastest: str) -> str:
@@ -225,12 +233,20 @@ def _precision(bundle: Bundle, options: BackendOptions, fastest: str) -> str:
     return fastest if fastest == FLOAT32 or bundle.manifest.allows(fastest) else FLOAT32
 
 
-def _require_check(bundle: Bundle, precision: str) -> None:
-    if precision not in (AUTO, FLOAT32) and not bundle.manifest.allows(precision):
-        raise InputError(
-            f"the bundle '{bundle.manifest.name}' has no check that {precision} is accurate enough: run `geoflow "
-            f"evaluate precision --model {bundle.path} --precision {precision} --record`, or choose fp32"
-        )
+def _require_check(bundle: Bundle, options: BackendOptions) -> None:
+    precision = options.precision
+    if precision in (AUTO, FLOAT32) or bundle.manifest.allows(precision):
+        return
+    backend = options.backend if options.backend != AUTO else OPENVINO if precision == BFLOAT16 else TENSORRT
+    if backend == TENSORRT:
+        remedy = f"geoflow export --bundle {bundle.path} --tensorrt --precision {precision}"
+    else:
+        how = f"--backend {backend} --precision {precision}"
+        remedy = f"geoflow evaluate precision --model {bundle.path} {how} --record"
+    raise InputError(
+        f"the bundle '{bundle.manifest.name}' has no check that {precision} is accurate enough: run `{remedy}`, or "
+        "choose fp32"
+    )
 
 
 _OPENERS: dict[str, Callable[[Bundle, BackendOptions], Backend]] = {

@@ -75,6 +75,11 @@ def refine(backend: Backend, f_vis: Floats32, hypotheses: Floats32, step: float,
 class HostFrames:
     """`Backend.frame` for back ends whose parts answer on the host: to be inherited from."""
 
+    @property
+    def most_hypotheses(self) -> int | None:
+        """N is not limited."""
+        return None
+
     def frame(
         self: Backend,
         ground: Bytes,

@@ -70,7 +70,7 @@ class OpenVinoBackend(HostFrames):
         core = openvino_core()
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1, got {threads}")
-        _check_precision(core, precision)
+        _check_precision(precision)
         config = _configuration(precision, threads, _usable(cache_dir))
         self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config)
         self._ground = _Encoder(core, bundle, GROUND_ENCODER, config)
@@ -229,10 +229,19 @@ def _import_openvino() -> ModuleType:
     return openvino
 
 
-def _check_precision(core: Any, precision: str) -> None:
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for it.
+
+    Raises:
+        InputError: OpenVINO is not installed.
+    """
+    return "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+
+
+def _check_precision(precision: str) -> None:
     if precision not in _PRECISION_HINTS:
         raise InputError(f"OpenVINO runs in {' or '.join(_PRECISION_HINTS)}, not in '{precision}'")
-    if precision == BFLOAT16 and "BF16" not in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"):
+    if precision == BFLOAT16 and not has_bfloat16():
         raise InputError("this CPU has no bfloat16 instructions (AVX-512 BF16, AMX): choose the precision fp32")
 
 

@@ -48,6 +48,7 @@ class TorchBackend:
         weights: a bundle with its folder `checkpoint/`, or the network itself, which is copied.
         device: "cpu", "cuda", "cuda:1", …
         precision: of the encoders, "fp32", "bf16" or "fp16"; the last on a GPU alone.
+        threads: of torch on the CPU, for the whole process; torch's own choice where None.
 
     Raises:
         InputError: the bundle came without checkpoint, no such device, or fp16 on a CPU.
@@ -56,7 +57,9 @@ class TorchBackend:
         BackendError: it does not fit the device's memory.
     """
 
-    def __init__(self, weights: Bundle | GeoFlow, device: str = "cpu", precision: str = FLOAT32) -> None:
+    def __init__(
+        self, weights: Bundle | GeoFlow, device: str = "cpu", precision: str = FLOAT32, threads: int | None = None
+    ) -> None:
         if precision not in _DTYPES:
             raise InputError(f"precision is '{precision}'; it must be one of {', '.join(_DTYPES)}")
         on = _device(device)
@@ -64,6 +67,8 @@ class TorchBackend:
             raise InputError("torch's float16 is many times slower than float32 on a CPU: choose fp32 or bf16")
         if precision == FLOAT32 and on.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
+        if threads is not None:
+            torch.set_num_threads(threads)
         model = copy.deepcopy(weights) if isinstance(weights, GeoFlow) else network_of(weights)
         with _on(on):
             self._network = _Network(model, on, _DTYPES[precision])
@@ -84,6 +89,11 @@ class TorchBackend:
     def precision(self) -> str:
         """Of the encoders."""
         return self._precision
+
+    @property
+    def most_hypotheses(self) -> int | None:
+        """N is not limited."""
+        return None
 
     def satellite_tokens(self, satellite: Bytes) -> Tensor:
         """Tokens (B, T, d), on the device, of satellite patches (B, P, P, 3)."""
@@ -418,9 +428,9 @@ def network_of(bundle: Bundle) -> GeoFlow:
             f"{bundle.path} came without the folder {CHECKPOINT_FOLDER}/ that torch runs from: export it with "
             "`geoflow export --with-checkpoint`, or choose another back end"
         )
-    for name, expected in manifest.checkpoint.items():
+    for name in sorted({*manifest.checkpoint, *(path.name for path in folder.iterdir())}):
         path = folder / name
-        if not path.is_file() or sha256_of(path) != expected:
+        if not path.is_file() or sha256_of(path) != manifest.checkpoint.get(name):
             raise BundleError(f"{path} is not the file of the bundle's manifest: copy or export the bundle again")
     model = load_checkpoint(folder)
     differences = [name for name, (wanted, found) in _sizes(manifest, model).items() if wanted != found]

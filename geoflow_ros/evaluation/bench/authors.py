@@ -63,13 +63,18 @@ class TorchNetwork:
         bundle: for the sizes.
         pictures: that it looks at.
         settings: N, R and step.
+        threads: of torch, for the whole process; torch's own choice where None.
     """
 
-    def __init__(self, model: GeoFlow, bundle: Bundle, pictures: Pictures, settings: IrsSettings) -> None:
+    def __init__(
+        self, model: GeoFlow, bundle: Bundle, pictures: Pictures, settings: IrsSettings, threads: int | None = None
+    ) -> None:
         import torch
 
         from geoflow_ros.model import normalize_images
 
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._torch, self._model, self._settings = torch, model, settings
         ground = fit_image(decode(pictures.jpeg), bundle.manifest)
         self._ground, self._satellite = (
@@ -80,7 +85,7 @@ class TorchNetwork:
     def authors_way(
         self, frames: int, passes: int, tick: Callable[[], object] = lambda: None
     ) -> tuple[AuthorsWay, NDArray[np.float32]]:
-        """Times whole frames or, where `frames` is 0, so many passes.
+        """Times whole frames or, where `frames` is 0, so many passes, after one that is not counted.
 
         Args:
             frames: whole frames, each of R passes.
@@ -93,11 +98,12 @@ class TorchNetwork:
         each: list[float] = []
         whole: list[float] = []
         with self._torch.inference_mode():
+            count, step = self._settings.hypotheses, self._settings.step
+            satellites = self._satellite.repeat_interleave(count, dim=0)
+            grounds = self._ground.repeat_interleave(count, dim=0)
+            self._model(satellites, grounds, self._start[:, None])
             for _ in range(max(1, frames)):
                 begin = perf_counter()
-                count, step = self._settings.hypotheses, self._settings.step
-                satellites = self._satellite.repeat_interleave(count, dim=0)
-                grounds = self._ground.repeat_interleave(count, dim=0)
                 q = self._start
                 for _ in range(self._settings.iterations if frames else passes):
                     before = perf_counter()

@@ -45,7 +45,7 @@ def judge(result: Mapping[str, Any]) -> list[Bar]:
         ("frames a second, JPEG to fix", quickest["kept_patch"]["frames_per_second"], 29.49, True),
         ("refinement, % of the frame", 100.0 * quickest["refinement_share"], 5.0, False),
         ("cost of N = 1000 over N = 10", None if sweep is None else sweep["ratio_1000_to_10_hypotheses"], 2.0, False),
-        ("times quicker than the authors' way", authors, 500.0, True),
+        ("times quicker than the authors' way, both on the CPU", authors, 500.0, True),
         ("frames late with a new patch", None if drive is None else drive["most_frames_late"], 2.0, False),
         ("seconds to the first answer", None if later is None else later["wall_s"], 3.0, False),
         ("resident memory of a process without ROS, MB", _megabytes(later), 400.0, False),

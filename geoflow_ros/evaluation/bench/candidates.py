@@ -23,8 +23,13 @@ class Candidate:
     @property
     def label(self) -> str:
         """For tables and files, such as "openvino bf16"."""
-        where = " GPU" if self.backend == TORCH and self.device != _CPU else ""
+        where = " GPU" if self.backend == TORCH and not self.on_cpu else ""
         return f"{self.backend}{where} {self.precision}"
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the processor."""
+        return self.device == _CPU
 
     @classmethod
     def of_label(cls, label: str) -> Candidate:

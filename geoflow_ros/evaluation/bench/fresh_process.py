@@ -1,6 +1,6 @@
 """A process of its own that loads one back end, answers once, and then many times: start and memory, seen from inside.
 
-Run by `start.FreshProcess` with a JSON object on the command line; answers with one JSON object a line. It imports no
+Run by `start.FreshProcesses` with a JSON object on the command line; answers with one JSON object a line. It imports no
 more than the node's own path does.
 """
 

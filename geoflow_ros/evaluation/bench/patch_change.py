@@ -12,6 +12,7 @@ import numpy as np
 
 from geoflow_ros.evaluation.bench.pictures import Pictures, decode
 from geoflow_ros.geo import Datum, GeoBounds
+from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference import Localizer, Prior
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD
@@ -69,6 +70,17 @@ class PictureTiles:
         """Nothing is open."""
 
 
+class _TimedMap(SatelliteMap):
+    """Knows when it began to cut its latest patch."""
+
+    begun_s = 0.0
+
+    def patch(self, frame: PatchFrame) -> SatellitePatch:
+        """See `SatelliteMap.patch`."""
+        self.begun_s = perf_counter()
+        return super().patch(frame)
+
+
 def measure_patch_change(
     localizer: Localizer,
     pictures: Pictures,
@@ -88,12 +100,11 @@ def measure_patch_change(
     making: list[tuple[float, float]] = []
 
     def prepare(patch: SatellitePatch) -> None:
-        begin = perf_counter()
         localizer.prepare(patch)
-        making.append((begin, perf_counter()))
+        making.append((satellite_map.begun_s, perf_counter()))
 
     spans: list[tuple[float, float]] = []
-    with SatelliteMap(PictureTiles(pictures.satellite), _DATUM) as satellite_map:
+    with _TimedMap(PictureTiles(pictures.satellite), _DATUM) as satellite_map:
         keeper = PatchKeeper(satellite_map, localizer.manifest, prepare, RANGE_M, RANGE_RAD)
         try:
             first = perf_counter()

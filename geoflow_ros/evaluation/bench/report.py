@@ -116,22 +116,34 @@ def _sweep(result: Mapping[str, Any]) -> str:
 
 
 def _torch(result: Mapping[str, Any]) -> str:
-    authors, once = result["torch"]["authors"], result["torch"]["encode_once"]
-    quickest = result["backends"][result["quickest"]]["kept_patch"]["stages_ms"]["total"]["p50"]
+    authors, once, beside = (result["torch"][key] for key in ("authors", "encode_once", "beside"))
     n, r = result["settings"]["hypotheses"], result["settings"]["iterations"]
     if authors["whole_frames"]:
         how = f"{authors['whole_frames']} whole frame(s) run, {authors['passes']} passes of a batch of {n}"
     else:
         how = f"no whole frame run: {r} times the median of {authors['passes']} pass(es) of a batch of {n}"
+    def times(ratio: float | None, digits: int) -> str:
+        return "-" if ratio is None else f"{ratio:.{digits}f}"
+
     rows = [
-        [result["quickest"], f"{quickest:.1f}", "1"],
-        ["torch eager, encode once, patch kept", f"{once['kept_ms']:.1f}", f"{once['ratio']:.1f}"],
-        ["torch eager, encode once, new patch", f"{once['new_ms']:.1f}", "-"],
-        [f"the authors' way: encode {n} x {r} times", f"{authors['frame_ms']:.0f}", f"{authors['ratio']:.0f}"],
+        ["torch eager, encode once, patch kept", f"{once['kept_ms']:.1f}", times(once["ratio"], 1), "-"],
+        ["torch eager, encode once, new patch", f"{once['new_ms']:.1f}", "-", times(once["ratio_new_patch"], 1)],
+        [
+            f"the authors' way: encode {n} x {r} times",
+            f"{authors['frame_ms']:.0f}",
+            times(authors["ratio"], 0),
+            times(authors["ratio_new_patch"], 0),
+        ],
     ]
+    if beside is not None:
+        report = result["backends"][beside]
+        kept, new = (report[patch]["stages_ms"]["total"]["p50"] for patch in ("kept_patch", "new_patch"))
+        rows.insert(0, [f"{beside}, new patch", f"{new:.1f}", "-", "1"])
+        rows.insert(0, [f"{beside}, patch kept", f"{kept:.1f}", "1", "-"])
     difference = result["torch"]["difference_m"]
     same = "" if difference is None else f"; both torch answers are {1e3 * difference:.2g} mm apart"
-    return table(["the same frame", "ms", "times slower"], rows) + f"\nthe authors' way: {how}{same}"
+    header = ["the same frame, on the CPU", "ms", "x patch kept", "x new patch"]
+    return f"{table(header, rows)}\nthe authors' way: {how}{same}"
 
 
 def _patch_change(result: Mapping[str, Any]) -> str:

@@ -130,11 +130,15 @@ class TensorRt:
             kernels: what `Engine.kernels` gave on this machine before; empty, or of other versions, is no error.
 
         Raises:
+            InputError: this TensorRT does not run here: its CUDA is newer than the driver, say.
             BundleError: it is cut short, or for another GPU or version.
             BackendError: the device has no memory for it.
         """
         if self._runtime is None:
-            self._runtime = self.module.Runtime(self.log)
+            try:
+                self._runtime = self.module.Runtime(self.log)
+            except (TypeError, RuntimeError) as error:  # what the bindings make of a null pointer
+                raise InputError(f"{self.name} cannot run engines here ({self.log.reason() or error})") from error
         self.log.reason()  # forget what was said before
         engine = self._runtime.deserialize_cuda_engine(plan) if plan else None
         if engine is None:

@@ -19,10 +19,17 @@ from geoflow_ros.inference.backend import Bytes, Floats32, FrameOutput, HeadOutp
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.manifest import GRAPHS, SATELLITE_ENCODER, Manifest
 from geoflow_ros.inference.precision import FLOAT16, FLOAT32
-from geoflow_ros.inference.tensorrt.api import Engine, TensorRt, installed_flavours, is_capturable
+from geoflow_ros.inference.tensorrt.api import Engine, TensorRt, is_capturable
 from geoflow_ros.inference.tensorrt.builder import MOST_CAMERAS, MOST_HYPOTHESES, WORKSPACE_BYTES
 from geoflow_ros.inference.tensorrt.cuda import Cuda, DeviceBuffer, Event, Graph, PinnedArray, Stream
-from geoflow_ros.inference.tensorrt.engine import EngineRequest, Target, bundle_in, engine_roots, load_or_build
+from geoflow_ros.inference.tensorrt.engine import (
+    EngineRequest,
+    Target,
+    bundle_in,
+    engine_roots,
+    load_or_build,
+    preferred_flavours,
+)
 from geoflow_ros.inference.tensorrt.frame import (
     ENCODED,
     PATH,
@@ -89,6 +96,7 @@ class TensorRtBackend:
         max_workspace_size: limit in bytes for building, see `WORKSPACE_BYTES`.
         verbose: log what TensorRT says.
         may_build: False where a missing engine is an error.
+        flavour: "tensorrt" or "tensorrt_rtx"; None for the one of which there are engines, else the one installed.
 
     Raises:
         InputError: no TensorRT, no cuda-python, no driver or no such device here, or no builder for an engine.
@@ -106,10 +114,11 @@ class TensorRtBackend:
         max_workspace_size: int = WORKSPACE_BYTES,
         verbose: bool = False,
         may_build: bool = True,
+        flavour: str | None = None,
     ) -> None:
         if precision not in (FLOAT32, FLOAT16):
             raise InputError(f"TensorRT runs {FLOAT32} and {FLOAT16}, not {precision}")
-        flavours = installed_flavours()
+        flavours = (flavour,) if flavour is not None else preferred_flavours(bundle, engines)
         if not flavours:
             raise InputError("neither tensorrt nor tensorrt_rtx is installed: install one, or choose another back end")
         self._cuda = Cuda(device)
@@ -117,9 +126,7 @@ class TensorRtBackend:
         roots = engine_roots(bundle, engines)
         capability = self._cuda.compute_capability
         graphs = bundle_in(bundle, precision, capability, _graph_roots(bundle, engines))
-        suffix = f"-{capability}-{precision}"
-        exported = [name for name in flavours if any((root / f"{name}{suffix}").is_dir() for root in roots)]
-        api = TensorRt((exported or list(flavours))[0], verbose)
+        api = TensorRt(flavours[0], verbose)
         target = Target.of(api, capability, self._cuda.name)
         self._engines: dict[str, Engine] = {}
         self._kernel_files: dict[str, Path] = {}
@@ -155,6 +162,11 @@ class TensorRtBackend:
     def precision(self) -> str:
         """Of the encoders."""
         return self._precision
+
+    @property
+    def most_hypotheses(self) -> int | None:
+        """What the engines are built for."""
+        return MOST_HYPOTHESES
 
     @property
     def uses_graph(self) -> bool:
@@ -256,10 +268,13 @@ class TensorRtBackend:
     def _captured(self, plan: _Plan) -> Graph | None:
         """The frame as a CUDA graph; None, and never tried again, where that cannot be done."""
         try:
-            if not all(is_capturable(context.context, int(self._frame_stream)) for context in plan.contexts.values()):
+            program, stream = plan.layout.frame(), int(self._frame_stream)
+            # of those alone that a frame runs: with R = 1 there is one that never ran
+            used = {step.context for step in program if isinstance(step, Enqueue)}
+            if not all(is_capturable(plan.contexts[name].context, stream) for name in used):
                 raise BackendError("TensorRT says that an engine's work cannot be captured")
             with self._frame_stream.capture() as captured:
-                plan.enqueue(plan.layout.frame(), self._frame_stream)
+                plan.enqueue(program, self._frame_stream)
             return captured[0]
         except BackendError as error:
             self._captures = False

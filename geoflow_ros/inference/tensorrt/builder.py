@@ -67,15 +67,18 @@ def build_engine(
     config.add_optimization_profile(_profile(builder, spec))
     timings = cache_dir() / "tensorrt" / f"{api.version}-{compute_capability}-{_slug(gpu)}.timings"
     if api.has_timing_cache and gpu is not None:
-        config.set_timing_cache(config.create_timing_cache(_read(timings)), False)
+        kept = config.create_timing_cache(_read(timings))
+        if kept is None or not config.set_timing_cache(kept, False):  # of another CUDA or another state of the GPU
+            config.set_timing_cache(config.create_timing_cache(b""), False)
 
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         reason = api.log.reason() or "without a reason"
         advice = next((text for words, text in _ADVICE.items() if words in reason), "")
         raise BundleError(f"{api.name} could not build {onnx.name} for {compute_capability} ({reason}){advice}")
-    if api.has_timing_cache and gpu is not None:
-        keep(timings, bytes(config.get_timing_cache().serialize()))
+    measured = config.get_timing_cache() if api.has_timing_cache and gpu is not None else None
+    if measured is not None:
+        keep(timings, bytes(measured.serialize()))
     return bytes(plan)
 
 

@@ -21,7 +21,7 @@ from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.files import locked, write_atomically
 from geoflow_ros.inference.bundle import Bundle
 from geoflow_ros.inference.precision import FLOAT32
-from geoflow_ros.inference.tensorrt.api import TensorRt
+from geoflow_ros.inference.tensorrt.api import TensorRt, installed_flavours
 from geoflow_ros.inference.tensorrt.builder import PROFILES, build_engine
 from geoflow_ros.resources import cache_dir
 
@@ -185,6 +185,12 @@ def engine_roots(bundle: Bundle, engines: Path | None) -> tuple[Path, ...]:
         return (engines,)
     files = json.dumps(dict(bundle.manifest.files), sort_keys=True)
     return bundle.path / FOLDER, cache_dir() / FOLDER / sha256(files.encode()).hexdigest()[:16]
+
+
+def preferred_flavours(bundle: Bundle, engines: Path | None) -> tuple[str, ...]:
+    """The TensorRTs of this Python, those of which there are engines first; arguments as of `engine_roots`."""
+    roots = engine_roots(bundle, engines)
+    return tuple(sorted(installed_flavours(), key=lambda name: not any(any(r.glob(f"{name}-sm*")) for r in roots)))
 
 
 def read_engine(folder: Path, request: EngineRequest) -> bytes:
