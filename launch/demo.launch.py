@@ -14,11 +14,10 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from geoflow_ros.evaluation.demo import write_drive_map
 from geoflow_ros.resources import config_file
-from geoflow_ros.world import Area, Drive, World, write_mbtiles
+from geoflow_ros.world import Area, Drive, World
 from launch import LaunchContext, LaunchDescription
-
-_MAP_MARGIN_M = 120.0  # around the drive: half a patch's diagonal and the prior's error
 
 
 def vehicle_and_localizer(context: LaunchContext) -> list[object]:
@@ -31,15 +30,7 @@ def vehicle_and_localizer(context: LaunchContext) -> list[object]:
     drive = Drive(world, seed, seconds)
     folder = Path(value["folder"]).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    half = world.layout.half_m
-    east, north = drive.states.east_m, drive.states.north_m
-    region = (
-        max(float(east.min()) - _MAP_MARGIN_M, -half),
-        max(float(north.min()) - _MAP_MARGIN_M, -half),
-        min(float(east.max()) + _MAP_MARGIN_M, half),
-        min(float(north.max()) + _MAP_MARGIN_M, half),
-    )
-    tiles = write_mbtiles(world, folder / f"{value['area']}-{seed}.mbtiles", region)
+    tiles = write_drive_map(drive, folder / f"{value['area']}-{seed}.mbtiles")
     vehicle = ExecuteProcess(
         cmd=[
             *(sys.executable, "-m", "geoflow_ros.ros.simulated_vehicle"),

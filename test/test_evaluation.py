@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,13 +23,14 @@ from geoflow_ros.evaluation import report, synthetic
 from geoflow_ros.evaluation.annotate import store_calibration, store_figures
 from geoflow_ros.evaluation.bag import DriveRecord, Topics, Trajectory, drive_figures, read_drive
 from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
-from geoflow_ros.evaluation.demo import image_at
+from geoflow_ros.evaluation.demo import image_at, write_drive_map
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.processes import ChildError, Children
 from geoflow_ros.evaluation.rendering import BLOCK, render_pairs
+from geoflow_ros.evaluation.tables import drive_table
 from geoflow_ros.inference import Bundle, Calibration, Localizer
-from geoflow_ros.tiles import SatellitePatch
-from geoflow_ros.world import Area, Camera, HeadingError, PairSampler, Split
+from geoflow_ros.tiles import SatellitePatch, open_tile_source
+from geoflow_ros.world import Area, Camera, Drive, HeadingError, PairSampler, Split, World
 
 START_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -153,10 +155,34 @@ def test_a_bag_without_fixes_says_so_instead_of_giving_figures(tmp_path):
 
 def test_availability_counts_frames_whose_last_fix_is_fresh():
     frames = START_NS + np.arange(10) * SECOND_NS
-    assert bags.availability(frames, frames) == 1.0
-    assert bags.availability(frames, frames[5:]) == 0.5
-    assert bags.availability(frames, frames[:1]) == 0.2  # a fix is fresh for one second
-    assert bags.availability(frames, frames[:0]) == 0.0
+    assert bags.availability(frames, fixes_at(frames)) == 1.0
+    assert bags.availability(frames, fixes_at(frames[5:])) == 0.5
+    assert bags.availability(frames, fixes_at(frames[:1])) == 0.2  # a fix is fresh for one second
+    assert bags.availability(frames, fixes_at(frames[:0])) == 0.0
+    assert bags.availability(frames[:0], fixes_at(frames)) == 0.0
+
+
+def test_a_fix_that_came_late_counts_for_no_frame():
+    frames = START_NS + np.arange(10) * SECOND_NS
+    latencies_ns = np.where(np.arange(10) < 5, SECOND_NS // 20, 3 * SECOND_NS)
+    assert bags.availability(frames, fixes_at(frames, latencies_ns)) == 0.6  # the sixth frame has the fifth's
+    assert bags.availability(frames, fixes_at(frames, 3 * SECOND_NS)) == 0.0
+
+
+def test_where_the_clocks_differ_all_but_the_latency_is_measured(bag):
+    record = read_drive(bag)
+    received_ns = record.fixes.received_ns.copy()
+    received_ns[3] = record.fixes.stamps_ns[3] - 5_000_000
+    expected = drive_figures(record)
+    assert "p95 80" in drive_table(expected)
+    f = drive_figures(replace(record, fixes=replace(record.fixes, received_ns=received_ns)))
+    assert f == expected | {"latency_ms": None}
+    assert "camera's and the recorder's clocks differ" in drive_table(f)
+
+
+def fixes_at(stamps_ns, latencies_ns=0) -> Trajectory:
+    n = len(stamps_ns)
+    return Trajectory(stamps_ns, stamps_ns + latencies_ns, np.zeros((n, 2)), np.zeros(n), np.zeros((n, 2, 2)))
 
 
 @pytest.mark.parametrize("share_kept", [0.0, 0.1, 0.5, 0.9, 0.995])
@@ -192,6 +218,19 @@ def test_a_recorded_image_is_found_by_its_stamp_and_is_rgb(bag):
     assert abs(int(image.mean()) - 40) <= 1
     with pytest.raises(InputError, match="no image"):
         image_at(bag, Topics().image, START_NS + 1)
+
+
+def test_the_map_of_a_drive_reaches_beyond_it_as_far_as_the_town_does(tmp_path):
+    world = World.of(Area.SAME, 1)
+    drive = Drive(world, 1, 2.0)
+    source = open_tile_source(write_drive_map(drive, tmp_path / "map.mbtiles"))
+    bounds, half = source.bounds, world.layout.half_m
+    source.close()
+    for sign in (-1, 1):
+        for east, north in zip(drive.states.east_m, drive.states.north_m, strict=True):
+            corner = np.clip([east + sign * 119.0, north + sign * 119.0], -half, half)
+            assert bounds.contains(*world.datum.to_latlon(*corner))
+    assert not bounds.contains(*world.datum.to_latlon(-half, -half))  # not the whole town
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from geoflow_ros.errors import TileMissingError
-from geoflow_ros.geo import PatchFrame
+from geoflow_ros.geo import Datum, PatchFrame
 from geoflow_ros.inference import Prior
-from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.tiles import WEB_MERCATOR_WORLD, SatelliteMap, SatellitePatch
 from geoflow_ros.tracking import PatchKeeper
 
 RANGE_M, RANGE_RAD = 5.0, 0.1
@@ -133,6 +133,34 @@ def test_a_preparation_that_fails_is_counted_and_the_frame_that_needs_the_patch_
     with pytest.raises(TileMissingError):
         drive(keeper, [12.0, 16.0])
     assert keeper.patch_for(prior(1.0)).frame.centre_east_m == 0.0  # the old one is not lost
+
+
+def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
+    asked, answer = threading.Event(), threading.Event()
+
+    class Silent:
+        """A source that takes its time."""
+
+        def __init__(self):
+            self.name, self.tile_size, self.min_zoom, self.max_zoom = "silent", 256, 17, 17
+            self.bounds = WEB_MERCATOR_WORLD
+
+        def read(self, zoom, x, y):
+            asked.set()
+            answer.wait(60.0)
+            raise TileMissingError("at last")
+
+    satellite_map = SatelliteMap(Silent(), Datum(49.0, 8.4))
+    keeper = made(satellite_map)
+    keeper._next = keeper._worker.submit(keeper._make, Frames().patch_frame(0.0, 0.0, 0.0))
+    assert asked.wait(10.0)
+    satellite_map.close()
+    closing = threading.Thread(target=keeper.close)
+    closing.start()
+    closing.join(30.0)
+    ended = not closing.is_alive()
+    answer.set()
+    assert ended
 
 
 def test_with_a_range_of_nothing_every_moving_frame_has_its_own_patch(made):

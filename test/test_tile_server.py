@@ -185,6 +185,44 @@ def test_a_refused_connection_is_unavailable() -> None:
         open_tile_source(f"http://127.0.0.1:{port}/")
 
 
+def test_a_server_that_does_not_answer_costs_a_patch_one_wait_and_is_then_left_alone(
+    moody: MoodyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoflow_ros.tiles.xyz.UNAVAILABLE_MEMORY_S", 3600.0)
+    frame = PatchFrame(0.0, 0.0, 0.4, 512, 0.1958)
+    with SatelliteMap(moody.source("slow", retries=2), DATUM, 19) as satellite_map:
+        for _ in range(2):
+            with pytest.raises(TileSourceUnavailableError, match=r"does not answer in time \(and \d+ more"):
+                satellite_map.patch(frame)
+    paths = [path for path, _ in moody.seen]
+    # The cache's eight fetchers ask at the same time; nothing is asked twice, the patch's other tiles not at all.
+    assert 1 <= len(paths) <= 8 and len(set(paths)) == len(paths)
+
+
+def test_a_server_that_is_back_is_asked_again_after_a_moment(moody: MoodyServer) -> None:
+    source = moody.source("slow")
+    with pytest.raises(TileSourceUnavailableError, match="does not answer in time"):
+        source.read(19, 3, 4)
+    moody.stop.set()  # from now on it answers at once
+    deadline_s = time.monotonic() + 60.0  # the source waits for two seconds; the rest is for a busy machine
+    while True:
+        try:
+            assert source.read(19, 3, 4) == GREY
+            break
+        except TileSourceUnavailableError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+    assert len(moody.seen) == 2
+
+
+def test_trouble_of_one_tile_says_nothing_about_the_others(moody: MoodyServer) -> None:
+    source = XyzSource(f"http://127.0.0.1:{moody.server_address[1]}/{{x}}/{{z}}/{{y}}.png", retries=0)
+    with pytest.raises(TileSourceUnavailableError, match="HTTP 500"):
+        source.read(19, 500, 4)
+    with pytest.raises(TileMissingError, match="HTTP 404"):
+        source.read(19, 404, 4)
+
+
 def test_closing_ends_the_wait_between_attempts(moody: MoodyServer) -> None:
     url = f"http://127.0.0.1:{moody.server_address[1]}/503/{{z}}/{{x}}/{{y}}.png"
     source = XyzSource(url, retries=3, backoff_s=60.0)

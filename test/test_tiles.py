@@ -417,6 +417,24 @@ def test_an_unavailable_source_is_asked_again_because_it_may_be_back() -> None:
     cache.close()
 
 
+def test_a_patch_that_waits_for_tiles_fails_as_soon_as_the_map_is_closed() -> None:
+    source, answer = MemorySource(GREY), threading.Event()
+    read = source.read
+    source.read = lambda *key: read(*key) if answer.wait(60.0) else b""  # type: ignore[method-assign]
+    satellite_map = SatelliteMap(source, Datum(49.0, 8.4), 19)
+    with ThreadPoolExecutor(1) as pool:
+        patch = pool.submit(satellite_map.patch, PatchFrame(0.0, 0.0, 0.4, 512, 0.1958))
+        try:
+            while not satellite_map._cache._underway:
+                time.sleep(0.01)
+            satellite_map.close()
+            with pytest.raises(TileSourceUnavailableError, match="is closed"):
+                patch.result(timeout=30.0)  # the source itself is still silent
+        finally:
+            answer.set()
+    assert satellite_map.cached_tiles == 0
+
+
 def test_a_closed_map_says_so() -> None:
     satellite_map = SatelliteMap(MemorySource(GREY), Datum(49.0, 8.4), 19)
     satellite_map.patch(PatchFrame(0.0, 0.0, 0.0, 64, 0.2))

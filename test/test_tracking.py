@@ -115,6 +115,40 @@ def test_odometry_that_was_reset_elsewhere_clears_the_buffer() -> None:
     assert buffer.generation == 1
 
 
+def test_odometry_whose_clock_jumps_ahead_clears_the_buffer() -> None:
+    buffer = filled_buffer()
+    with pytest.raises(OdometryError, match=r"jumped ahead, by 3600\.0 s"):
+        buffer.add(OdometryPose(3605 * NS, 45.0, 0.0, 0.0, 9.0))
+    assert buffer.generation == 1
+    assert buffer.newest is not None and buffer.newest == buffer.oldest
+
+
+@pytest.mark.parametrize("pause_s", [1, 3, 10])
+def test_odometry_that_begins_again_at_its_origin_after_a_pause_clears_the_buffer(pause_s: int) -> None:
+    buffer = filled_buffer(seconds=20.0)
+    with pytest.raises(OdometryError, match="it was reset"):
+        buffer.add(OdometryPose((20 + pause_s) * NS, 0.0, 0.0, 0.0, 0.0))
+    assert buffer.generation == 1
+
+
+@pytest.mark.parametrize("speed_mps", [None, 0.0, 14.0])
+@pytest.mark.parametrize("driven_m", [4.0, 10.0, 14.0, 18.0])
+def test_a_short_dropout_at_city_speed_keeps_the_buffer_also_without_a_twist(
+    speed_mps: float | None, driven_m: float
+) -> None:
+    buffer = OdometryBuffer()
+    for index in range(51):
+        buffer.add(OdometryPose(index * NS // 50, index * 14.0 / 50, 0.0, 0.0, speed_mps))
+    buffer.add(OdometryPose(2 * NS, 14.0 + driven_m, 0.0, 0.0, speed_mps))
+    assert buffer.generation == 0
+
+
+def test_a_vehicle_that_sets_off_in_a_dropout_keeps_the_buffer() -> None:
+    buffer = filled_buffer(speed_mps=0.0)
+    buffer.add(OdometryPose(8 * NS, 13.5, 0.0, 0.0, 9.0))  # 3 m/s² for 3 s
+    assert buffer.generation == 0
+
+
 def test_the_buffer_keeps_a_bounded_length() -> None:
     buffer = OdometryBuffer(length_s=10.0)
     for index in range(50 * 60):
@@ -434,6 +468,50 @@ def test_a_start_pose_before_the_first_odometry_waits_for_it() -> None:
     assert tracker.advance(101 * NS).east_m == pytest.approx(10.0)
 
 
+def test_a_start_pose_older_than_the_odometry_that_is_kept_is_dropped() -> None:
+    buffer = filled_buffer(seconds=60.0)
+    assert buffer.trimmed
+    tracker = OffsetTracker(buffer)
+    tracker.start(StartPose(10 * NS, 5.0, 6.0, 0.0, np.eye(3)))
+    buffer.add(OdometryPose(60 * NS + NS // 50, 540.18, 0.0, 0.0, 9.0))
+    for _ in range(2):
+        with pytest.raises(OdometryError, match="older than the odometry that is kept"):
+            tracker.advance(60 * NS)
+    assert not tracker.started
+    tracker.start(StartPose(59 * NS, 5.0, 6.0, 0.0, np.eye(3)))
+    assert tracker.advance(60 * NS).east_m == pytest.approx(14.0)
+
+
+@pytest.mark.parametrize("seconds", [20.0, 60.0])
+def test_a_start_pose_that_comes_before_the_odometry_of_a_looped_bag_starts_the_next_pass(seconds: float) -> None:
+    buffer = filled_buffer(seconds=seconds)
+    tracker = OffsetTracker(buffer)
+    tracker.start(StartPose(round(seconds - 1) * NS, 0.0, 0.0, 0.0, np.eye(3)))
+    end = tracker.advance(round(seconds) * NS)
+    tracker.start(StartPose(-NS // 10, 5.0, 6.0, 0.0, np.eye(3)))
+    with pytest.raises(OdometryError, match="waiting for odometry"):
+        tracker.predict(end.stamp_ns)  # TF and diagnostics ask at any time
+    with pytest.raises(OdometryError, match="jumped back"):
+        buffer.add(OdometryPose(0, 0.0, 0.0, 0.0, 9.0))
+    for index in range(1, 51):
+        buffer.add(OdometryPose(index * NS // 50, index * 9.0 / 50, 0.0, 0.0, 9.0))
+    assert tracker.advance(NS).east_m == pytest.approx(14.0)
+
+
+def test_a_start_pose_on_a_clock_ahead_of_the_odometry_is_dropped_and_named() -> None:
+    buffer = filled_buffer()
+    tracker = OffsetTracker(buffer)
+    tracker.start(StartPose(100 * NS, 5.0, 6.0, 0.0, np.eye(3)))
+    assert tracker.started  # the odometry may only have paused
+    buffer.add(OdometryPose(5 * NS + NS // 50, 45.18, 0.0, 0.0, 9.0))
+    assert not tracker.started
+    with pytest.raises(OdometryError, match=r"95\.0 s ahead of the odometry: the clocks differ, check use_sim_time"):
+        tracker.advance(5 * NS)
+    tracker.reset()
+    with pytest.raises(OdometryError, match="no start pose yet"):
+        tracker.advance(5 * NS)
+
+
 @pytest.mark.parametrize("covariance", [np.diag([1.0, 1.0, 0.0]), np.diag([1.0, -1.0, 1.0]), np.full((3, 3), math.nan)])
 def test_a_start_pose_without_a_proper_covariance_is_refused(covariance: np.ndarray) -> None:
     with pytest.raises(OdometryError):
@@ -446,6 +524,52 @@ def test_widening_keeps_the_pose_and_lets_the_next_fix_decide() -> None:
     tracker.widen(8.0, 0.05)
     assert tracker.update(fix_at(2 * NS, 110.0, 68.0)).verdict is Verdict.FUSED
     assert tracker.predict(2 * NS).east_m == pytest.approx(110.0, abs=0.5)
+
+
+def test_widening_again_and_again_does_no_more_than_once() -> None:
+    _, tracker = started(std_m=0.5)
+    tracker.advance(2 * NS)
+    for _ in range(4):
+        tracker.widen(8.0, 0.2)
+        pose = tracker.predict(2 * NS)
+        assert np.linalg.eigvalsh(pose.covariance[:2, :2]) == pytest.approx([64.0, 64.0], rel=1e-9)
+        assert pose.yaw_std_rad == pytest.approx(0.2)
+    _, tracker = started(std_m=12.7)
+    tracker.advance(0)
+    tracker.widen(8.0, 0.02)
+    pose = tracker.predict(0)
+    assert pose.position_std_m == pytest.approx(12.7) and pose.yaw_std_rad == pytest.approx(0.1)
+
+
+def test_a_relocalization_leaves_the_track_certain_enough_for_the_next_fix() -> None:
+    _, tracker = started(std_m=0.5)
+    known_east = np.diag([1.0, SEARCH_RADIUS_M**2 / 3])
+    verdicts = [
+        tracker.update(fix_at(second * NS, 118.0, 50.0 + 9.0 * second, covariance_m2=known_east)).verdict
+        for second in range(1, 6)
+    ]
+    assert verdicts == [Verdict.OUTLIER] * 4 + [Verdict.RELOCALIZED]
+    pose = tracker.predict(5 * NS)
+    assert pose.east_m == pytest.approx(118.0, abs=1.0)
+    assert 8.0 < pose.position_std_m < 13.0
+
+
+def test_a_slow_vehicle_is_found_again_too() -> None:
+    speed_mps, rate_hz = 0.3, 30
+    buffer = OdometryBuffer()
+    buffer.add(OdometryPose(0, 0.0, 0.0, 0.0, speed_mps))
+    tracker = OffsetTracker(buffer)
+    tracker.start(StartPose(0, 100.0, 50.0, math.pi / 2, np.diag([0.25, 0.25, 0.0004])))
+    for frame in range(1, 40 * rate_hz):
+        stamp_ns, driven_m = frame * NS // rate_hz, frame * speed_mps / rate_hz
+        buffer.add(OdometryPose(stamp_ns, driven_m, 0.0, 0.0, speed_mps))
+        decision = tracker.update(fix_at(stamp_ns, 110.0, 50.0 + driven_m))
+        assert decision.rejected_in_a_row == frame
+        if decision.verdict is Verdict.RELOCALIZED:
+            break
+    assert decision.verdict is Verdict.RELOCALIZED
+    assert driven_m == pytest.approx(10.0, abs=0.5)
+    assert tracker.predict(stamp_ns).east_m == pytest.approx(110.0, abs=1.0)
 
 
 def test_a_disturbed_heading_is_rejected_and_counted() -> None:

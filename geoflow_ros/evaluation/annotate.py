@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference import Bundle, Calibration, IrsSettings, Manifest, PrecisionCheck
+from geoflow_ros.inference import Bundle, Calibration, Manifest, PrecisionCheck
 from geoflow_ros.inference.manifest import FILE_NAME
 
 
@@ -30,17 +30,6 @@ def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:
     """
     opened = Bundle.load(bundle)
     _write(opened, replace(opened.manifest, figures={**opened.manifest.figures, name: dict(figures)}))
-
-
-def store_irs(bundle: Path, irs: IrsSettings) -> None:
-    """Replaces the bundle's default hypotheses, iterations and step.
-
-    Raises:
-        BundleError: not a bundle.
-        InputError: its manifest cannot be written.
-    """
-    opened = Bundle.load(bundle)
-    _write(opened, replace(opened.manifest, irs=irs))
 
 
 def store_precision_check(bundle: Path, check: PrecisionCheck) -> None:

@@ -18,7 +18,7 @@ from geoflow_ros.evaluation.metrics import Array, figures, timing, trajectory_fi
 
 Stamps = npt.NDArray[np.int64]
 
-# A position is available while the last fix is not older than this: a vehicle's odometry bridges a second easily.
+# A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
 FRESH_FIX_NS = 1_000_000_000
 
 
@@ -160,9 +160,9 @@ def stamp_ns(message: Any) -> int:
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
     """The figures of a drive: `dead_reckoning`, `fixes` and `track` against the truth, rate, latency, availability.
 
-    `fixes` also holds the fixed figures of `metrics.figures`, in the vehicle's frame. `availability` is the share of
-    camera frames at whose stamp the last fix was no older than a second. Latency is from the image's stamp to the
-    recording of its pose.
+    `fixes` also holds the fixed figures of `metrics.figures`, in the vehicle's frame. Latency is from the image's stamp
+    to the recording of its pose; `latency_ms` is None where a pose was recorded before its image was taken, because
+    then the camera's and the recorder's clocks differ and no latency means anything.
 
     Raises:
         InputError: no fix or no track within the time of the ground truth.
@@ -177,6 +177,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
     images = record.image_stamps_ns[(record.image_stamps_ns >= first_ns) & (record.image_stamps_ns <= last_ns)]
     forward_right, covariances = _in_vehicle_frame(fixes, record.truth)
     latencies_ms = (fixes.received_ns - fixes.stamps_ns) * 1e-6
+    clocks_agree = bool((latencies_ms >= 0.0).all())
     duration_s = (last_ns - first_ns) * 1e-9
     speeds = np.diff(record.truth.positions_m, axis=0)
     return {
@@ -187,20 +188,25 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
         },
         "track": dict(trajectory_figures(_errors(track, record.truth))),
         "fixes_per_second": len(fixes) / duration_s,
-        "latency_ms": timing(latencies_ms)["latency_ms"],
-        "availability": availability(images, fixes.stamps_ns),
+        "latency_ms": timing(latencies_ms)["latency_ms"] if clocks_agree else None,
+        "availability": availability(images, fixes),
         "camera_frames_per_second": len(images) / duration_s,
         "duration_s": duration_s,
         "distance_m": float(np.linalg.norm(speeds, axis=1).sum()),
     }
 
 
-def availability(image_stamps_ns: Stamps, fix_stamps_ns: Stamps) -> float:
-    """The share of camera frames at whose stamp the last fix is no older than `FRESH_FIX_NS`; 0 without frames."""
-    if len(image_stamps_ns) == 0 or len(fix_stamps_ns) == 0:
+def availability(image_stamps_ns: Stamps, fixes: Trajectory) -> float:
+    """The share of camera frames with an answer, as `metrics.figures` has it; 0 without frames.
+
+    On a drive, a frame's answer is its own fix or that of an earlier frame whose stamp is at most `FRESH_FIX_NS` before
+    its own. A fix that was received later than that after its stamp counts for no frame.
+    """
+    in_time_ns = fixes.stamps_ns[fixes.received_ns - fixes.stamps_ns <= FRESH_FIX_NS]
+    if len(image_stamps_ns) == 0 or len(in_time_ns) == 0:
         return 0.0
-    last = np.searchsorted(fix_stamps_ns, image_stamps_ns, side="right") - 1  # -1: no fix yet
-    age_ns = image_stamps_ns - fix_stamps_ns[np.maximum(last, 0)]
+    last = np.searchsorted(in_time_ns, image_stamps_ns, side="right") - 1  # -1: no fix yet
+    age_ns = image_stamps_ns - in_time_ns[np.maximum(last, 0)]
     return float(np.mean((last >= 0) & (age_ns <= FRESH_FIX_NS)))
 
 

@@ -99,7 +99,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     world = World.of(settings.area, settings.seed)
     drive = Drive(world, settings.seed, settings.seconds)
     _say(settings, "drawing the map")
-    tiles = write_mbtiles(world, out / "map.mbtiles", _region(drive, _MAP_MARGIN_M))
+    tiles = write_drive_map(drive, out / "map.mbtiles")
     _say(settings, f"rendering the camera, then driving for {settings.seconds:.0f} s (logs in {out / 'logs'})")
     bag, memory_mb = _drive(settings, bundle, world, drive, tiles)
 
@@ -115,6 +115,11 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     pictures = _pictures(settings, bundle, world, drive, tiles, bag, record)
     return DemoResult(metrics, (out / "metrics.json", *pictures, bag))
+
+
+def write_drive_map(drive: Drive, path: Path) -> Path:
+    """The tiles that a localizer needs on a drive, as MBTiles; returns the path."""
+    return write_mbtiles(drive.world, path, _region(drive, _MAP_MARGIN_M))
 
 
 def default_model(area: Area) -> str:

@@ -76,7 +76,8 @@ def figures(
         errors_forward_right: (n, 2) estimate minus truth in metres, (forward, right) of the vehicle.
         covariances: (n, 2, 2) covariance of each error in the same frame, m², positive definite.
         latencies_ms: (n,) milliseconds that each fix took.
-        availability: the share of the frames (0 to 1) that got an answer.
+        availability: the share of the frames (0 to 1) with an answer that the localizer itself trusts: of the frame,
+            or, on a drive, at most a second old (see `bag.availability`).
 
     Returns:
         The figures; means over frames, recalls and coverages as shares of 1.

@@ -79,6 +79,13 @@ def drive_table(f: Mapping[str, Any]) -> str:
         for key, title in names.items()
     ]
     latency = f["latency_ms"]
+    if latency is None:
+        latency_line = "latency       not known: the camera's and the recorder's clocks differ"
+    else:
+        latency_line = (
+            f"latency ms    p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, p99 {latency['p99']:.0f} "
+            "(image stamp to recorded pose)"
+        )
     fixes = f["fixes"]
     memory_mb = f.get("localizer_memory_mb")
     memory = []
@@ -91,9 +98,9 @@ def drive_table(f: Mapping[str, Any]) -> str:
             "",
             f"drive         {f['distance_m']:.0f} m in {f['duration_s']:.0f} s, "
             f"{f['camera_frames_per_second']:.1f} camera frames a second",
-            f"fixes         {f['fixes_per_second']:.1f} a second, available {share(f['availability'])} % of the frames",
-            f"latency ms    p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, p99 {latency['p99']:.0f} "
-            "(image stamp to recorded pose)",
+            f"fixes         {f['fixes_per_second']:.1f} a second; {share(f['availability'])} % of the frames have one, "
+            "at most 1 s old",
+            latency_line,
             f"covariance    ANEES {fixes['anees']:.2f} (truthful: 1), "
             f"{share(fixes['coverage_95'])} % of the fixes inside their 95 % ellipse",
             *memory,

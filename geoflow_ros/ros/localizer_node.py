@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image, Imu, NavSatFix, NavSatStatus
 from std_srvs.srv import SetBool, Trigger
 
@@ -81,6 +82,8 @@ _AUTOSTART_PERIOD_S = 2.0
 # The track is carried along at this distance behind the newest odometry when no image carries it, so that it never has
 # to reach back further than the odometry is kept.
 _TRACK_LAG_NS = 5_000_000_000
+# A satellite fix and an absolute heading further apart than this are not one pose: a car turns by 30° in a second.
+_MAX_FIX_TO_HEADING_S = 1.0
 
 
 class _SilentError(Exception):
@@ -156,17 +159,24 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._report)
         if self._settings.flag("frames.broadcast_tf") and not isinstance(self._transforms, NoSender):
             self.create_timer(_TF_PERIOD_S, self._send_transform)
+        self._finalized = False
+        self._autostart: Timer | None = None
         if self._settings.flag("autostart"):
             self._autostart = self.create_timer(_AUTOSTART_PERIOD_S, self.start)
 
     # ---- lifecycle ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Configure and activate, as a lifecycle manager would; tried again until it succeeds (tiles may come late)."""
-        if self._settings.flag("autostart"):
+        """Configure and activate, as a lifecycle manager would; tried again until it succeeds (tiles may come late).
+
+        Does nothing after a shutdown, from which no way leads back.
+        """
+        if self._finalized:
+            return
+        if self._autostart is not None:
             self._autostart.cancel()
         if self._model is None and self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            if self._settings.flag("autostart"):
+            if self._autostart is not None:
                 self._autostart.reset()
         elif not self._active:
             self.trigger_activate()
@@ -222,42 +232,52 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End, from whatever state."""
-        self._stop_work()
+        self._finalized = True
+        if self._autostart is not None:
+            self._autostart.cancel()
         self._release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a failed transition: back to unconfigured."""
-        self._stop_work()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         """Stop the worker, then the rest."""
-        self._stop_work()
         self._release()
         logging.getLogger("geoflow_ros").removeHandler(self._log_handler)
         super().destroy_node()
 
-    def _stop_work(self) -> None:
+    def _take_no_more_frames(self) -> None:
         self._active = False
         if self._image_input is not None:
             self.destroy_subscription(self._image_input)
             self._image_input = None
         if self._frames is not None:
             self._frames.close()
+
+    def _stop_work(self) -> None:
+        """Waits for the frame at work: where it waits for tiles, about one request's time-out."""
+        self._take_no_more_frames()
         if self._worker is not None:
             self._worker.join()
             self._worker = None
 
     def _release(self) -> None:
+        """Stop the work and forget what it needed; waits for no tile."""
+        self._take_no_more_frames()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
-        if self._model is not None:
-            self._model.patches.close()
-            self._model.satellite_map.close()
-            self._model.source.close()
+        model = self._model
+        if model is not None:
+            # First, because it ends the waits for tiles: worker and patch keeper would sit out a server's silence.
+            model.satellite_map.close()
+            model.source.close()
+        self._stop_work()
+        if model is not None:
+            model.patches.close()
             self._model = None
         self._odometry.clear()
         self._tracker.reset()
@@ -266,20 +286,19 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
 
     def _load_model(self) -> _Model:
         settings = self._settings
-        bundle = Bundle.load(model_path(settings.text("model.path")))
-        localizer = Localizer(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
-        localizer.settings = _irs_settings(settings, localizer)
-        _warm_up(localizer)
         if not settings.text("tiles.source"):
             raise InputError("parameter tiles.source is empty: give FILE.mbtiles or http(s)://HOST/{z}/{x}/{y}.png")
-        source = open_tile_source(settings.text("tiles.source"))
-        try:
-            self._datum = _datum(settings, source)
+        with ExitStack() as undo:
+            # Tiles before the model: where they come late, each further attempt costs next to nothing.
+            source = undo.enter_context(closing(open_tile_source(settings.text("tiles.source"))))
+            datum = _datum(settings, source)
             zoom = settings.count("tiles.zoom")
-            satellite_map = SatelliteMap(source, self._datum, None if zoom < 0 else zoom, settings.count("tiles.cache"))
-        except GeoFlowError:
-            source.close()
-            raise
+            satellite_map = SatelliteMap(source, datum, None if zoom < 0 else zoom, settings.count("tiles.cache"))
+            bundle = Bundle.load(model_path(settings.text("model.path")))
+            localizer = Localizer(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
+            localizer.settings = _irs_settings(settings, localizer)
+            _warm_up(localizer)
+            undo.pop_all()
         patches = PatchKeeper(
             satellite_map,
             localizer.manifest,
@@ -289,8 +308,9 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         )
         description = (
             f"model {localizer.manifest.name} on {localizer.backend.name}, tiles {source.name}, "
-            f"datum {self._datum.lat_deg:.7f}, {self._datum.lon_deg:.7f}"
+            f"datum {datum.lat_deg:.7f}, {datum.lon_deg:.7f}"
         )
+        self._datum = datum
         return _Model(localizer, source, satellite_map, patches, description)
 
     # ---- inputs (executor's thread: never waits) ---------------------------------------------------------------------
@@ -308,7 +328,9 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         except OdometryError as error:
             self._silent(Silence.ODOMETRY, str(error))
         if self._odometry.generation != generation:
+            # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
             self._last_image_ns = None
+            self._last_gnss = None
 
     def _on_imu(self, message: Imu) -> None:
         try:
@@ -359,6 +381,14 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         if gnss is None or heading is None or self._datum is None or self._tracker.started:
             return
         self._last_gnss = None
+        apart_s = abs(stamp_ns(gnss.header.stamp) - heading[0]) / 1e9
+        if apart_s > _MAX_FIX_TO_HEADING_S:
+            self._silent(
+                Silence.START,
+                f"fix and imu are {apart_s:.1f} s apart (limit {_MAX_FIX_TO_HEADING_S:g} s): one of them has stopped, "
+                "or their clocks differ",
+            )
+            return
         settings = self._settings
         try:
             position = np.array(self._datum.to_enu(gnss.latitude, gnss.longitude))
@@ -378,10 +408,14 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
     def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         settings, answer = parameters.changed(self._settings, changes)
         if answer.successful:
+            if self._model is not None:
+                try:
+                    self._model.localizer.settings = _irs_settings(settings, self._model.localizer)
+                except InputError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
             self._settings = settings
             self._tracker.settings = settings.tracker()
             if self._model is not None:
-                self._model.localizer.settings = _irs_settings(settings, self._model.localizer)
                 self._model.patches.range_m = settings.number("tiles.recentre_distance_m")
                 self._model.patches.range_rad = settings.radians("tiles.recentre_angle_deg")
         return answer
@@ -403,7 +437,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             return response
         response.success = True
         std_m = settings.number("relocalize.position_std_m")
-        response.message = f"searching again around the tracked pose, which now counts as known to {std_m:g} m"
+        response.message = f"searching again around the tracked pose, which now counts as known to {std_m:g} m at best"
         return response
 
     # ---- one frame (worker's thread) ---------------------------------------------------------------------------------
@@ -473,6 +507,13 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
                 Silence.UNCERTAIN,
                 f"the position is known to {tracked.position_std_m:.1f} m only (prior.max_std_m "
                 f"{settings.number('prior.max_std_m'):g}): give an initialpose",
+            )
+        if tracked.yaw_std_rad > settings.radians("prior.max_yaw_std_deg"):
+            raise _SilentError(
+                Silence.UNCERTAIN,
+                f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (prior.max_yaw_std_deg "
+                f"{settings.number('prior.max_yaw_std_deg'):g}): give a better initialpose, or an imu with "
+                "absolute yaw",
             )
         lever = _rotated(self._lever_arm(), tracked.yaw_rad)
         return Prior(
@@ -661,9 +702,20 @@ def _base_covariance(camera_covariance: np.ndarray, lever_m: np.ndarray, yaw_var
 
 
 def _irs_settings(settings: parameters.Settings, localizer: Localizer) -> IrsSettings:
-    default = localizer.manifest.irs
+    """From parameters, of which 0 is the bundle's default.
+
+    Raises:
+        InputError: more hypotheses than the back end takes.
+    """
+    default, most = localizer.manifest.irs, localizer.backend.most_hypotheses
+    hypotheses = settings.count("irs.hypotheses") or default.hypotheses
+    if most is not None and hypotheses > most:
+        raise InputError(
+            f"irs.hypotheses must be at most {most} with {localizer.backend.name}, got {hypotheses}: take fewer, or "
+            "another model.backend"
+        )
     return IrsSettings(
-        settings.count("irs.hypotheses") or default.hypotheses,
+        hypotheses,
         settings.count("irs.iterations") or default.iterations,
         settings.number("irs.step") or default.step,
     )
@@ -698,13 +750,17 @@ def _backend_facts(model: _Model | None) -> dict[str, str]:
 
 
 def _warm_up(localizer: Localizer) -> None:
-    """One answer to nothing: the first real frame must not pay for what the back end does once."""
+    """Two answers to nothing: the first real frame must not pay for what the back end does once.
+
+    The second because a back end on a GPU may make its CUDA graph of a frame that has run before.
+    """
     manifest = localizer.manifest
     frame = manifest.patch_frame(0.0, 0.0, 0.0)
     patch = SatellitePatch(np.zeros((frame.size_px, frame.size_px, 3), np.uint8), frame)
     height = max(8, manifest.ground.height_px)
     image = np.zeros((height, round(height * manifest.camera.aspect_ratio), 3), np.uint8)
-    localizer.localize(image, patch)
+    for _ in range(2):
+        localizer.localize(image, patch)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,10 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.inference import BACKENDS, PRECISIONS, BackendOptions
 from geoflow_ros.tracking import TrackerSettings
 
+# What the track's own relocalization opens it up to, as a share of prior.max_std_m: a track right at the limit would be
+# over it after some metres of odometry, and no frame would be looked at again.
+_OPEN_SHARE = 0.8
+
 Value = bool | int | float | str | Sequence[str]
 
 
@@ -129,6 +133,12 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "prior.max_std_m": ParameterSpec(
         15.0, "no answer is tried while the prior is less certain than this, metres", (0.1, 1000.0), dynamic=True
+    ),
+    "prior.max_yaw_std_deg": ParameterSpec(
+        20.0,  # the 15 degrees of RViz's "2D Pose Estimate" pass; the shipped weights saw heading errors up to 10
+        "no answer is tried while the prior's heading is less certain than this, degrees",
+        (0.1, 180.0),
+        dynamic=True,
     ),
     "prior.use_fix": ParameterSpec(True, "start from NavSatFix and an absolute heading where no initialpose came"),
     "prior.wait_for_odometry_s": ParameterSpec(
@@ -275,6 +285,7 @@ class Settings:
             gate_probability=self.number("gate.probability"),
             relocalize_after=self.count("gate.relocalize_after"),
             relocalize_distance_m=self.number("gate.relocalize_distance_m"),
+            relocalize_max_std_m=_OPEN_SHARE * self.number("prior.max_std_m"),
         )
 
 

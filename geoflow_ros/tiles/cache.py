@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ class TileCache:
 
     A tile that many threads ask for at once is read once. Tiles that a patch lacks are fetched at the same time. That a
     tile is missing or corrupt is remembered for a moment, so that a vehicle beyond the map's edge does not hammer the
-    server; that the source was unavailable is not, because it may be back.
+    server; that the source was unavailable is not, because it may be back: a source to which each attempt is dear
+    remembers that itself.
 
     Args:
         source: where tiles come from; stays open when the cache is closed.
@@ -47,6 +48,7 @@ class TileCache:
         self._closed = False
         self._tiles: OrderedDict[TileKey, TilePixels] = OrderedDict()
         self._failures: dict[TileKey, tuple[float, TileError]] = {}  # forgotten when, what
+        # Not the pool's own futures: those of reads under way could not be ended by `close`.
         self._underway: dict[TileKey, Future[TilePixels]] = {}
 
     def __len__(self) -> int:
@@ -68,8 +70,6 @@ class TileCache:
                     entry = entry.result()
                 except TileError as error:
                     entry = error
-                except CancelledError:
-                    entry = self._closed_error()
             if isinstance(entry, TileError):
                 errors.append(entry)
             else:
@@ -81,10 +81,13 @@ class TileCache:
         return tiles
 
     def close(self) -> None:
-        """Stop fetching and forget all tiles. Fetches under way end by themselves."""
+        """Stop fetching and forget all tiles; every `get` that waits fails at once. Reads end by themselves."""
         with self._lock:
             self._closed = True
             self._tiles.clear()
+            waited_for, self._underway = self._underway, {}
+        for tile in waited_for.values():
+            tile.set_exception(self._closed_error())
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _find(self, key: TileKey) -> TilePixels | TileError | Future[TilePixels]:
@@ -99,36 +102,42 @@ class TileCache:
             if failure is not None and time.monotonic() < failure[0]:
                 return failure[1]
             if key not in self._underway:
-                self._underway[key] = self._pool.submit(self._load, key)
+                self._pool.submit(self._load, key)  # looks for the future only under this lock
+                self._underway[key] = Future()
             return self._underway[key]
 
-    def _load(self, key: TileKey) -> TilePixels:
-        zoom, x, y = key
+    def _load(self, key: TileKey) -> None:
+        """Settle the tile under way, unless `close` has done so."""
         try:
-            data = self._source.read(zoom, x, y)
-            tile = decode_tile(data, self._source.tile_size, f"tile {zoom}/{x}/{y} of '{self._source.name}'")
-            tile.flags.writeable = False
-        except (TileMissingError, TileCorruptError) as error:
-            self._settle_failure(key, error.with_traceback(None))
-            raise
-        except BaseException:
+            tile = self._read(key)
+        except BaseException as error:  # whatever it is, those who wait must learn of it
             with self._lock:
-                self._underway.pop(key, None)
-            raise
+                waited_for = self._underway.pop(key, None)
+                if isinstance(error, (TileMissingError, TileCorruptError)):
+                    self._remember(key, error.with_traceback(None))
+            if waited_for is not None:
+                waited_for.set_exception(error)
+            return
         with self._lock:
-            self._underway.pop(key, None)
-            if not self._closed:
+            waited_for = self._underway.pop(key, None)
+            if waited_for is not None:
                 self._tiles[key] = tile
                 if len(self._tiles) > self._capacity:
                     self._tiles.popitem(last=False)
+        if waited_for is not None:
+            waited_for.set_result(tile)
+
+    def _read(self, key: TileKey) -> TilePixels:
+        zoom, x, y = key
+        data = self._source.read(zoom, x, y)
+        tile = decode_tile(data, self._source.tile_size, f"tile {zoom}/{x}/{y} of '{self._source.name}'")
+        tile.flags.writeable = False
         return tile
 
     def _closed_error(self) -> TileSourceUnavailableError:
         return TileSourceUnavailableError(f"the map '{self._source.name}' is closed")
 
-    def _settle_failure(self, key: TileKey, error: TileError) -> None:
+    def _remember(self, key: TileKey, error: TileError) -> None:
         now = time.monotonic()
-        with self._lock:
-            self._underway.pop(key, None)
-            self._failures = {k: f for k, f in self._failures.items() if f[0] > now}  # keeps it small
-            self._failures[key] = (now + self._failure_memory_s, error)
+        self._failures = {k: f for k, f in self._failures.items() if f[0] > now}  # keeps it small
+        self._failures[key] = (now + self._failure_memory_s, error)

@@ -131,7 +131,7 @@ class SatelliteMap:
         return SatellitePatch(np.asarray(pixels, np.uint8), frame)
 
     def close(self) -> None:
-        """Stop fetching and forget the tiles; the source stays open."""
+        """Stop fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
         self._cache.close()
 
     def __enter__(self) -> SatelliteMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from typing import Any
@@ -28,13 +29,16 @@ USER_AGENT = f"geoflow_ros/{geoflow_ros.__version__}"
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a tile is under 1 MB; stop reading whatever is not one
 _MISSING = frozenset({204, 404, 410})  # some servers answer "no content" where there is no imagery
 _WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
+# A server that gave no answer is not asked again for so long: a patch takes a dozen tiles, and each would wait.
+UNAVAILABLE_MEMORY_S = 2.0
 
 
 class XyzSource:
     """Tiles at a URL template such as `https://host/{z}/{x}/{y}.png?key=…`.
 
-    Safe to use from several threads; connections are kept and shared. Addresses in messages leave out the query, which
-    often holds a key.
+    Safe to use from several threads; connections are kept and shared. Once a tile got no answer from the server, all
+    others fail at once for `UNAVAILABLE_MEMORY_S`; then the server is tried again. Addresses in messages leave out the
+    query, which often holds a key.
 
     Args:
         template: http or https URL with {z}, {x} and {y} (or {-y}).
@@ -44,7 +48,7 @@ class XyzSource:
         max_zoom: finest zoom of the server.
         bounds: where the server has tiles.
         timeout_s: longest wait for a connection, and again for the whole answer.
-        retries: further attempts after trouble that may pass.
+        retries: further attempts after trouble that may pass; none is begun later than timeout_s after the first.
         backoff_s: pause before the first further attempt; doubles each time.
 
     Raises:
@@ -78,6 +82,7 @@ class XyzSource:
         self._retries = retries
         self._backoff_s = backoff_s
         self._closed = threading.Event()
+        self._no_answer: tuple[float, str] = (-math.inf, "")  # until when it counts (monotonic seconds), what happened
         self._session = _session(host)
 
     @classmethod
@@ -122,15 +127,18 @@ class XyzSource:
             raise InputError(refused) from error
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """See `TileSource.read`. Waits at most about (retries + 1) · 2 · timeout_s."""
+        """See `TileSource.read`. Waits about timeout_s for a server that does not answer."""
         check_tile_index(zoom, x, y)
         url = self._template.fill(zoom, x, y)
+        last_attempt_s = time.monotonic() + self._timeout_s
         attempt = 0
         while True:
             try:
                 return self._get(url)
             except _PassingTrouble as trouble:
-                if attempt == self._retries:
+                if attempt == self._retries or time.monotonic() >= last_attempt_s:
+                    if isinstance(trouble, _NoAnswer):
+                        self._no_answer = (time.monotonic() + UNAVAILABLE_MEMORY_S, str(trouble))
                     raise TileSourceUnavailableError(f"tile {_without_query(url)}: {trouble}") from trouble
             # An event and not sleep, so that close() ends the wait.
             self._closed.wait(self._backoff_s * 2**attempt)
@@ -145,6 +153,9 @@ class XyzSource:
         label = f"tile {_without_query(url)}"
         if self._closed.is_set():
             raise TileSourceUnavailableError(f"{label}: the source is closed")
+        until_s, what = self._no_answer
+        if time.monotonic() < until_s:
+            raise TileSourceUnavailableError(f"{label}: {what}")
         try:
             with self._session.get(url, stream=True, timeout=self._timeout_s) as answer:
                 if answer.status_code in _MISSING:
@@ -156,6 +167,8 @@ class XyzSource:
                         f"{label}: the server refuses with HTTP {answer.status_code}; check the address and its key"
                     )
                 data = _body(answer, time.monotonic() + self._timeout_s, label)
+        except (requests.Timeout, requests.ConnectionError) as error:
+            raise _NoAnswer(_trouble(error)) from error
         except requests.RequestException as error:
             raise _PassingTrouble(_trouble(error)) from error
         tile_format(data, label)
@@ -164,6 +177,10 @@ class XyzSource:
 
 class _PassingTrouble(Exception):
     """Trouble that another attempt may not meet."""
+
+
+class _NoAnswer(_PassingTrouble):
+    """Trouble that every other tile would meet as well: the server is out of reach, or too slow."""
 
 
 def _session(host: str) -> requests.Session:
@@ -187,7 +204,7 @@ def _body(answer: requests.Response, deadline_s: float, label: str) -> bytes:
         if size > MAX_ANSWER_BYTES:
             raise TileCorruptError(f"{label} is larger than {MAX_ANSWER_BYTES // 2**20} MiB: not a tile")
         if time.monotonic() > deadline_s:
-            raise _PassingTrouble("the answer did not end in time")
+            raise _NoAnswer("the answer did not end in time")
     return b"".join(chunks)
 
 

@@ -10,6 +10,11 @@ from geoflow_ros.errors import OdometryError
 _NS = 1_000_000_000
 # Two samples this close define a speed too noisy to extrapolate with; look further back for the second one.
 _EXTRAPOLATION_BASE_S = 0.1
+# Across a gap the odometry may have gone on, or begun again elsewhere. It went on where the distance is at most this
+# many times that at the greater of the speeds around the gap (a vehicle may be faster within it) ...
+_MOST_SPEED_UP = 1.5
+# ... and this: one that stands at both ends may have moved up in between.
+_MOST_FROM_REST_M = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class OdometryBuffer:
         max_extrapolation_s: how far beyond its ends the buffer answers, at constant velocity.
         jump_back_s: a sample older than the newest by more than this is a clock jump (a bag that starts again), which
             clears the buffer; one older by less came late and is only refused.
-        max_speed_mps: samples that imply a faster motion are a reset of the odometry, which clears the buffer.
+        max_speed_mps: samples that imply a faster motion are a reset of the odometry, which clears the buffer. So does,
+            after a gap, a position that the speeds around the gap do not explain.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class OdometryBuffer:
         self._stamps_ns: list[int] = []
         self._poses: list[OdometryPose] = []
         self._generation = 0
+        self._trimmed = False
         self._changed = threading.Condition()
 
     @property
@@ -78,6 +85,16 @@ class OdometryBuffer:
         with self._changed:
             return self._poses[0] if self._poses else None
 
+    @property
+    def max_extrapolation_s(self) -> float:
+        """How far beyond its ends the buffer answers, seconds."""
+        return self._max_extrapolation_s
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether odometry older than the oldest sample was there and is forgotten."""
+        return self._trimmed
+
     def clear(self) -> None:
         """Forget everything: what comes next is another odometry frame or another clock."""
         with self._changed:
@@ -87,13 +104,15 @@ class OdometryBuffer:
         self._stamps_ns.clear()
         self._poses.clear()
         self._generation += 1
+        self._trimmed = False
 
     def add(self, pose: OdometryPose) -> None:
         """Append one sample.
 
         Raises:
-            OdometryError: not finite; not newer than the newest (refused); older by more than `jump_back_s`, or
-                further away than `max_speed_mps` allows (the buffer was cleared and starts again with this sample).
+            OdometryError: not finite; not newer than the newest (refused); older by more than `jump_back_s`, newer by
+                more than `length_s`, or further away than a vehicle drives in the time between (the buffer was cleared
+                and starts again with this sample).
         """
         if not all(map(math.isfinite, (pose.x_m, pose.y_m, pose.yaw_rad))):
             raise OdometryError("odometry with a position or yaw that is not finite: check its sender")
@@ -114,8 +133,15 @@ class OdometryBuffer:
                 )
             if step_ns <= 0:
                 raise OdometryError(f"odometry out of order by {-step_ns / _NS:.3f} s: the sample was dropped")
+            if step_ns > self._length_ns:
+                self._clear()
+                self._append(pose)
+                raise OdometryError(
+                    f"odometry paused, or its clock jumped ahead, by {step_ns / _NS:.1f} s: the buffer was cleared, "
+                    "localization starts again"
+                )
             distance_m = math.hypot(pose.x_m - last.x_m, pose.y_m - last.y_m)
-            if distance_m > self._max_speed_mps * max(step_ns / _NS, 0.01):
+            if distance_m > self._most_distance_m(pose):
                 self._clear()
                 self._append(pose)
                 raise OdometryError(
@@ -125,6 +151,27 @@ class OdometryBuffer:
             turn = math.remainder(pose.yaw_rad - last.yaw_rad, math.tau)
             self._append(OdometryPose(pose.stamp_ns, pose.x_m, pose.y_m, last.yaw_rad + turn, pose.speed_mps))
 
+    def _most_distance_m(self, pose: OdometryPose) -> float:
+        """How far from the newest sample a later one can be, in the same odometry frame.
+
+        After a gap the speed before it is also taken from the positions, for drivers that leave the twist at zero. What
+        this cannot tell: such an odometry that stood before the gap and drove far within it looks like one that began
+        again (and is taken for that); one that began again within driving distance looks like motion.
+        """
+        last, seconds = self._poses[-1], (pose.stamp_ns - self._poses[-1].stamp_ns) / _NS
+        if seconds <= self._max_gap_s:
+            return self._max_speed_mps * max(seconds, 0.01)
+        speed = max(abs(last.speed_mps or 0.0), abs(pose.speed_mps or 0.0), self._speed_by_positions())
+        return min(self._max_speed_mps * seconds, _MOST_SPEED_UP * speed * seconds + _MOST_FROM_REST_M)
+
+    def _speed_by_positions(self) -> float:
+        """Speed over the newest samples, m/s; 0 where there is one only."""
+        last = self._poses[-1]
+        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * _NS)) - 1
+        first = self._poses[max(base, 0)]
+        span_s = (last.stamp_ns - first.stamp_ns) / _NS
+        return math.hypot(last.x_m - first.x_m, last.y_m - first.y_m) / span_s if span_s > 0.0 else 0.0
+
     def _append(self, pose: OdometryPose) -> None:
         self._stamps_ns.append(pose.stamp_ns)
         self._poses.append(pose)
@@ -133,6 +180,7 @@ class OdometryBuffer:
         if keep_from > 256:
             del self._stamps_ns[:keep_from]
             del self._poses[:keep_from]
+            self._trimmed = True
         self._changed.notify_all()
 
     def wait_for(self, stamp_ns: int, timeout_s: float) -> bool:

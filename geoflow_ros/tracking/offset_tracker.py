@@ -39,6 +39,13 @@ _HEADING_GATE_SIGMAS = 5.0
 # Two fixes that share the whole scene: the second adds at least this share of its information, so that a vehicle at
 # rest converges.
 _MIN_NEW_INFORMATION = 1e-3
+# A start pose further ahead of the odometry than any message is late was stamped by another clock.
+_MAX_START_AHEAD_S = 1.0
+# Rejected fixes are kept by distance driven, so many over `relocalize_distance_m`, that a slow vehicle's span it too;
+# the rest of those kept is margin.
+_REJECTIONS_PER_SPAN = 64
+_KEPT_REJECTIONS = 4 * _REJECTIONS_PER_SPAN
+_NO_START = "there is no start pose yet: publish initialpose (or fix and imu, with an absolute heading)"
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class TrackerSettings:
             and not they.
         relocalize_distance_m: the rejected fixes must also span this distance, or one strange scene could move the
             track.
+        relocalize_max_std_m: what moves the track on the word of rejected fixes opens its position up to this at most:
+            a node that finds its track too uncertain asks for no more fixes.
     """
 
     position_noise_m_per_sqrt_m: float = 0.05
@@ -77,6 +86,7 @@ class TrackerSettings:
     gate_probability: float = 0.997
     relocalize_after: int = 5
     relocalize_distance_m: float = 10.0
+    relocalize_max_std_m: float = 12.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,11 @@ class TrackedPose:
     def position_std_m(self) -> float:
         """Standard deviation of the position along its least certain direction, metres."""
         return math.sqrt(float(np.linalg.eigvalsh(self.covariance[:2, :2])[-1]))
+
+    @property
+    def yaw_std_rad(self) -> float:
+        """Standard deviation of the yaw, radians."""
+        return math.sqrt(float(self.covariance[2, 2]))
 
 
 @dataclass(frozen=True)
@@ -221,7 +236,16 @@ class _History:
     """What has to be remembered between fixes."""
 
     last_fused: tuple[int, float] | None = None  # stamp_ns, driven_m
-    rejections: deque[_Rejection] = field(default_factory=lambda: deque(maxlen=256))
+    rejected_in_a_row: int = 0
+    rejections: deque[_Rejection] = field(default_factory=lambda: deque(maxlen=_KEPT_REJECTIONS))
+
+    def reject(self, rejection: _Rejection, spacing_m: float) -> None:
+        """Count one, and keep it; it takes the place of the last one where that is not yet `spacing_m` on."""
+        self.rejected_in_a_row += 1
+        kept = self.rejections
+        if len(kept) > 1 and kept[-1].driven_m - kept[-2].driven_m < spacing_m:
+            kept.pop()
+        kept.append(rejection)
 
 
 def chi_square_limit(probability: float, degrees: int) -> float:
@@ -247,6 +271,8 @@ class OffsetTracker:
         self._lock = threading.RLock()
         self._state: _State | None = None
         self._pending_start: StartPose | None = None
+        self._newest_at_start: OdometryPose | None = None
+        self._why_no_start = _NO_START
         self._generation = odometry.generation
         self._headings: deque[_Heading] = deque(maxlen=1024)
         self._history = _History()
@@ -267,6 +293,7 @@ class OffsetTracker:
         """Whether there is a track, or a start pose that waits for odometry."""
         with self._lock:
             self._drop_if_odometry_was_cleared()
+            self._drop_start_off_the_odometry()
             return self._state is not None or self._pending_start is not None
 
     @property
@@ -287,10 +314,9 @@ class OffsetTracker:
     def reset(self) -> None:
         """Drop the track; nothing is tracked until the next start."""
         with self._lock:
-            self._state = None
             self._pending_start = None
-            self._headings.clear()
-            self._history = _History()
+            self._why_no_start = _NO_START
+            self._drop_track()
 
     def start(self, start: StartPose) -> None:
         """Begin a new track at a pose; takes effect as soon as odometry covers its stamp.
@@ -310,10 +336,12 @@ class OffsetTracker:
             self._history = _History()
             self._generation = self._odometry.generation
             self._pending_start = start
+            self._newest_at_start = self._odometry.newest
+            self._why_no_start = _NO_START
             self.counts.starts += 1
 
     def widen(self, position_std_m: float, yaw_std_rad: float) -> None:
-        """Keep the track's pose and trust it no more than this.
+        """Keep the track's pose and trust it no more than this; done twice, it does no more than once.
 
         Raises:
             OdometryError: there is no track.
@@ -322,9 +350,8 @@ class OffsetTracker:
             self._drop_if_odometry_was_cleared()
             if self._state is None:
                 raise OdometryError("there is no track yet: give a start pose first (initialpose)")
-            covariance = self._state.covariance.copy()
-            for index, std in ((_EAST, position_std_m), (_NORTH, position_std_m), (_YAW, yaw_std_rad)):
-                covariance[index, index] += std**2
+            covariance = _opened(self._state.covariance, position_std_m)
+            covariance[_YAW, _YAW] = max(covariance[_YAW, _YAW], yaw_std_rad**2)
             self._state = _State(self._state.odometry, self._state.mean, covariance, self._state.driven_m)
             self._history = _History()
 
@@ -404,7 +431,7 @@ class OffsetTracker:
             OdometryError: there is no track, or odometry does not cover the stamp.
         """
         with self._lock:
-            rejected = len(self._history.rejections)
+            rejected = self._history.rejected_in_a_row
             if self._state is not None and fix.stamp_ns < self._state.odometry.stamp_ns:
                 self.counts.stale += 1
                 return FixDecision(Verdict.STALE, math.nan, math.nan, 0, rejected)
@@ -421,8 +448,9 @@ class OffsetTracker:
             if distance > limit:
                 # The least-squares move of the position that satisfies the fix: axes are orthonormal rows.
                 correction = jacobian[:, :2].T @ innovation
-                self._history.rejections.append(_Rejection(self._state.driven_m, correction, axes))
-                rejected = len(self._history.rejections)
+                spacing_m = self._settings.relocalize_distance_m / _REJECTIONS_PER_SPAN
+                self._history.reject(_Rejection(self._state.driven_m, correction, axes), spacing_m)
+                rejected = self._history.rejected_in_a_row
                 move = self._agreed_correction()
                 if move is None:
                     self.counts.outliers += 1
@@ -440,20 +468,53 @@ class OffsetTracker:
     def _drop_if_odometry_was_cleared(self) -> None:
         if self._generation != self._odometry.generation:
             self._generation = self._odometry.generation
-            self.reset()
+            # A start pose that still waits is in the map, not in the frame that went: it may have come just before
+            # the odometry that showed the jump (an initialpose at the beginning of a looped bag).
+            self._drop_track()
+
+    def _drop_track(self) -> None:
+        self._state = None
+        self._headings.clear()
+        self._history = _History()
+
+    def _start_awaits_odometry(self) -> bool:
+        """Whether no odometry came since the start pose: it may have paused, or be another clock's (a looped bag)."""
+        newest = self._odometry.newest
+        return newest is None or newest is self._newest_at_start
+
+    def _drop_start_off_the_odometry(self) -> None:
+        """Drop a start pose at whose stamp the odometry will never be known, so that it blocks no later one."""
+        start, oldest, newest = self._pending_start, self._odometry.oldest, self._odometry.newest
+        if start is None or oldest is None or newest is None or self._start_awaits_odometry():
+            return
+        ahead_s, behind_s = (start.stamp_ns - newest.stamp_ns) / _NS, (oldest.stamp_ns - start.stamp_ns) / _NS
+        if ahead_s > _MAX_START_AHEAD_S:
+            self._why_no_start = (
+                f"the start pose was dropped, its stamp is {ahead_s:.1f} s ahead of the odometry: the clocks differ, "
+                "check use_sim_time, then give it again (initialpose)"
+            )
+        elif self._odometry.trimmed and behind_s > self._odometry.max_extrapolation_s:
+            self._why_no_start = (
+                f"the start pose was dropped, it is {behind_s:.1f} s older than the odometry that is kept, and the "
+                "vehicle may have driven since: give another one (initialpose)"
+            )
+        else:
+            return
+        self._pending_start = None
 
     def _state_or_start(self, stamp_ns: int) -> _State:
         self._drop_if_odometry_was_cleared()
         if self._state is not None:
             return self._state
+        self._drop_start_off_the_odometry()
         start = self._pending_start
         if start is None:
-            raise OdometryError(
-                "there is no start pose yet: publish initialpose (or fix and imu, with an absolute heading)"
-            )
+            raise OdometryError(self._why_no_start)
         # A start pose that came before the first odometry holds there: a vehicle without odometry has hardly driven
         # yet.
         oldest = self._odometry.oldest
+        if oldest is not None and start.stamp_ns < oldest.stamp_ns and self._start_awaits_odometry():
+            raise OdometryError("the start pose is older than the odometry: waiting for odometry that came after it")
         begin_ns = max(start.stamp_ns, oldest.stamp_ns) if oldest is not None else start.stamp_ns
         if begin_ns > stamp_ns:
             raise OdometryError("the start pose is newer than the stamp: waiting for the first image after it")
@@ -516,9 +577,9 @@ class OffsetTracker:
         rejections = list(self._history.rejections)
         driven_m = rejections[-1].driven_m
         far = [i for i, r in enumerate(rejections) if driven_m - r.driven_m >= self._settings.relocalize_distance_m]
-        count = max(self._settings.relocalize_after, len(rejections) - far[-1] if far else 0)
-        if not far or len(rejections) < count:
+        if not far or self._history.rejected_in_a_row < self._settings.relocalize_after:
             return None
+        count = max(self._settings.relocalize_after, len(rejections) - far[-1])
         recent = rejections[-count:]
         move: Array = np.mean([rejection.correction_m for rejection in recent], axis=0)
         for rejection in recent:
@@ -529,19 +590,27 @@ class OffsetTracker:
         return move
 
     def _open_by(self, move_m: Array) -> None:
-        """Widen the position until a move of this size is one standard deviation.
+        """Widen the position until a move of this size is one standard deviation, or to the settings' limit.
 
         In all directions: a track that is wrong on the axis that fixes see is hardly right on the one that they do not.
         """
         assert self._state is not None
-        covariance = self._state.covariance.copy()
-        covariance[:2, :2] += float(move_m @ move_m) * np.eye(2)
+        std_m = min(float(np.hypot(*move_m)), self._settings.relocalize_max_std_m)
+        covariance = _opened(self._state.covariance, std_m)
         self._state = _State(self._state.odometry, self._state.mean, covariance, self._state.driven_m)
 
 
 def _rotation(angle: float) -> Array:
     cosine, sine = math.cos(angle), math.sin(angle)
     return np.array([[cosine, -sine], [sine, cosine]])
+
+
+def _opened(covariance: Array, position_std_m: float) -> Array:
+    """A (6, 6) covariance whose position is known to `position_std_m` at best, in every direction."""
+    variances, directions = np.linalg.eigh(covariance[:2, :2])
+    opened = covariance.copy()
+    opened[:2, :2] += (directions * np.maximum(position_std_m**2 - variances, 0.0)) @ directions.T
+    return opened
 
 
 def _quarter_turned(vector: Array) -> Array:

@@ -67,7 +67,10 @@ class PatchKeeper:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="patch")
 
     def close(self) -> None:
-        """Waits for a patch that is being made; none is begun afterwards."""
+        """Waits for a patch that is being made; none is begun afterwards.
+
+        Close the map first: then the patch does not wait for tiles any more.
+        """
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     def patch_for(self, prior: Prior) -> SatellitePatch:
