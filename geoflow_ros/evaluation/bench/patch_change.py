@@ -104,7 +104,8 @@ def measure_patch_change(
         making.append((satellite_map.begun_s, perf_counter()))
 
     spans: list[tuple[float, float]] = []
-    with _TimedMap(PictureTiles(pictures.satellite), _DATUM) as satellite_map:
+    satellite_map = _TimedMap(PictureTiles(pictures.satellite), _DATUM)
+    with satellite_map:
         keeper = PatchKeeper(satellite_map, localizer.manifest, prepare, RANGE_M, RANGE_RAD)
         try:
             first = perf_counter()
