@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from geoflow_ros.training.pairs import PairBatch, PairSource
 
 _POLL_S = 0.1
+_LAST = -1000  # of the things to do at a worker's end; the queues have theirs between 10 and -5
 
 
 class BatchStream:
@@ -109,7 +112,7 @@ def _in_processes(source: PairSource, start: int, processes: int, ahead: int) ->
         num_workers=processes,
         prefetch_factor=max(1, ahead),
         collate_fn=_as_is,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_begin_worker,
         multiprocessing_context="spawn",  # a fork would copy the locks of this process's threads
     )
     return iter(loader)
@@ -120,9 +123,12 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _ignore_interrupts(_: int) -> None:
-    """Ctrl-C reaches the whole process group; only the trainer answers it."""
+def _begin_worker(_: int) -> None:
+    # Ctrl-C reaches the whole process group; only the trainer answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The queue's thread may be inside torch when the interpreter is taken down, which then ends that thread in the
+    # middle of C++ and so aborts the process; the trainer would be told that a worker failed. All else is done by then.
+    Finalize(None, os._exit, args=(0,), exitpriority=_LAST)
 
 
 def _tensors(batch: PairBatch) -> dict[str, Tensor]:
