@@ -79,6 +79,19 @@ def test_auto_times_openvino_and_onnxruntime_once_and_remembers_the_quicker(bund
     assert json.loads(note.read_text())["winner"] in ("onnxruntime", "openvino")
 
 
+def test_a_race_that_cannot_be_run_leaves_onnxruntime_and_no_note(bundle, own_cache, monkeypatch, caplog):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    from geoflow_ros.inference import race
+
+    for python, reason in (("/no/such/python", "No such file"), ("/bin/false", "ended with 1")):
+        monkeypatch.setattr(race.sys, "executable", python)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "geoflow_ros"):
+            assert isinstance(open_backend(bundle, BackendOptions(threads=1)), OnnxRuntimeBackend)
+        assert any("openvino is not used" in r.message and reason in r.message for r in caplog.records)
+        assert not own_cache.exists()
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(bundle, own_cache):
     pytest.importorskip("openvino", reason="openvino is not installed")
     own_cache.parent.write_text("a file where the folder would be")

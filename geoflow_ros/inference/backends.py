@@ -7,16 +7,12 @@ import logging
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-
-import numpy as np
 
 from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.files import keep
@@ -37,8 +33,6 @@ _PRECISIONS_OF = {
     ONNXRUNTIME: (FLOAT32,),
     TORCH: (FLOAT32, BFLOAT16, FLOAT16),
 }
-
-_RACE_FRAMES = 8  # the first is not counted
 
 _log = logging.getLogger("geoflow_ros")
 
@@ -143,10 +137,16 @@ def _tensorrt(bundle: Bundle, options: BackendOptions, flavour: str | None = Non
 
 
 def _openvino(bundle: Bundle, options: BackendOptions) -> Backend:
-    from geoflow_ros.inference.openvino_backend import OpenVinoBackend, has_bfloat16
+    from geoflow_ros.inference.openvino_backend import OpenVinoBackend
 
-    precision = _precision(bundle, options, BFLOAT16 if has_bfloat16() else FLOAT32)
+    precision = _openvino_precision(bundle, options)
     return OpenVinoBackend(bundle, precision=precision, threads=options.threads, cache_dir=cache_dir() / "openvino")
+
+
+def _openvino_precision(bundle: Bundle, options: BackendOptions) -> str:
+    from geoflow_ros.inference.openvino_backend import has_bfloat16
+
+    return _precision(bundle, options, BFLOAT16 if has_bfloat16() else FLOAT32)
 
 
 def _openvino_where_quicker(bundle: Bundle, options: BackendOptions) -> Backend:
@@ -161,10 +161,12 @@ def _openvino_where_quicker(bundle: Bundle, options: BackendOptions) -> Backend:
         return _onnxruntime(bundle, options)
     if winner == OPENVINO or options.precision == BFLOAT16:  # only one of them has bfloat16
         return _openvino(bundle, options)
-    # one after the other: together they would take twice the memory
-    times_ms = {ONNXRUNTIME: _ground_ms(bundle, _onnxruntime(bundle, options))}
-    openvino = _openvino(bundle, options)
-    times_ms[OPENVINO] = _ground_ms(bundle, openvino)
+    from geoflow_ros.inference.race import camera_image_ms
+
+    times_ms = {
+        name: camera_image_ms(bundle, replace(options, backend=name, precision=precision))
+        for name, precision in ((ONNXRUNTIME, FLOAT32), (OPENVINO, _openvino_precision(bundle, options)))
+    }
     winner = min(times_ms, key=lambda name: times_ms[name])
     _log.info(
         "%s is used on this machine: a camera image took %.1f ms with OpenVINO and %.1f ms with onnxruntime",
@@ -173,10 +175,7 @@ def _openvino_where_quicker(bundle: Bundle, options: BackendOptions) -> Backend:
         times_ms[ONNXRUNTIME],
     )
     keep(note, json.dumps({"winner": winner, "ground_ms": times_ms}).encode())
-    if winner == OPENVINO:
-        return openvino
-    del openvino  # before the other is opened again
-    return _onnxruntime(bundle, options)
+    return _OPENERS[winner](bundle, options)
 
 
 def _race_key(bundle: Bundle, options: BackendOptions) -> str:
@@ -196,21 +195,6 @@ def _remembered(note: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return str(winner) if winner in (OPENVINO, ONNXRUNTIME) else None
-
-
-def _ground_ms(bundle: Bundle, backend: Backend) -> float:
-    """Median time to encode a camera image."""
-    manifest = bundle.manifest
-    generator = np.random.default_rng(0)
-    side, height, width = manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px
-    tokens = backend.satellite_tokens(generator.integers(0, 256, (1, side, side, 3), np.uint8))
-    ground = generator.integers(0, 256, (1, height, width, 3), np.uint8)
-    times_ms = []
-    for _ in range(_RACE_FRAMES):
-        begin = perf_counter()
-        backend.f_vis(ground, tokens)
-        times_ms.append(1e3 * (perf_counter() - begin))
-    return median(times_ms[1:])
 
 
 def _onnxruntime(bundle: Bundle, options: BackendOptions) -> Backend:
