@@ -87,6 +87,7 @@ def open_torch(bundle: Bundle, checkpoint: Path | None, precision: str, cache: P
 
 
 def open_tensorrt(bundle: Bundle, checkpoint: Path | None, precision: str, cache: Path) -> Backend:
+    from geoflow_ros.inference.tensorrt.api import TensorRt, installed_flavours
     from geoflow_ros.inference.tensorrt.backend import TensorRtBackend
     from geoflow_ros.inference.tensorrt.cuda import Cuda
     from geoflow_ros.inference.tensorrt.engine import float16_folder
@@ -95,16 +96,19 @@ def open_tensorrt(bundle: Bundle, checkpoint: Path | None, precision: str, cache
         capability = Cuda().compute_capability
     except InputError as error:  # no GPU, no driver or no cuda-python
         pytest.skip(str(error))
+    flavour = next(iter(installed_flavours()), None)
+    if flavour is None:
+        pytest.skip("neither tensorrt nor tensorrt_rtx is installed")
+    buildable = TensorRt(flavour).compute_capabilities  # none: for the GPU at hand
+    if buildable and capability not in buildable:
+        pytest.skip(f"{flavour} builds nothing for {capability}")
     if precision == "fp16":
         from geoflow_ros.export.float16 import write_float16_bundle
 
         graphs = cache / float16_folder(capability)
         graphs.mkdir()
         write_float16_bundle(bundle, graphs, products=capability == "sm75")
-    try:
-        return TensorRtBackend(bundle, engines=cache, precision=precision)
-    except InputError as error:  # neither TensorRT is installed, or it builds nothing for this GPU
-        pytest.skip(str(error))
+    return TensorRtBackend(bundle, engines=cache, precision=precision)
 
 
 BACKENDS = [

@@ -267,7 +267,7 @@ def test_the_pictures_of_a_drive_are_drawn(tmp_path):
 
 def test_a_picture_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         report.error_picture(turning_drive(), tmp_path / "file" / "error.png")
 
 

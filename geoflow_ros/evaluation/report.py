@@ -13,10 +13,10 @@ import numpy.typing as npt
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import DriveRecord, Trajectory
 from geoflow_ros.evaluation.metrics import Array, chi2_radius_squared
+from geoflow_ros.evaluation.plots import pyplot, save_figure
 
 # Told apart also by readers who do not see red against green (Okabe and Ito 2008).
 TRUTH, ODOMETRY, FIX, TRACK = "#ffffff", "#e69f00", "#56b4e9", "#d55e00"
-DPI = 110
 _CLOSE_UP_M = 60.0
 ELLIPSE_LEVEL = 0.95
 
@@ -40,7 +40,7 @@ def trajectory_picture(record: DriveRecord, background: MapPicture, path: Path, 
 
     The whole drive on the left, its sharpest turn from near on the right.
     """
-    plt = _pyplot()
+    plt = pyplot()
     east0, north0, east1, north1 = background.region
     aspect = min(max((north1 - north0) / (east1 - east0), 0.5), 2.0)
     figure, (whole, near) = plt.subplots(1, 2, figsize=(8.0 / aspect + 8.6, 8.4), width_ratios=(1.0 / aspect, 1.0))
@@ -61,7 +61,7 @@ def trajectory_picture(record: DriveRecord, background: MapPicture, path: Path, 
     whole.plot(*start, "o", color=TRUTH, mec="black", ms=9, zorder=8)
     whole.annotate("start", start, xytext=(8, 8), textcoords="offset points", color=TRUTH, zorder=8)
     _dark_legend(whole, loc="best")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_drive(axes: Any, record: DriveRecord, background: MapPicture, ellipses_every: int) -> None:
@@ -96,7 +96,7 @@ def _dark_legend(axes: Any, loc: str) -> None:
 
 def error_picture(record: DriveRecord, path: Path) -> None:
     """Forward and sideways error of the fixes with their own 95 % bounds, and the distance of all from the truth."""
-    plt = _pyplot()
+    plt = pyplot()
     first, last = int(record.truth.stamps_ns[0]), int(record.truth.stamps_ns[-1])
     fixes, track = record.fixes.within(first, last), record.track.within(first, last)
     odometry = record.dead_reckoning()
@@ -122,7 +122,7 @@ def error_picture(record: DriveRecord, path: Path) -> None:
     axes[2].legend(loc="best", ncols=3, fontsize=8)
     axes[2].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].set_title("Error over time, and what the covariance said")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def flow_picture(fix: Any, patch: Any, ground: npt.NDArray[np.uint8], truth_enu: Array | None, path: Path) -> None:
@@ -135,7 +135,7 @@ def flow_picture(fix: Any, patch: Any, ground: npt.NDArray[np.uint8], truth_enu:
         truth_enu: (2,) the camera's true position in the map, metres; None where it is not known.
         path: the PNG to write.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure = plt.figure(figsize=(9.0, 10.6))
     rows = figure.add_gridspec(2, 1, height_ratios=(ground.shape[0] / ground.shape[1], 1.0), hspace=0.08)
     camera = figure.add_subplot(rows[0])
@@ -163,7 +163,7 @@ def flow_picture(fix: Any, patch: Any, ground: npt.NDArray[np.uint8], truth_enu:
     axes.set_title("the satellite patch: the vehicle's forward is to the right, dotted the search square", fontsize=10)
     axes.axis("off")
     _dark_legend(axes, loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def learning_curves(runs: Mapping[str, Path], path: Path) -> None:
@@ -179,7 +179,7 @@ def learning_curves(runs: Mapping[str, Path], path: Path) -> None:
     Raises:
         InputError: a run without a readable `metrics.jsonl`.
     """
-    plt = _pyplot()
+    plt = pyplot()
     curves = {label: read_metrics(source) for label, source in runs.items()}
     figure, (left, right) = plt.subplots(1, 2, figsize=(12.0, 4.6))
     for label, entries in curves.items():
@@ -195,7 +195,7 @@ def learning_curves(runs: Mapping[str, Path], path: Path) -> None:
     for panel in (left, right):
         panel.grid(alpha=0.3, which="both")
         panel.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def validation_keys(entries: list[dict[str, Any]]) -> list[str]:
@@ -287,24 +287,3 @@ def _outline(centre: Array, covariance: Array, points: int = 60) -> Array:
 
 def _seconds(stamps_ns: npt.NDArray[np.int64], first_ns: int) -> Array:
     return np.asarray((stamps_ns - first_ns) * 1e-9)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'geoflow_ros[plots]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DPI, bbox_inches="tight")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        _pyplot().close(figure)

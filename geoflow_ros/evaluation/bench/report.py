@@ -9,9 +9,8 @@ from typing import Any
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bench.stages import STAGES
 from geoflow_ros.evaluation.bench.sweep import FEW, MANY, USUAL_ITERATIONS
+from geoflow_ros.evaluation.plots import pyplot, save_figure
 from geoflow_ros.evaluation.tables import table
-
-_DPI = 110
 
 
 def text_of(result: Mapping[str, Any]) -> str:
@@ -247,18 +246,12 @@ def sweep_picture(result: Mapping[str, Any], path: Path) -> None:
     """Cost of a frame against N and against R, as PNG.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed (extra [plots]).
-        InputError: the place cannot be written, or the sweep was left out.
+        InputError: matplotlib is not installed, the place cannot be written, or the sweep was left out.
     """
     swept = {label: report["sweep"] for label, report in result["backends"].items() if report["sweep"]}
     if not swept:
         raise InputError("there is nothing to draw: the sweep over N and R was left out")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (by_n, by_r) = plt.subplots(1, 2, figsize=(11.0, 4.2), sharey=True)
+    figure, (by_n, by_r) = pyplot().subplots(1, 2, figsize=(11.0, 4.2), sharey=True)
     for number, (label, sweep) in enumerate(swept.items()):
         colour, points = f"C{number}", sweep["points"]
         usual = [(p["hypotheses"], p["ms"]) for p in points if p["iterations"] == USUAL_ITERATIONS]
@@ -278,10 +271,4 @@ def sweep_picture(result: Mapping[str, Any], path: Path) -> None:
         f"{result['machine']['cpu']}, {result['machine']['cores']} cores",
         fontsize=10,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, bbox_inches="tight")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
-    finally:
-        plt.close(figure)
+    save_figure(figure, path)
