@@ -15,7 +15,7 @@ from geoflow_ros import __version__
 from geoflow_ros.errors import GeoFlowError, InputError
 
 if TYPE_CHECKING:
-    from geoflow_ros.inference import BackendOptions
+    from geoflow_ros.backends import BackendOptions
 
 # Which extra brings a module that the run-time dependencies do not.
 _EXTRA_OF_MODULE = {
@@ -72,8 +72,8 @@ def command_demo(args: argparse.Namespace) -> int:
     """A vehicle drives, is localized, and the result is measured."""
     for module in ("rclpy", "rosbags", "matplotlib"):  # said now, not after a minute of rendering
         import_module(module)
-    from geoflow_ros.evaluation.demo import DemoSettings, run_demo
     from geoflow_ros.evaluation.tables import drive_table
+    from geoflow_ros.simulation.demo import DemoSettings, run_demo
     from geoflow_ros.world.pairs import Area
 
     settings = DemoSettings(
@@ -97,7 +97,7 @@ def command_demo(args: argparse.Namespace) -> int:
 def command_localize(args: argparse.Namespace) -> int:
     """One image, one rough position: where exactly."""
     from geoflow_ros.evaluation.tables import localized_text
-    from geoflow_ros.inference.single_image import localize_image
+    from geoflow_ros.localization.single_image import localize_image
     from geoflow_ros.resources import model_path
 
     _, result = localize_image(
@@ -174,8 +174,8 @@ def command_export(args: argparse.Namespace) -> int:
 
 
 def _export_checkpoint(args: argparse.Namespace) -> Path:
+    from geoflow_ros.bundle import CameraModel, IrsSettings
     from geoflow_ros.export import export_bundle
-    from geoflow_ros.inference import CameraModel, IrsSettings
     from geoflow_ros.model.checkpoint import load_checkpoint
 
     if args.out is None:
@@ -192,10 +192,11 @@ def _export_checkpoint(args: argparse.Namespace) -> Path:
 
 
 def _export_engines(folder: Path, args: argparse.Namespace) -> list[Path]:
+    from geoflow_ros.backends import Backend
+    from geoflow_ros.bundle import Bundle, PrecisionCheck
+    from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16
     from geoflow_ros.evaluation.precision import compare
     from geoflow_ros.export.engines import export_engines
-    from geoflow_ros.inference import Backend, Bundle, PrecisionCheck
-    from geoflow_ros.inference.precision import FEWEST_PAIRS, FLOAT16
 
     if args.precision == FLOAT16 and args.pairs < FEWEST_PAIRS:
         raise InputError(f"--pairs is {args.pairs}; float16's check needs {FEWEST_PAIRS} at least")
@@ -273,9 +274,10 @@ def command_evaluate_precision(args: argparse.Namespace) -> int:
     """Whether a reduced precision is accurate enough for a bundle."""
     from dataclasses import asdict
 
+    from geoflow_ros.backends import open_backend
+    from geoflow_ros.bundle import Bundle
     from geoflow_ros.evaluation.annotate import store_precision_check
     from geoflow_ros.evaluation.precision import compare
-    from geoflow_ros.inference import Bundle, open_backend
     from geoflow_ros.resources import model_path
     from geoflow_ros.world.pairs import Area
 
@@ -292,8 +294,8 @@ def command_evaluate_precision(args: argparse.Namespace) -> int:
 def command_evaluate_bag(args: argparse.Namespace) -> int:
     """The figures of a recorded drive with ground truth."""
     from geoflow_ros.evaluation.bag import Topics, drive_figures, read_drive
-    from geoflow_ros.evaluation.report import error_picture
     from geoflow_ros.evaluation.tables import drive_table
+    from geoflow_ros.visualization.report import error_picture
 
     topics = Topics(truth=args.truth, odometry=args.odometry, fixes=args.fixes, track=args.track, image=args.image)
     record = read_drive(args.bag, topics)
@@ -308,7 +310,7 @@ def command_evaluate_bag(args: argparse.Namespace) -> int:
 
 def command_evaluate_curves(args: argparse.Namespace) -> int:
     """The learning curves of training runs, as a picture."""
-    from geoflow_ros.evaluation.report import learning_curves
+    from geoflow_ros.visualization.report import learning_curves
 
     learning_curves({run.resolve().name: run for run in args.runs}, args.out)
     print(args.out)
@@ -353,8 +355,8 @@ def command_bench(args: argparse.Namespace) -> int:
     import shlex
     from dataclasses import replace
 
-    from geoflow_ros.evaluation.bench.report import sweep_picture, text_of
-    from geoflow_ros.evaluation.bench.run import BenchSettings, run_bench
+    from geoflow_ros.bench.report import sweep_picture, text_of
+    from geoflow_ros.bench.run import BenchSettings, run_bench
 
     if args.out:
         import_module("matplotlib")  # said now, not after minutes of measuring
@@ -384,7 +386,7 @@ def command_bench(args: argparse.Namespace) -> int:
 def _bench_renderer(args: argparse.Namespace) -> int:
     import os
 
-    from geoflow_ros.evaluation.bench.renderer import RENDERED_FRAMES, bench_renderer
+    from geoflow_ros.bench.renderer import RENDERED_FRAMES, bench_renderer
     from geoflow_ros.evaluation.tables import table
 
     result = bench_renderer(args.frames or RENDERED_FRAMES, args.threads or os.cpu_count() or 1)
@@ -621,7 +623,7 @@ def _add_backend(p: argparse.ArgumentParser, backend: str, precision: str) -> No
 
 
 def _backend_options(args: argparse.Namespace) -> "BackendOptions":
-    from geoflow_ros.inference import BackendOptions
+    from geoflow_ros.backends import BackendOptions
 
     return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
 

@@ -8,13 +8,13 @@
 import sys
 from pathlib import Path
 
+from geoflow_ros.evaluation.demo import write_drive_map
 from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from geoflow_ros.evaluation.demo import write_drive_map
 from geoflow_ros.resources import config_file
 from geoflow_ros.world import Area, Drive, World
 from launch import LaunchContext, LaunchDescription

@@ -14,7 +14,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-
 @pytest.fixture(scope="session")
 def converging_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small-image GeoFlow whose head was taught, for any image, that the camera is at `TAUGHT_OFFSET_M`.

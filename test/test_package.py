@@ -31,7 +31,8 @@ def test_package_xml_is_format_3_for_ament_python(package_xml):
 
 def test_package_xml_names_a_maintainer_that_can_be_written_to(package_xml):
     maintainer = package_xml.find("maintainer")
-    assert maintainer is not None and maintainer.text
+    assert maintainer is not None
+    assert maintainer.text
     assert re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", maintainer.get("email", ""))
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from geoflow_ros.bundle import Bundle, Calibration, Manifest, PrecisionCheck
+from geoflow_ros.bundle.manifest import FILE_NAME
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference import Bundle, Calibration, Manifest, PrecisionCheck
-from geoflow_ros.inference.manifest import FILE_NAME
 
 
 def store_calibration(bundle: Path, calibration: Calibration) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import Array, figures, timing, trajectory_figures
-
-Stamps = npt.NDArray[np.int64]
+from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
 
 # A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
 FRESH_FIX_NS = 1_000_000_000
@@ -45,16 +43,16 @@ class Trajectory:
         covariances: (n, 2, 2) of the positions, m², same frame.
     """
 
-    stamps_ns: Stamps
-    received_ns: Stamps
-    positions_m: Array
-    yaws_rad: Array
-    covariances: Array
+    stamps_ns: Int64Array
+    received_ns: Int64Array
+    positions_m: Float64Array
+    yaws_rad: Float64Array
+    covariances: Float64Array
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
 
-    def at(self, stamps_ns: Stamps) -> tuple[Array, Array]:
+    def at(self, stamps_ns: Int64Array) -> tuple[Float64Array, Float64Array]:
         """Positions (m, 2) and yaws (m,) interpolated at stamps, which must lie within the trajectory's own."""
         seconds = (self.stamps_ns - self.stamps_ns[0]) * 1e-9
         wanted = (stamps_ns - self.stamps_ns[0]) * 1e-9
@@ -81,7 +79,7 @@ class DriveRecord:
     odometry: Trajectory
     fixes: Trajectory
     track: Trajectory
-    image_stamps_ns: Stamps
+    image_stamps_ns: Int64Array
 
     def dead_reckoning(self) -> Trajectory:
         """The odometry, moved and turned once so that its first pose is the true one; then left alone."""
@@ -99,7 +97,7 @@ class DriveRecord:
         )
 
 
-def rotation(yaw_rad: float) -> Array:
+def rotation(yaw_rad: float) -> Float64Array:
     """The (2, 2) matrix that turns vectors counter-clockwise."""
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
     return np.array([[c, -s], [s, c]])
@@ -196,7 +194,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
     }
 
 
-def availability(image_stamps_ns: Stamps, fixes: Trajectory) -> float:
+def availability(image_stamps_ns: Int64Array, fixes: Trajectory) -> float:
     """The share of camera frames with an answer, as `metrics.figures` has it; 0 without frames.
 
     On a drive, a frame's answer is its own fix or that of an earlier frame whose stamp is at most `FRESH_FIX_NS` before
@@ -210,11 +208,11 @@ def availability(image_stamps_ns: Stamps, fixes: Trajectory) -> float:
     return float(np.mean((last >= 0) & (age_ns <= FRESH_FIX_NS)))
 
 
-def _errors(estimate: Trajectory, truth: Trajectory) -> Array:
+def _errors(estimate: Trajectory, truth: Trajectory) -> Float64Array:
     return estimate.positions_m - truth.at(estimate.stamps_ns)[0]
 
 
-def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Array, Array]:
+def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Float64Array, Float64Array]:
     """Errors (n, 2) and covariances (n, 2, 2) as (forward, right) of the true heading."""
     positions, yaws = truth.at(estimate.stamps_ns)
     c, s = np.cos(yaws), np.sin(yaws)

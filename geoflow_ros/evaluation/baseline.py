@@ -8,13 +8,9 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import Array
-
-Bytes = npt.NDArray[np.uint8]
-Floats32 = npt.NDArray[np.float32]
 
 # The ground that the template shows, metres from the camera. Nearer is below the image; farther, a row of the image is
 # more than a metre of ground.
@@ -57,7 +53,7 @@ class BirdsEyeMatcher:
         # The outermost visible pixels have gradients towards what is not seen: leave them out.
         self._mask = cv2.erode(visible.astype(np.float32), np.ones((5, 5), np.uint8))
 
-    def locate(self, ground: Bytes, satellite: Bytes) -> Array:
+    def locate(self, ground: UInt8Array, satellite: UInt8Array) -> Float64Array:
         """(2,) the best position (forward, right) of the camera from the patch centre, metres.
 
         Args:
@@ -76,7 +72,7 @@ class BirdsEyeMatcher:
         row, column = np.unravel_index(int(np.argmax(score)), score.shape)
         return np.array([forward_m[column], right_m[row]])
 
-    def _projection(self, camera: GroundCamera) -> tuple[Floats32, Floats32]:
+    def _projection(self, camera: GroundCamera) -> tuple[Float32Array, Float32Array]:
         pixels = np.array(
             [
                 [camera.project(f * self._resolution_m, r * self._resolution_m, 0.0) for f in self._forward_px]
@@ -86,7 +82,7 @@ class BirdsEyeMatcher:
         )  # (rows, columns, 2)
         return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
 
-    def _edges(self, picture: Bytes) -> Floats32:
+    def _edges(self, picture: UInt8Array) -> Float32Array:
         """Gradient magnitude, compressed so that one bright line does not outweigh all the rest."""
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
         smooth = cv2.GaussianBlur(grey, (0, 0), max(BLUR_M / self._resolution_m, 0.6))

@@ -10,9 +10,8 @@ from typing import Any, TypedDict, cast
 import numpy as np
 import numpy.typing as npt
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import InputError
-
-Array = npt.NDArray[np.float64]
 
 RECALL_LIMITS_M = (1.0, 5.0)
 COVERAGE_LEVELS = (0.50, 0.90, 0.95)
@@ -191,7 +190,7 @@ def chi2_radius_squared(level: float) -> float:
     return -2.0 * math.log(1.0 - level)
 
 
-def _errors(errors: npt.ArrayLike) -> Array:
+def _errors(errors: npt.ArrayLike) -> Float64Array:
     values = np.asarray(errors, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise InputError(f"errors have the shape (n, 2), not {values.shape}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoflow_ros.backends import Backend, OnnxRuntimeBackend
+from geoflow_ros.bundle import Bundle
+from geoflow_ros.bundle.precision import FLOAT32, PrecisionCheck
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.synthetic import Protocol, as_patch, describe, sampler_for
-from geoflow_ros.inference import Backend, Bundle, Localizer, OnnxRuntimeBackend
-from geoflow_ros.inference.precision import FLOAT32, PrecisionCheck
+from geoflow_ros.inference import Localizer
 from geoflow_ros.world.pairs import Area
 from geoflow_ros.world.splits import Split
 

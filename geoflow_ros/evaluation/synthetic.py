@@ -6,35 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from geoflow_ros.arrays import Float32Array, Float64Array
+from geoflow_ros.backends import Backend, BackendOptions, open_backend
+from geoflow_ros.backends.choice import ONNXRUNTIME
+from geoflow_ros.backends.host_frames import refine
+from geoflow_ros.bundle import Bundle, Calibration, IrsSettings, Manifest
+from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
-from geoflow_ros.evaluation.metrics import Array, figures, timing
+from geoflow_ros.evaluation.metrics import figures, timing
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, metres, table
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference import (
-    Backend,
-    BackendOptions,
-    Bundle,
-    Calibration,
-    IrsSettings,
-    Localizer,
-    Manifest,
-    fit_calibration,
-    open_backend,
-)
-from geoflow_ros.inference.backends import ONNXRUNTIME
-from geoflow_ros.inference.irs import agree, refine, scatter
-from geoflow_ros.inference.manifest import FORWARD_X
+from geoflow_ros.inference import Localizer, fit_calibration
+from geoflow_ros.inference.irs import agree, scatter
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
-
-Floats32 = npt.NDArray[np.float32]
 
 # The paper's two ablation tables, (N, R), and the single hypothesis moved once.
 ITERATION_ABLATION = ((10, 1), (10, 3), (10, 5), (10, 10))
@@ -271,7 +262,7 @@ def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
 
 
 def _ablate(
-    engine: Backend, features: Floats32, truth: Array, radius_m: float, default: IrsSettings, progress: bool
+    engine: Backend, features: Float32Array, truth: Float64Array, radius_m: float, default: IrsSettings, progress: bool
 ) -> Iterator[AblationRow]:
     """The figures of every setting of the tables, for `features` (n, d) and `truth` (n, 2) in search radii."""
     choices = [IrsSettings(n, r, default.step) for n, r in (*ITERATION_ABLATION, *HYPOTHESIS_ABLATION, *SINGLE)]
@@ -284,7 +275,7 @@ def _ablate(
         yield AblationRow(settings, dict(figures((np.concatenate(answers) - truth) * radius_m)))
 
 
-def _batches(features: Floats32, hypotheses: int) -> Iterator[tuple[Floats32, Floats32]]:
+def _batches(features: Float32Array, hypotheses: int) -> Iterator[tuple[Float32Array, Float32Array]]:
     """Features (b, d) and their start hypotheses (b, N, 2): those that `Localizer` scatters for each frame."""
     for first in range(0, len(features), _HEAD_BATCH):
         batch = features[first : first + _HEAD_BATCH]

@@ -9,14 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.errors import CheckpointError, InputError
-from geoflow_ros.export.graphs import write_graph
-from geoflow_ros.export.parity import check_parity
-from geoflow_ros.files import replace_folder
-from geoflow_ros.inference.bundle import Bundle, sha256_of
-from geoflow_ros.inference.covariance import Calibration
-from geoflow_ros.inference.irs import IrsSettings
-from geoflow_ros.inference.manifest import (
+from geoflow_ros.bundle.bundle import Bundle, sha256_of
+from geoflow_ros.bundle.calibration import Calibration
+from geoflow_ros.bundle.irs_settings import IrsSettings
+from geoflow_ros.bundle.manifest import (
     CHECKPOINT_FOLDER,
     FILE_NAME,
     GRAPHS,
@@ -26,6 +22,10 @@ from geoflow_ros.inference.manifest import (
     SatelliteInput,
     expected_tensors,
 )
+from geoflow_ros.errors import CheckpointError, InputError
+from geoflow_ros.export.graphs import write_graph
+from geoflow_ros.export.parity import check_parity
+from geoflow_ros.files import replace_folder
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, read_metadata
 from geoflow_ros.model.checkpoint import save_float16_parts
 

@@ -18,17 +18,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from geoflow_ros.errors import BundleError, InputError
-from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
-from geoflow_ros.files import replace_folder
-from geoflow_ros.inference.backend import Backend
-from geoflow_ros.inference.bundle import Bundle
-from geoflow_ros.inference.manifest import GRAPHS
-from geoflow_ros.inference.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
-from geoflow_ros.inference.tensorrt.api import TENSORRT, TENSORRT_RTX, TensorRt, installed_flavours
-from geoflow_ros.inference.tensorrt.builder import WORKSPACE_BYTES
-from geoflow_ros.inference.tensorrt.cuda import Cuda
-from geoflow_ros.inference.tensorrt.engine import (
+from geoflow_ros.backends.protocol import Backend
+from geoflow_ros.backends.tensorrt.api import TENSORRT, TENSORRT_RTX, TensorRt, installed_flavours
+from geoflow_ros.backends.tensorrt.builder import WORKSPACE_BYTES
+from geoflow_ros.backends.tensorrt.cuda import Cuda
+from geoflow_ros.backends.tensorrt.engine import (
     FOLDER,
     TURING,
     EngineRequest,
@@ -38,6 +32,12 @@ from geoflow_ros.inference.tensorrt.engine import (
     float16_folder,
     write_engine,
 )
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.manifest import GRAPHS
+from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
+from geoflow_ros.errors import BundleError, InputError
+from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
+from geoflow_ros.files import replace_folder
 
 PRECISIONS = (FLOAT32, FLOAT16)
 DEFAULT_WORKSPACE_MIB = WORKSPACE_BYTES >> 20

@@ -28,11 +28,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from geoflow_ros.inference.bundle import Bundle, sha256_of
-from geoflow_ros.inference.manifest import FILE_NAME, GRAPHS
-from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
-from geoflow_ros.inference.precision import FLOAT16
-from geoflow_ros.inference.tensorrt.engine import FLOAT16_OF
+from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.backends.tensorrt.engine import FLOAT16_OF
+from geoflow_ros.bundle.bundle import Bundle, sha256_of
+from geoflow_ros.bundle.manifest import FILE_NAME, GRAPHS
+from geoflow_ros.bundle.precision import FLOAT16
 
 _PRODUCTS = ("MatMul", "Gemm")
 _SUMS = ("ReduceMean",)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.backends.host_frames import refine
+from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.backends.protocol import Backend
+from geoflow_ros.backends.torch_backend import TorchBackend
+from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import BundleError
-from geoflow_ros.inference.backend import Backend, Bytes, Floats32
-from geoflow_ros.inference.bundle import Bundle
-from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, refine, scatter, spread
-from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
-from geoflow_ros.inference.torch_backend import TorchBackend
+from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, scatter, spread
 from geoflow_ros.model import GeoFlow
 
 RELATIVE_TOLERANCE = 1e-3
@@ -65,11 +66,11 @@ def check_parity(model: GeoFlow, bundle: Bundle) -> None:
         )
 
 
-def parity_images(size_px: int, height_px: int, width_px: int, count: int, seed: int) -> tuple[Bytes, Bytes]:
+def parity_images(size_px: int, height_px: int, width_px: int, count: int, seed: int) -> tuple[UInt8Array, UInt8Array]:
     """Random pictures with coarse colours and fine noise: patches (count, P, P, 3), camera images (count, H, W, 3)."""
     generator = np.random.default_rng(seed)
 
-    def pictures(height: int, width: int) -> Bytes:
+    def pictures(height: int, width: int) -> UInt8Array:
         result = []
         for _ in range(count):
             coarse = generator.integers(0, 256, (max(1, height // _BLOCK_PX), max(1, width // _BLOCK_PX), 3))
@@ -81,7 +82,7 @@ def parity_images(size_px: int, height_px: int, width_px: int, count: int, seed:
     return pictures(size_px, size_px), pictures(height_px, width_px)
 
 
-def _compare(name: str, wanted: Floats32, found: Floats32) -> None:
+def _compare(name: str, wanted: Float32Array, found: Float32Array) -> None:
     difference = relative_difference(wanted, found)
     if not difference <= RELATIVE_TOLERANCE:  # catches NaN too
         raise BundleError(
@@ -90,6 +91,6 @@ def _compare(name: str, wanted: Floats32, found: Floats32) -> None:
         )
 
 
-def relative_difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def relative_difference(wanted: Float32Array, found: Float32Array) -> float:
     """Largest absolute difference over the largest absolute value of what is wanted."""
     return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))

@@ -7,6 +7,7 @@ radians counter-clockwise from east. Compass headings exist only at the edges of
 from geoflow_ros.geo.angles import heading_from_yaw, wrap_to_pi, yaw_from_heading_deg
 from geoflow_ros.geo.bounds import GeoBounds
 from geoflow_ros.geo.datum import MAX_RANGE_M, Datum
+from geoflow_ros.geo.gaussian import Ellipse, Gaussian2D, chi_square_quantile, confidence_ellipse
 from geoflow_ros.geo.mercator import (
     MAX_LATITUDE_DEG,
     MAX_ZOOM,
@@ -17,14 +18,19 @@ from geoflow_ros.geo.mercator import (
     tile_bounds,
 )
 from geoflow_ros.geo.patch import PatchFrame
+from geoflow_ros.geo.quaternion import yaw_of_quaternion
 
 __all__ = [
     "MAX_LATITUDE_DEG",
     "MAX_RANGE_M",
     "MAX_ZOOM",
     "Datum",
+    "Ellipse",
+    "Gaussian2D",
     "GeoBounds",
     "PatchFrame",
+    "chi_square_quantile",
+    "confidence_ellipse",
     "ground_resolution",
     "heading_from_yaw",
     "latlon_to_pixel",
@@ -32,5 +38,6 @@ __all__ = [
     "tile_at",
     "tile_bounds",
     "wrap_to_pi",
+    "yaw_of_quaternion",
     "yaw_from_heading_deg",
 ]

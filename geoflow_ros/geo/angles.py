@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-AngleT = TypeVar("AngleT", float, NDArray[np.float64])
+from geoflow_ros.arrays import Float64Array
+
+AngleT = TypeVar("AngleT", float, Float64Array)
 
 
 def wrap_to_pi(angle_rad: AngleT) -> AngleT:

@@ -7,8 +7,9 @@ from typing import overload
 
 import numpy as np
 import pymap3d
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import GeometryError
 
 MAX_RANGE_M = 100_000.0
@@ -38,7 +39,7 @@ class Datum:
     @overload
     def to_enu(self, lat_deg: float, lon_deg: float) -> tuple[float, float]: ...
     @overload
-    def to_enu(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def to_enu(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[Float64Array, Float64Array]: ...
 
     def to_enu(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
         """Map coordinates (east_m, north_m) of places in degrees.
@@ -58,7 +59,7 @@ class Datum:
     @overload
     def to_latlon(self, east_m: float, north_m: float) -> tuple[float, float]: ...
     @overload
-    def to_latlon(self, east_m: ArrayLike, north_m: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def to_latlon(self, east_m: ArrayLike, north_m: ArrayLike) -> tuple[Float64Array, Float64Array]: ...
 
     def to_latlon(self, east_m: ArrayLike, north_m: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
         """Places (lat_deg, lon_deg), longitude within [-180, 180], of map coordinates in metres.
@@ -76,7 +77,7 @@ class Datum:
         lat, lon, _ = pymap3d.enu2geodetic(east, north, up, self.lat_deg, self.lon_deg, 0.0, ell=_WGS84)
         return _like(east, lat), _like(east, lon)
 
-    def _surface_height(self, east: NDArray[np.float64], north: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _surface_height(self, east: Float64Array, north: Float64Array) -> Float64Array:
         """Up coordinate (never positive) at which the vertical line through (east, north) meets the ellipsoid."""
         squash = np.array([1.0, 1.0, _WGS84.semimajor_axis / _WGS84.semiminor_axis])  # ellipsoid → sphere of radius a
         origin = np.array(pymap3d.geodetic2ecef(self.lat_deg, self.lon_deg, 0.0, ell=_WGS84))
@@ -90,7 +91,7 @@ class Datum:
         c = 2.0 * offset @ start + np.square(offset).sum(axis=-1)
         return np.asarray(-c / (b + np.sqrt(b * b - a * c)))
 
-    def _check_range(self, distance_m: NDArray[np.float64]) -> None:
+    def _check_range(self, distance_m: Float64Array) -> None:
         farthest = float(np.max(distance_m, initial=0.0))
         if farthest > MAX_RANGE_M:
             raise GeometryError(
@@ -99,7 +100,7 @@ class Datum:
             )
 
 
-def _check_latlon(lat: NDArray[np.float64], lon: NDArray[np.float64], what: str) -> None:
+def _check_latlon(lat: Float64Array, lon: Float64Array, what: str) -> None:
     # Written so that NaN fails too.
     if not (np.abs(lat) <= 90.0).all():
         raise GeometryError(f"latitude of the {what} must be within [-90, 90] degrees, not {_worst(lat)}")
@@ -107,10 +108,10 @@ def _check_latlon(lat: NDArray[np.float64], lon: NDArray[np.float64], what: str)
         raise GeometryError(f"longitude of the {what} must be within [-180, 180] degrees, not {_worst(lon)}")
 
 
-def _worst(values: NDArray[np.float64]) -> float:
+def _worst(values: Float64Array) -> float:
     flat = values.reshape(-1)
     return float(flat[np.argmax(np.abs(flat))])  # argmax takes NaN as the largest
 
 
-def _like(template: NDArray[np.float64], values: ArrayLike) -> ArrayLike:
+def _like(template: Float64Array, values: ArrayLike) -> ArrayLike:
     return float(np.asarray(values)) if template.ndim == 0 else np.asarray(values, float)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import GeometryError
 from geoflow_ros.geo.bounds import GeoBounds
 
@@ -30,7 +31,7 @@ def latlon_to_pixel(lat_deg: float, lon_deg: float, zoom: int, tile_size: int = 
 @overload
 def latlon_to_pixel(
     lat_deg: ArrayLike, lon_deg: ArrayLike, zoom: int, tile_size: int = 256
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+) -> tuple[Float64Array, Float64Array]: ...
 
 
 def latlon_to_pixel(
@@ -60,7 +61,7 @@ def pixel_to_latlon(px: float, py: float, zoom: int, tile_size: int = 256) -> tu
 @overload
 def pixel_to_latlon(
     px: ArrayLike, py: ArrayLike, zoom: int, tile_size: int = 256
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+) -> tuple[Float64Array, Float64Array]: ...
 
 
 def pixel_to_latlon(px: ArrayLike, py: ArrayLike, zoom: int, tile_size: int = 256) -> tuple[ArrayLike, ArrayLike]:

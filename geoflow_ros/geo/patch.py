@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import GeometryError
 
 
@@ -52,31 +53,31 @@ class PatchFrame:
         return self.size_px * self.ground_resolution_m
 
     @property
-    def axes(self) -> NDArray[np.float64]:
+    def axes(self) -> Float64Array:
         """(2, 2) orthonormal matrix whose columns are forward and right in ENU; symmetric, its own inverse."""
         cos, sin = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
         return np.array([[cos, sin], [sin, -cos]])
 
-    def local_to_enu(self, forward_right_m: ArrayLike) -> NDArray[np.float64]:
+    def local_to_enu(self, forward_right_m: ArrayLike) -> Float64Array:
         """(..., 2) map coordinates (east, north) in metres of (..., 2) local (forward, right) in metres."""
         return np.asarray(forward_right_m, float) @ self.axes + (self.centre_east_m, self.centre_north_m)
 
-    def enu_to_local(self, enu_m: ArrayLike) -> NDArray[np.float64]:
+    def enu_to_local(self, enu_m: ArrayLike) -> Float64Array:
         """(..., 2) local (forward, right) in metres of (..., 2) map coordinates (east, north) in metres."""
         return np.asarray((np.asarray(enu_m, float) - (self.centre_east_m, self.centre_north_m)) @ self.axes)
 
-    def to_pixel(self, enu_m: ArrayLike) -> NDArray[np.float64]:
+    def to_pixel(self, enu_m: ArrayLike) -> Float64Array:
         """(..., 2) pixel coordinates (x, y) of (..., 2) map coordinates (east, north) in metres."""
         return self.enu_to_local(enu_m) / self.ground_resolution_m + (self.size_px - 1) / 2.0
 
-    def to_enu(self, pixel: ArrayLike) -> NDArray[np.float64]:
+    def to_enu(self, pixel: ArrayLike) -> Float64Array:
         """(..., 2) map coordinates (east, north) in metres of (..., 2) pixel coordinates (x, y)."""
         return self.local_to_enu((np.asarray(pixel, float) - (self.size_px - 1) / 2.0) * self.ground_resolution_m)
 
-    def rotate_covariance_to_enu(self, covariance: ArrayLike) -> NDArray[np.float64]:
+    def rotate_covariance_to_enu(self, covariance: ArrayLike) -> Float64Array:
         """(..., 2, 2) covariance over (east, north) of a (..., 2, 2) covariance over (forward, right); same unit."""
         return np.asarray(self.axes @ np.asarray(covariance, float) @ self.axes.T)
 
-    def rotate_covariance_to_local(self, covariance: ArrayLike) -> NDArray[np.float64]:
+    def rotate_covariance_to_local(self, covariance: ArrayLike) -> Float64Array:
         """(..., 2, 2) covariance over (forward, right) of a (..., 2, 2) covariance over (east, north); same unit."""
         return np.asarray(self.axes.T @ np.asarray(covariance, float) @ self.axes)

@@ -11,74 +11,19 @@ Everything is local: the first axis of every point and matrix is the patch's for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.errors import InputError
-
-Floats = NDArray[np.float64]
+from geoflow_ros.geo.gaussian import Gaussian2D
 
 _LARGEST_LOG_R_VARIANCE = 8.0
 """Beyond this the log-normal's own moments (e^2s) say nothing of a distance that is bounded by the search square."""
 
 
-@dataclass(frozen=True)
-class Belief:
-    """Mean and covariance of a position.
-
-    Attributes:
-        mean: (..., 2), forward and right.
-        covariance: (..., 2, 2), same axes, unit of the mean squared.
-    """
-
-    mean: Floats
-    covariance: Floats
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Scale and floor, per axis of the patch, from the head's covariance to that of the errors which were observed.
-
-    calibrated = S raw S + diag(floor^2), S = diag(forward_scale, right_scale).
-
-    Attributes:
-        forward_scale, right_scale: factors on the standard deviation, positive.
-        forward_floor_m, right_floor_m: standard deviation in metres that is there however sure the head is, positive.
-        pairs: number of held-out pairs that it was fitted on; 0 says that it was never fitted.
-        data: what these pairs were.
-    """
-
-    forward_scale: float
-    right_scale: float
-    forward_floor_m: float
-    right_floor_m: float
-    pairs: int
-    data: str
-
-    def __post_init__(self) -> None:
-        for name in ("forward_scale", "right_scale", "forward_floor_m", "right_floor_m"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0.0):
-                raise InputError(f"calibration: {name} must be a positive number, got {value}")
-        if self.pairs < 0:
-            raise InputError(f"calibration: pairs must not be negative, got {self.pairs}")
-
-    @classmethod
-    def unfitted(cls, ground_resolution_m: float) -> Calibration:
-        """The identity, with the standard deviation of rounding to one satellite pixel as the floor."""
-        floor_m = ground_resolution_m / np.sqrt(12.0)
-        return cls(1.0, 1.0, float(floor_m), float(floor_m), 0, "not fitted")
-
-    def apply(self, raw_covariance: Floats) -> Floats:
-        """Calibrated covariance (..., 2, 2) in m^2 of the raw one (..., 2, 2) in m^2, both (forward, right)."""
-        scale = np.array([self.forward_scale, self.right_scale])
-        floor_m = np.array([self.forward_floor_m, self.right_floor_m])
-        return raw_covariance * np.outer(scale, scale) + np.diag(floor_m**2)
-
-
-def direction_moments(kappa: ArrayLike) -> tuple[Floats, Floats]:
+def direction_moments(kappa: ArrayLike) -> tuple[Float64Array, Float64Array]:
     """E[cos theta] and E[cos 2 theta] of the AngMF family.
 
     The training loss -log(kappa^2+1) + kappa theta + log(1+exp(-kappa pi)) (Bae et al., ICCV 2021) is the negative log
@@ -104,7 +49,7 @@ def direction_moments(kappa: ArrayLike) -> tuple[Floats, Floats]:
     return (square + 1.0) / (square + 4.0) * np.tanh(0.5 * np.pi * kappa), (square - 3.0) / (square + 9.0)
 
 
-def mean_angle(kappa: ArrayLike) -> Floats:
+def mean_angle(kappa: ArrayLike) -> Float64Array:
     """E[theta] of the AngMF family: 2 kappa/(kappa^2+1) + pi/(exp(kappa pi)+1), minus the derivative of the log of its
     normalizing integral (1+exp(-kappa pi))/(kappa^2+1).
 
@@ -121,7 +66,7 @@ def mean_angle(kappa: ArrayLike) -> Floats:
 
 def displacement_moments(
     mu_log_r: ArrayLike, var_log_r: ArrayLike, direction: ArrayLike, kappa: ArrayLike
-) -> Belief:
+) -> Gaussian2D:
     """Mean and covariance of the displacement r (cos, sin) that the head describes.
 
     With m = E[r] = exp(mu+s/2), E[r^2] = exp(2 mu+2 s) and the unit vector u of the direction: the mean is m E[cos] u,
@@ -135,7 +80,7 @@ def displacement_moments(
         kappa: AngMF rates (...,).
 
     Returns:
-        Belief of the displacement (..., 2) in r's unit.
+        Gaussian2D of the displacement (..., 2) in r's unit.
     """
     mu = np.asarray(mu_log_r, dtype=np.float64)
     s = np.minimum(np.asarray(var_log_r, dtype=np.float64), _LARGEST_LOG_R_VARIANCE)
@@ -157,10 +102,10 @@ def displacement_moments(
 
     covariance = variance_along[..., None, None] * along[..., :, None] * along[..., None, :]
     covariance = covariance + variance_across[..., None, None] * across[..., :, None] * across[..., None, :]
-    return Belief((mean_r * cos_mean)[..., None] * along, covariance)
+    return Gaussian2D((mean_r * cos_mean)[..., None] * along, covariance)
 
 
-def mixture(components: Belief) -> Belief:
+def mixture(components: Gaussian2D) -> Gaussian2D:
     """Joins beliefs about one position as an evenly weighted mixture: mean of covariances + covariance of means.
 
     The components see the same features of the same images, so their errors are one and the same: more of them do not
@@ -170,21 +115,21 @@ def mixture(components: Belief) -> Belief:
         components: mean (..., K, 2), covariance (..., K, 2, 2).
 
     Returns:
-        Belief (..., 2), (..., 2, 2).
+        Gaussian2D (..., 2), (..., 2, 2).
     """
     mean = components.mean.mean(axis=-2)
     deviation = components.mean - mean[..., None, :]
     between = np.einsum("...ki,...kj->...ij", deviation, deviation) / components.mean.shape[-2]
-    return Belief(mean, components.covariance.mean(axis=-3) + between)
+    return Gaussian2D(mean, components.covariance.mean(axis=-3) + between)
 
 
-def covariance_about(belief: Belief, point: Floats) -> Floats:
+def covariance_about(belief: Gaussian2D, point: Float64Array) -> Float64Array:
     """Mean square error (..., 2, 2) of taking `point` (..., 2) for the position that `belief` describes."""
     bias = belief.mean - point
     return belief.covariance + bias[..., :, None] * bias[..., None, :]
 
 
-def bounded_by_prior(covariance: Floats, answer_m: Floats, search_radius_m: float) -> Floats:
+def bounded_by_prior(covariance: Float64Array, answer_m: Float64Array, search_radius_m: float) -> Float64Array:
     """The covariance, nowhere worse than knowing nothing but the search square.
 
     For a position uniform in the square of +-radius, an answer a has the mean square error B = radius^2/3 I + a a^T,
@@ -263,7 +208,7 @@ _LOG_RANGE = (np.log(1e-2), np.log(1e2))
 """Of scales and of floors in metres: one centimetre is below what a map pixel can tell."""
 
 
-def _fit_axis(error: Floats, variance: Floats) -> tuple[float, float]:
+def _fit_axis(error: Float64Array, variance: Float64Array) -> tuple[float, float]:
     """Scale and floor of one axis on a grid: the start of the joint refinement."""
     grid = np.exp(np.linspace(*_LOG_RANGE, 49))
     best, answer = np.inf, (1.0, 1.0)
@@ -276,7 +221,7 @@ def _fit_axis(error: Floats, variance: Floats) -> tuple[float, float]:
     return answer
 
 
-def _negative_log_likelihood(logs: Floats, errors: Floats, raw: Floats) -> float:
+def _negative_log_likelihood(logs: Float64Array, errors: Float64Array, raw: Float64Array) -> float:
     """Of the errors, up to a constant; logs = log(forward scale, right scale, forward floor, right floor)."""
     forward_scale, right_scale, forward_floor, right_floor = np.exp(logs)
     a = forward_scale**2 * raw[:, 0, 0] + forward_floor**2

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.geo.patch import PatchFrame
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +23,7 @@ class Prior:
 
     east_m: float
     north_m: float
-    covariance: Floats
+    covariance: Float64Array
     yaw_rad: float
     stamp_ns: int
 
@@ -92,19 +90,19 @@ class Fix:
     stamp_ns: int
     east_m: float
     north_m: float
-    covariance: Floats
-    hypotheses: Floats
-    path: Floats
+    covariance: Float64Array
+    hypotheses: Float64Array
+    path: Float64Array
     yaw_rad: float
     quality: FixQuality
     timings: FixTimings
     frame: PatchFrame
     search_radius_m: float
-    posterior_position: Floats
-    raw_covariance: Floats
+    posterior_position: Float64Array
+    raw_covariance: Float64Array
     heading_error_rad: float | None
 
     @property
-    def position(self) -> Floats:
+    def position(self) -> Float64Array:
         """(2,) east and north in metres."""
         return np.array([self.east_m, self.north_m])

@@ -7,16 +7,17 @@ from time import perf_counter
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.backends.protocol import Backend, Tokens
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.irs_settings import IrsSettings
+from geoflow_ros.bundle.manifest import NORTH_UP, Manifest
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.inference.backend import Backend, Bytes, Tokens
-from geoflow_ros.inference.bundle import Bundle
+from geoflow_ros.inference.assessment import Judgement, QualityLimits, judge
 from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings
-from geoflow_ros.inference.irs import IrsSettings, agree, scatter
-from geoflow_ros.inference.judgement import Judgement, QualityLimits, judge
-from geoflow_ros.inference.manifest import NORTH_UP, Manifest
-from geoflow_ros.inference.onnxruntime_backend import OnnxRuntimeBackend
+from geoflow_ros.inference.irs import agree, scatter
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
 
@@ -79,7 +80,7 @@ class Localizer:
         """What runs the model."""
         return self._backend
 
-    def localize(self, ground: Bytes, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
+    def localize(self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
         """Position of the camera that took `ground`, somewhere around the centre of `patch`.
 
         Args:
@@ -154,7 +155,7 @@ class Localizer:
             return tokens
 
 
-def fit_image(ground: Bytes, manifest: Manifest) -> Bytes:
+def fit_image(ground: UInt8Array, manifest: Manifest) -> UInt8Array:
     """The camera image (h, w, 3) at the model's size (H, W, 3).
 
     Raises:
@@ -209,7 +210,7 @@ def _fix(
     stamp_ns: int,
     patch: SatellitePatch,
     search_radius_m: float,
-    path: NDArray[np.float32],
+    path: Float32Array,
     judgement: Judgement,
     timings: FixTimings,
 ) -> Fix:

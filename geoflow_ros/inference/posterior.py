@@ -20,12 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoflow_ros.inference.backend import Floats32, HeadOutput
-from geoflow_ros.inference.covariance import Belief, displacement_moments, mean_angle, mixture
-
-Floats = NDArray[np.float64]
+from geoflow_ros.arrays import Float32Array, Float64Array
+from geoflow_ros.backends.protocol import HeadOutput
+from geoflow_ros.geo.gaussian import Gaussian2D
+from geoflow_ros.inference.covariance import displacement_moments, mean_angle, mixture
 
 PROBES_PER_SIDE = 5
 _OUTERMOST_PROBE = 0.9  # within the square that hypotheses were trained in
@@ -43,7 +42,7 @@ _DEVIATION_RANGE = (np.log(1e-3), np.log(2.0))  # of a standard deviation in sea
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
-def _normal_points(pairs: int) -> Floats:
+def _normal_points(pairs: int) -> Float64Array:
     """(2 pairs, 2) evenly weighted points of a standard normal distribution, with its mean and covariance exactly.
 
     A sunflower spiral and its mirror image: in every direction the points have different coordinates, so that averages
@@ -57,8 +56,8 @@ def _normal_points(pairs: int) -> Floats:
 
 
 _XI = _normal_points(24)  # (J, 2)
-_AVERAGE: Floats = np.full(len(_XI), 1.0 / len(_XI))  # (J,); times the values at the points it is their average
-_AVERAGES: Floats = np.stack([_AVERAGE, *_XI.T * _AVERAGE])  # (3, J); and those of the values times x1 and x2
+_AVERAGE: Float64Array = np.full(len(_XI), 1.0 / len(_XI))  # (J,); times the values at the points it is their average
+_AVERAGES: Float64Array = np.stack([_AVERAGE, *_XI.T * _AVERAGE])  # (3, J); and those of the values times x1 and x2
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,17 @@ class Posterior:
         misfit: (B,) root mean square of the residuals; above about 0.5 no single Gaussian explains the head's answers.
     """
 
-    belief: Belief
-    misfit: Floats
+    belief: Gaussian2D
+    misfit: Float64Array
 
 
-def probe_grid() -> Floats32:
+def probe_grid() -> Float32Array:
     """(K, 2) places in the search square, in units of its radius, from which the head is asked."""
     axis = np.linspace(-_OUTERMOST_PROBE, _OUTERMOST_PROBE, PROBES_PER_SIDE)
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def fit_posterior(probes: Floats32, output: HeadOutput) -> Posterior:
+def fit_posterior(probes: Float32Array, output: HeadOutput) -> Posterior:
     """Levenberg-Marquardt over mean and Cholesky factor, all frames at once.
 
     Answers that contradict each other have no common Gaussian; a least-squares compromise would be surer than they are.
@@ -92,7 +91,7 @@ def fit_posterior(probes: Floats32, output: HeadOutput) -> Posterior:
     """
     places = probes.astype(np.float64)
     moments = displacement_moments(output.mu_log_r, output.var_log_r, output.direction, output.kappa)
-    mixed = mixture(Belief(places + moments.mean, moments.covariance))
+    mixed = mixture(Gaussian2D(places + moments.mean, moments.covariance))
     target = _Target.of(output, places)
     best = _Comparison(_start(mixed), target)
     parameters, residuals, cost, slopes = best.parameters, best.residuals, best.cost, best.slopes()
@@ -115,18 +114,18 @@ def fit_posterior(probes: Floats32, output: HeadOutput) -> Posterior:
             break
         damping = np.where(better, 0.3 * damping, 4.0 * damping)
     root = _root(parameters)
-    fitted = Belief(parameters[:, :2], root @ np.swapaxes(root, 1, 2))
+    fitted = Gaussian2D(parameters[:, :2], root @ np.swapaxes(root, 1, 2))
     misfit = np.sqrt(cost / residuals.shape[1])
     return Posterior(_blend(fitted, mixed, 1.0 / (1.0 + (misfit / _DOUBTFUL_MISFIT) ** 4)), misfit)
 
 
-def _blend(a: Belief, b: Belief, weight: Floats) -> Belief:
+def _blend(a: Gaussian2D, b: Gaussian2D, weight: Float64Array) -> Gaussian2D:
     """Mixture of a with `weight` (B,) and b with the rest."""
     w = weight[:, None]
     between = a.mean - b.mean
     spread = (w * (1.0 - w))[..., None] * between[:, :, None] * between[:, None, :]
     covariance = w[..., None] * a.covariance + (1.0 - w)[..., None] * b.covariance + spread
-    return Belief(w * a.mean + (1.0 - w) * b.mean, covariance)
+    return Gaussian2D(w * a.mean + (1.0 - w) * b.mean, covariance)
 
 
 @dataclass(frozen=True)
@@ -143,15 +142,15 @@ class _Target:
         turns: (B, 4, 2, 2, K) to which (forward, right) each value's two slopes belong, see `_Comparison.slopes`.
     """
 
-    axes: Floats
-    places: Floats
-    values: Floats
-    weights: Floats
-    angle_square: Floats
-    turns: Floats
+    axes: Float64Array
+    places: Float64Array
+    values: Float64Array
+    weights: Float64Array
+    angle_square: Float64Array
+    turns: Float64Array
 
     @classmethod
-    def of(cls, output: HeadOutput, places: Floats) -> _Target:
+    def of(cls, output: HeadOutput, places: Float64Array) -> _Target:
         along = np.swapaxes(output.direction, 1, 2).astype(np.float64)  # (B, 2, K)
         across = np.stack([-along[:, 1], along[:, 0]], axis=1)
         axes = np.stack([along, across], axis=1)
@@ -166,7 +165,7 @@ class _Target:
         return cls(axes, np.einsum("back,kc->bak", axes, places), values, weights, np.square(angle), turns)
 
 
-def _start(belief: Belief) -> Floats:
+def _start(belief: Gaussian2D) -> Float64Array:
     """Parameters (B, 5): mean, log l11, l21, log l22 of the Cholesky factor [[l11, 0], [l21, l22]]."""
     lower, upper = np.exp(_DEVIATION_RANGE)
     values, vectors = np.linalg.eigh(belief.covariance)
@@ -184,11 +183,11 @@ _LOW = np.array([-_LARGEST, -_LARGEST, _DEVIATION_RANGE[0], -_LARGEST, _DEVIATIO
 _HIGH = np.array([_LARGEST, _LARGEST, _DEVIATION_RANGE[1], _LARGEST, _DEVIATION_RANGE[1]])
 
 
-def _within_limits(parameters: Floats) -> Floats:
+def _within_limits(parameters: Float64Array) -> Float64Array:
     return np.minimum(np.maximum(parameters, _LOW), _HIGH)
 
 
-def _root(parameters: Floats) -> Floats:
+def _root(parameters: Float64Array) -> Float64Array:
     """(B, 2, 2) Cholesky factors."""
     root = np.zeros((len(parameters), 2, 2))
     root[:, 0, 0], root[:, 1, 0], root[:, 1, 1] = np.exp(parameters[:, 2]), parameters[:, 3], np.exp(parameters[:, 4])
@@ -207,7 +206,7 @@ class _Comparison:
         cost: (B,) sum of their squares.
     """
 
-    def __init__(self, parameters: Floats, target: _Target) -> None:
+    def __init__(self, parameters: Float64Array, target: _Target) -> None:
         self.parameters = parameters
         self._target = target
         frames, _, probes = target.values.shape
@@ -249,7 +248,7 @@ class _Comparison:
         self.residuals = found.reshape(frames, -1)
         self.cost = np.einsum("bi,bi->b", self.residuals, self.residuals)
 
-    def slopes(self) -> Floats:
+    def slopes(self) -> Float64Array:
         """(B, 5, 4 K) derivatives of the residuals by the parameters.
 
         Of log r by a point's place (along, across) is (along, across) / r^2, of the angle (-across, along) / r^2: the

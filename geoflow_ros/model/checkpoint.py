@@ -163,9 +163,7 @@ def _load_exactly(module: GeoFlow | EfficientNetB0, tensors: Mapping[str, Tensor
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in tensors
-        and (
-            tensors[name].shape != tensor.shape or tensors[name].is_floating_point() != tensor.is_floating_point()
-        )
+        and (tensors[name].shape != tensor.shape or tensors[name].is_floating_point() != tensor.is_floating_point())
     ]
     if missing or unexpected or mismatched:
         differences = "; ".join(

@@ -265,7 +265,8 @@ def normalize_images(images: Tensor) -> Tensor:
 
 def positional_encoding(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:
     """Fixed sinusoids of a token grid, (rows * columns, dim): the first half of the channels tells the column, the
-    second half the row, sine and cosine in turn, with wavelengths in geometric order."""
+    second half the row, sine and cosine in turn, with wavelengths in geometric order.
+    """
     quarter = dim // 4
     exponent = torch.arange(quarter, dtype=torch.float32, device=device) / quarter
     frequency = torch.exp(-math.log(_POSITION_PERIOD) * exponent)

@@ -11,13 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import ImageError
-
-Bytes = npt.NDArray[np.uint8]
 
 # encoding -> (channels, OpenCV conversion to RGB or None)
 _EIGHT_BIT: dict[str, tuple[int, int | None]] = {
@@ -47,7 +45,7 @@ DECODED_ENCODINGS = (*_EIGHT_BIT, *_SIXTEEN_BIT)
 """Encodings of sensor_msgs/Image that need no cv_bridge."""
 
 
-def rgb_from_image(message: Image) -> Bytes:
+def rgb_from_image(message: Image) -> UInt8Array:
     """RGB uint8 (height, width, 3) of an Image message.
 
     Raises:
@@ -75,7 +73,7 @@ def rgb_from_image(message: Image) -> Bytes:
         ) from error
 
 
-def _pixels(message: Image, bytes_per_pixel: int, word: int) -> Bytes:
+def _pixels(message: Image, bytes_per_pixel: int, word: int) -> UInt8Array:
     """(height, width, bytes_per_pixel) view of the message's bytes; rows may be padded."""
     row = message.width * bytes_per_pixel
     step = message.step or row
@@ -97,7 +95,7 @@ def _pixels(message: Image, bytes_per_pixel: int, word: int) -> Bytes:
     return rows.reshape(message.height, message.width, bytes_per_pixel)
 
 
-def _rgb_by_cv_bridge(message: Image) -> Bytes:
+def _rgb_by_cv_bridge(message: Image) -> UInt8Array:
     try:
         bridge: Any = importlib.import_module("cv_bridge").CvBridge()
     except ImportError:
@@ -111,7 +109,7 @@ def _rgb_by_cv_bridge(message: Image) -> Bytes:
         raise ImageError(f"cv_bridge cannot convert '{message.encoding}' to RGB: {error}") from error
 
 
-def rgb_from_compressed(message: CompressedImage) -> Bytes:
+def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
     """RGB uint8 (height, width, 3) of a CompressedImage message (JPEG, PNG and what else OpenCV reads).
 
     Raises:
@@ -131,7 +129,7 @@ def rgb_from_compressed(message: CompressedImage) -> Bytes:
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def compressed_from_rgb(rgb: Bytes, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:
+def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:
     """A JPEG CompressedImage of an RGB uint8 (height, width, 3) array."""
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     if not ok:
@@ -144,7 +142,7 @@ def compressed_from_rgb(rgb: Bytes, stamp: Time, frame_id: str, jpeg_quality: in
     return message
 
 
-def image_from_rgb(rgb: Bytes, stamp: Time, frame_id: str) -> Image:
+def image_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str) -> Image:
     """An `rgb8` Image of an RGB uint8 (height, width, 3) array."""
     message = Image()
     message.header.stamp = stamp

@@ -32,16 +32,19 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image, Imu, NavSatFix, NavSatStatus
 from std_srvs.srv import SetBool, Trigger
 
+from geoflow_ros.backends import open_backend
+from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.errors import GeoFlowError, GeometryError, ImageError, InputError, OdometryError, TileError
 from geoflow_ros.geo import Datum
-from geoflow_ros.inference import Bundle, Fix, IrsSettings, Localizer, Prior, draw_fix, open_backend
+from geoflow_ros.inference import Fix, Localizer, Prior
+from geoflow_ros.localization import PatchManager
+from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.resources import model_path
 from geoflow_ros.ros import parameters
 from geoflow_ros.ros.diagnostics import Health, Limits, Silence
 from geoflow_ros.ros.images import compressed_from_rgb, rgb_from_compressed, rgb_from_image
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
-from geoflow_ros.ros.memory import give_back_freed_memory
 from geoflow_ros.ros.messages import (
     floored_covariance,
     heading_from_imu,
@@ -57,15 +60,8 @@ from geoflow_ros.ros.messages import (
 )
 from geoflow_ros.ros.transforms import NoSender, TransformSender, transform_sender
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, TileSource, open_tile_source
-from geoflow_ros.tracking import (
-    FixMeasurement,
-    OdometryBuffer,
-    OffsetTracker,
-    PatchKeeper,
-    StartPose,
-    TrackedPose,
-    Verdict,
-)
+from geoflow_ros.tracking import FixMeasurement, OdometryBuffer, StartPose, TrackedPose, Tracker, Verdict
+from geoflow_ros.visualization import draw_fix
 
 _NEWEST_ONLY = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 _SENSOR = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -101,7 +97,7 @@ class _Model:
     localizer: Localizer
     source: TileSource
     satellite_map: SatelliteMap
-    patches: PatchKeeper
+    patches: PatchManager
     description: str
 
 
@@ -134,7 +130,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.number("prior.max_extrapolation_s"))
-        self._tracker = OffsetTracker(self._odometry, self._settings.tracker())
+        self._tracker = Tracker(self._odometry, self._settings.tracker())
         self._transforms: TransformSender = transform_sender(self)
         self._model: _Model | None = None
         self._datum: Datum | None = None
@@ -299,7 +295,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             localizer.settings = _irs_settings(settings, localizer)
             _warm_up(localizer)
             undo.pop_all()
-        patches = PatchKeeper(
+        patches = PatchManager(
             satellite_map,
             localizer.manifest,
             localizer.prepare,
@@ -707,7 +703,7 @@ def _irs_settings(settings: parameters.Settings, localizer: Localizer) -> IrsSet
     Raises:
         InputError: more hypotheses than the back end takes.
     """
-    default, most = localizer.manifest.irs, localizer.backend.most_hypotheses
+    default, most = localizer.manifest.irs, localizer.backend.max_hypotheses
     hypotheses = settings.count("irs.hypotheses") or default.hypotheses
     if most is not None and hypotheses > most:
         raise InputError(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, Quaternion, TransformStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
-from geoflow_ros.tracking import OdometryPose, PlanarTransform, StartPose, TrackedPose, yaw_of_quaternion
-
-Array = npt.NDArray[np.float64]
+from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.tracking import OdometryPose, PlanarTransform, StartPose, TrackedPose
 
 _NS = 1_000_000_000
 
@@ -102,7 +101,7 @@ def start_from_initialpose(
     )
 
 
-def floored_covariance(covariance: Array, min_position_std_m: float, min_yaw_std_rad: float) -> Array:
+def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
     """A (3, 3) covariance of (east, north, yaw) whose position and yaw are at least as uncertain as given."""
     values, vectors = np.linalg.eigh((covariance[:2, :2] + covariance[:2, :2].T) / 2.0)
     floored = np.zeros((3, 3))
@@ -112,7 +111,7 @@ def floored_covariance(covariance: Array, min_position_std_m: float, min_yaw_std
 
 
 def pose_with_covariance(
-    stamp: Time, frame_id: str, position_m: Array, yaw_rad: float, covariance: Array
+    stamp: Time, frame_id: str, position_m: Float64Array, yaw_rad: float, covariance: Float64Array
 ) -> PoseWithCovarianceStamped:
     """A planar pose with the (3, 3) covariance of (east, north, yaw)."""
     message = PoseWithCovarianceStamped()
@@ -137,7 +136,7 @@ def odometry_message(tracked: TrackedPose, map_frame: str, base_frame: str) -> O
     return message
 
 
-def hypotheses_message(stamp: Time, frame_id: str, positions_m: Array, yaw_rad: float) -> PoseArray:
+def hypotheses_message(stamp: Time, frame_id: str, positions_m: Float64Array, yaw_rad: float) -> PoseArray:
     """Positions (N, 2) in the map, all with one yaw."""
     message = PoseArray()
     message.header.stamp = stamp
@@ -146,7 +145,7 @@ def hypotheses_message(stamp: Time, frame_id: str, positions_m: Array, yaw_rad: 
     return message
 
 
-def navsat_message(stamp: Time, frame_id: str, lat_deg: float, lon_deg: float, covariance: Array) -> NavSatFix:
+def navsat_message(stamp: Time, frame_id: str, lat_deg: float, lon_deg: float, covariance: Float64Array) -> NavSatFix:
     """Latitude and longitude with the (2, 2) covariance of (east, north), m²."""
     message = NavSatFix()
     message.header.stamp = stamp
@@ -172,7 +171,7 @@ def transform_message(transform: PlanarTransform, parent: str, child: str) -> Tr
     return message
 
 
-def full_covariance(planar: Array) -> Array:
+def full_covariance(planar: Float64Array) -> Float64Array:
     """(6, 6) of (x, y, z, roll, pitch, yaw) of the (3, 3) of (x, y, yaw); the rest is unknown."""
     full = np.diag([0.0, 0.0, UNKNOWN_VARIANCE, UNKNOWN_VARIANCE, UNKNOWN_VARIANCE, 0.0])
     # Exactly symmetric: some consumers refuse a matrix that rounding has left a bit otherwise.
@@ -180,7 +179,7 @@ def full_covariance(planar: Array) -> Array:
     return full
 
 
-def _planar_pose(position_m: Array, yaw_rad: float) -> Pose:
+def _planar_pose(position_m: Float64Array, yaw_rad: float) -> Pose:
     pose = Pose()
     pose.position.x, pose.position.y = float(position_m[0]), float(position_m[1])
     pose.orientation = quaternion_of_yaw(yaw_rad)

@@ -16,8 +16,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from geoflow_ros.backends import BACKENDS, PRECISIONS, BackendOptions
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference import BACKENDS, PRECISIONS, BackendOptions
 from geoflow_ros.tracking import TrackerSettings
 
 # What the track's own relocalization opens it up to, as a share of prior.max_std_m: a track right at the limit would be

@@ -8,15 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-from numpy.typing import NDArray
-
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import InputError, TileCorruptError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.tiles.raster import decode_tile
 from geoflow_ros.tiles.source import TileSource
 
 TileKey = tuple[int, int, int]  # zoom, x, y
-TilePixels = NDArray[np.uint8]  # (tile_size, tile_size, 3) RGB, read-only
 
 
 class TileCache:
@@ -46,16 +43,16 @@ class TileCache:
         self._pool = ThreadPoolExecutor(fetchers, thread_name_prefix="tile")
         self._lock = threading.Lock()
         self._closed = False
-        self._tiles: OrderedDict[TileKey, TilePixels] = OrderedDict()
+        self._tiles: OrderedDict[TileKey, UInt8Array] = OrderedDict()
         self._failures: dict[TileKey, tuple[float, TileError]] = {}  # forgotten when, what
         # Not the pool's own futures: those of reads under way could not be ended by `close`.
-        self._underway: dict[TileKey, Future[TilePixels]] = {}
+        self._underway: dict[TileKey, Future[UInt8Array]] = {}
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._tiles)
 
-    def get(self, keys: Sequence[TileKey]) -> list[TilePixels]:
+    def get(self, keys: Sequence[TileKey]) -> list[UInt8Array]:
         """Pixels of the tiles, in the order of the keys.
 
         Raises:
@@ -90,7 +87,7 @@ class TileCache:
             tile.set_exception(self._closed_error())
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _find(self, key: TileKey) -> TilePixels | TileError | Future[TilePixels]:
+    def _find(self, key: TileKey) -> UInt8Array | TileError | Future[UInt8Array]:
         with self._lock:
             if self._closed:
                 return self._closed_error()
@@ -127,7 +124,7 @@ class TileCache:
         if waited_for is not None:
             waited_for.set_result(tile)
 
-    def _read(self, key: TileKey) -> TilePixels:
+    def _read(self, key: TileKey) -> UInt8Array:
         zoom, x, y = key
         data = self._source.read(zoom, x, y)
         tile = decode_tile(data, self._source.tile_size, f"tile {zoom}/{x}/{y} of '{self._source.name}'")

@@ -13,8 +13,8 @@ from enum import Enum
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -59,7 +59,7 @@ def tile_format(data: bytes, label: str) -> TileFormat:
     return found
 
 
-def decode_tile(data: bytes, tile_size: int, label: str) -> NDArray[np.uint8]:
+def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
     """Pixels of an encoded tile.
 
     Args:
@@ -94,7 +94,7 @@ def decode_tile(data: bytes, tile_size: int, label: str) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def encode_tile(pixels: NDArray[np.uint8], fmt: TileFormat, quality: int = 90) -> bytes:
+def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes:
     """Encoded tile of (N, N, 3) uint8 RGB pixels.
 
     Args:

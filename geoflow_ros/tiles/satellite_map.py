@@ -8,8 +8,8 @@ from types import TracebackType
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, InputError, TileMissingError
 from geoflow_ros.geo import Datum, PatchFrame, ground_resolution
 from geoflow_ros.tiles.cache import TileCache
@@ -39,7 +39,7 @@ class SatellitePatch:
         InputError: pixels that do not fit the frame.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: UInt8Array
     frame: PatchFrame
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class SatelliteMap:
                 f"(latitude {south:.6f} to {north:.6f}, longitude {west:.6f} to {east:.6f})"
             )
 
-    def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[UInt8Array, tuple[int, int]]:
         """The touched tiles side by side, and the global pixel of the first pixel. Tiles not touched stay unset."""
         size = self.source.tile_size
         # Compare sizes before listing: a wrong resolution would list millions.

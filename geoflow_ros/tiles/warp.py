@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.errors import GeometryError
 from geoflow_ros.geo import Datum, PatchFrame, latlon_to_pixel
 
@@ -22,7 +22,7 @@ MAX_FIT_ERROR_PX = 0.02
 _SAMPLES = np.stack(np.meshgrid(np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0, 5)), axis=-1).reshape(-1, 2)
 
 
-def _terms(uv: NDArray[np.float64]) -> NDArray[np.float64]:
+def _terms(uv: Float64Array) -> Float64Array:
     u, v = uv[..., 0], uv[..., 1]
     return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
 
@@ -42,7 +42,7 @@ class PatchWarp:
 
     size_px: int
     origin: tuple[int, int]
-    coefficients: NDArray[np.float64]
+    coefficients: Float64Array
 
     @classmethod
     def fit(cls, frame: PatchFrame, datum: Datum, zoom: int, tile_size: int) -> PatchWarp:
@@ -97,9 +97,7 @@ class PatchWarp:
         touched = ((uv.max(axis=0) >= -1.0) & (uv.min(axis=0) <= 1.0)).all(axis=-1)
         return [(int(columns[i]), int(rows[j])) for j, i in np.argwhere(touched)]
 
-    def sample_maps(
-        self, mosaic_origin: tuple[int, int], samples: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def sample_maps(self, mosaic_origin: tuple[int, int], samples: int) -> tuple[Float32Array, Float32Array]:
         """Where to sample a mosaic, `samples` by `samples` times in each patch pixel.
 
         Args:

@@ -3,20 +3,18 @@
 Knows neither ROS nor the network: numbers in, numbers out.
 """
 
-from geoflow_ros.tracking.attitude import yaw_of_quaternion
 from geoflow_ros.tracking.likelihood import AxisMeasurement, likelihood_axes
 from geoflow_ros.tracking.odometry import OdometryBuffer, OdometryPose
-from geoflow_ros.tracking.offset_tracker import (
+from geoflow_ros.tracking.tracker import (
     FixDecision,
     FixMeasurement,
-    OffsetTracker,
     PlanarTransform,
     StartPose,
     TrackedPose,
+    Tracker,
     TrackerSettings,
     Verdict,
 )
-from geoflow_ros.tracking.patch_keeper import PatchKeeper
 
 __all__ = [
     "AxisMeasurement",
@@ -24,13 +22,11 @@ __all__ = [
     "FixMeasurement",
     "OdometryBuffer",
     "OdometryPose",
-    "OffsetTracker",
-    "PatchKeeper",
+    "Tracker",
     "PlanarTransform",
     "StartPose",
     "TrackedPose",
     "TrackerSettings",
     "Verdict",
     "likelihood_axes",
-    "yaw_of_quaternion",
 ]

@@ -14,9 +14,8 @@ and the mean moves away from the centre correspondingly (Gaussian division; the 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from geoflow_ros.arrays import Float64Array
 
 # An axis about which the image adds less than this share of what the search area alone says is treated as unknown:
 # dividing by so little would turn the calibration error of the covariance into metres of measurement.
@@ -33,15 +32,15 @@ class AxisMeasurement:
         variance_m2: variance of that coordinate, m².
     """
 
-    direction: Array
+    direction: Float64Array
     position_m: float
     variance_m2: float
 
 
 def likelihood_axes(
-    mean_m: Array,
-    covariance_m2: Array,
-    centre_m: Array,
+    mean_m: Float64Array,
+    covariance_m2: Float64Array,
+    centre_m: Float64Array,
     search_radius_m: float,
     min_information_gain: float = MIN_INFORMATION_GAIN,
 ) -> tuple[AxisMeasurement, ...]:

@@ -44,9 +44,7 @@ def evaluate_pairs(
     generator = torch.Generator().manual_seed(seed)
     for batch in batches:
         features = encode_images(model, batch, encoder_dtype)
-        pairs = model.attend_pairs(
-            features.satellite, features.ground, batch.satellite_index, batch.ground_index
-        )
+        pairs = model.attend_pairs(features.satellite, features.ground, batch.satellite_index, batch.ground_index)
         q = 2.0 * torch.rand((len(batch.offset), hypotheses, 2), generator=generator) - 1.0
         q = q.to(pairs.f_vis.device)
         for _ in range(iterations):

@@ -30,9 +30,7 @@ class TrainingLog:
         InputError: the folder cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, step: int, elapsed_s: float, schedule: Schedule, is_progress_shown: bool
-    ) -> None:
+    def __init__(self, folder: Path, step: int, elapsed_s: float, schedule: Schedule, is_progress_shown: bool) -> None:
         self._path = folder / "metrics.jsonl"
         self._counts_steps = schedule.steps is not None
         try:

@@ -81,9 +81,7 @@ class Objective:
         parts.update(self._position_figures(pairs.f_vis.detach(), batch.offset, generator))
         return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
 
-    def _added(
-        self, batch: PairBatch, features: ImageFeatures, pairs: PairEncoding
-    ) -> list[tuple[str, float, Tensor]]:
+    def _added(self, batch: PairBatch, features: ImageFeatures, pairs: PairEncoding) -> list[tuple[str, float, Tensor]]:
         """(name, weight, loss) of what this batch's data allows besides the displacement."""
         added = []
         if batch.attention is not None and self._weights.attention > 0.0:

@@ -15,9 +15,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.pairs import HeadingError, Places, city_window, patch_centre, sample_places, town_window
@@ -256,10 +256,10 @@ class SyntheticPairs:
 class _Poses:
     """Poses in slots of the pool, ordered by slot."""
 
-    slot: npt.NDArray[np.int64]
-    east: npt.NDArray[np.float64]
-    north: npt.NDArray[np.float64]
-    yaw: npt.NDArray[np.float64]
+    slot: Int64Array
+    east: Float64Array
+    north: Float64Array
+    yaw: Float64Array
 
     def to(self, device: torch.device) -> tuple[torch.Tensor, ...]:
         floats = (torch.from_numpy(a.astype(np.float32)).to(device) for a in (self.east, self.north, self.yaw))

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.memory import keep_freed_memory
 from geoflow_ros.model import GeoFlow, save_checkpoint
 from geoflow_ros.training.auxiliary import DenseHeads
 from geoflow_ros.training.ema import MovingAverage
 from geoflow_ros.training.hypotheses import HypothesisSampling
 from geoflow_ros.training.log import TrainingLog
 from geoflow_ros.training.losses import LossWeights
-from geoflow_ros.training.memory import keep_freed_memory
 from geoflow_ros.training.objective import Objective
 from geoflow_ros.training.pairs import PairBatch, PairSource
 from geoflow_ros.training.prefetch import BatchStream
@@ -111,7 +111,8 @@ class TrainerConfig:
 @dataclass(frozen=True)
 class TrainingResult:
     """How a session ended: ``is_finished`` is False if it is to be resumed. ``best_error_m`` is None if nothing was
-    validated."""
+    validated.
+    """
 
     step: int
     pairs: int
@@ -398,5 +399,3 @@ def _adamw(parameters: list[nn.Parameter], config: TrainerConfig) -> torch.optim
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.schedule.peak, fused=True)
-
-

@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float32Array
 from geoflow_ros.world import kinds
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Look:
         occupancy: part of the parking slots that are taken.
     """
 
-    colours: Floats
+    colours: Float32Array
     sun_azimuth_rad: float
     sun_elevation_rad: float
     shadow: float
@@ -45,9 +43,9 @@ class Appearance:
     seed: int
     map: Look
     street: Look
-    sky: Floats  # (2, 3) RGB at the horizon and overhead
+    sky: Float32Array  # (2, 3) RGB at the horizon and overhead
     haze_m: float  # distance at which haze takes 63 % of the contrast
-    walls: Floats  # (MATERIALS, 14): see _walls
+    walls: Float32Array  # (MATERIALS, 14): see _walls
 
     @classmethod
     def sample(cls, seed: int) -> Appearance:
@@ -96,9 +94,10 @@ def _look(rng: np.random.Generator, spread: float) -> Look:
     )
 
 
-def _walls(rng: np.random.Generator) -> Floats:
+def _walls(rng: np.random.Generator) -> Float32Array:
     """(MATERIALS, 14) rows: wall RGB, opening RGB, ground-floor RGB, opening period along and up in metres, openings'
-    share of the period along and up, and the wall's orientation in radians."""
+    share of the period along and up, and the wall's orientation in radians.
+    """
     table = np.zeros((kinds.MATERIALS, 14), np.float32)
     gain = rng.uniform(0.8, 1.15)
     base = np.array(

@@ -15,7 +15,7 @@ Array = Any  # numpy.ndarray or torch.Tensor
 
 
 def namespace(x: Array) -> Any:
-    """numpy or torch, whichever ``x`` is of."""
+    """Numpy or torch, whichever ``x`` is of."""
     return np if isinstance(x, np.ndarray) else sys.modules["torch"]
 
 

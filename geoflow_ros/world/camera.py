@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float32Array
 from geoflow_ros.errors import InputError
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +28,9 @@ class Camera:
 
     width: int
     height: int
-    azimuth_rad: Floats
-    slope: Floats
-    focal_px: Floats
+    azimuth_rad: Float32Array
+    slope: Float32Array
+    focal_px: Float32Array
     height_m: float
 
     @classmethod

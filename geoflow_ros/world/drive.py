@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import WorldError
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.world import World
-
-Floats = npt.NDArray[np.float64]
 
 RATE_HZ = 50.0  # of states, odometry and headings
 _LOOK_M = 8.0  # the first and last metres of a road belong to the junction
@@ -28,12 +26,12 @@ _LATERAL_MPS2, _ACCELERATION_MPS2, _TOP_MPS = 2.0, 1.2, 10.5
 class States:
     """Poses at times ``t_s``, all (n,): metres, radians (unwrapped), metres and radians a second."""
 
-    t_s: Floats
-    east_m: Floats
-    north_m: Floats
-    yaw_rad: Floats
-    speed_mps: Floats
-    yaw_rate_rps: Floats
+    t_s: Float64Array
+    east_m: Float64Array
+    north_m: Float64Array
+    yaw_rad: Float64Array
+    speed_mps: Float64Array
+    yaw_rate_rps: Float64Array
 
     def at(self, t_s: float) -> tuple[float, float, float]:
         """(east, north, yaw) at any time of the drive, interpolated."""
@@ -45,12 +43,12 @@ class States:
 class Odometry:
     """Dead reckoning at times ``t_s``, all (n,), in its own frame that starts at (0, 0, 0)."""
 
-    t_s: Floats
-    x_m: Floats
-    y_m: Floats
-    yaw_rad: Floats
-    speed_mps: Floats
-    yaw_rate_rps: Floats
+    t_s: Float64Array
+    x_m: Float64Array
+    y_m: Float64Array
+    yaw_rad: Float64Array
+    speed_mps: Float64Array
+    yaw_rate_rps: Float64Array
 
 
 class Drive:
@@ -87,7 +85,7 @@ class Drive:
         east, north, yaw = self.states.at(t_s)
         return east + self.lever_arm_m * np.cos(yaw), north + self.lever_arm_m * np.sin(yaw), yaw
 
-    def frame(self, t_s: float) -> npt.NDArray[np.uint8]:
+    def frame(self, t_s: float) -> UInt8Array:
         """(H, W, 3) uint8 RGB at time ``t_s``."""
         return self.world.view(self.camera, *self.camera_at(t_s)).rgb[0]
 
@@ -107,7 +105,7 @@ class Drive:
         y = np.concatenate([[0.0], np.cumsum(speed[:-1] * np.sin(yaw[:-1] + yaw_rate[:-1] * dt / 2) * dt)])
         return Odometry(s.t_s, x, y, yaw, speed, yaw_rate)
 
-    def headings(self) -> Floats:
+    def headings(self) -> Float64Array:
         """(n,) absolute yaw at the states' times: constant bias, slow wander and white noise, together about 1.6°."""
         rng = np.random.default_rng([self.seed, 73])
         n, dt, memory_s = len(self.states.t_s), 1 / RATE_HZ, 20.0
@@ -118,7 +116,7 @@ class Drive:
         return self.states.yaw_rad + np.radians(rng.normal(0, 1.0)) + wander + np.radians(rng.normal(0, 1.0, n))
 
 
-def _path(layout: CityLayout, rng: np.random.Generator, length_m: float) -> Floats:
+def _path(layout: CityLayout, rng: np.random.Generator, length_m: float) -> Float64Array:
     """(n, 2) a smooth line along lanes, points 0.5 m apart."""
     edges: dict[int, list[tuple[int, int]]] = {}
     for i, road in enumerate(layout.roads):
@@ -127,9 +125,9 @@ def _path(layout: CityLayout, rng: np.random.Generator, length_m: float) -> Floa
     inside = np.abs(layout.nodes).max(axis=1) < layout.half_m - 20
     starts = [k for k in edges if inside[k] and np.abs(layout.nodes[k]).max() < 0.6 * layout.half_m]
     node = int(rng.choice(starts))
-    heading: Floats | None = None
+    heading: Float64Array | None = None
     last = -1
-    pieces: list[Floats] = []
+    pieces: list[Float64Array] = []
     total = 0.0
     visits = np.zeros(len(layout.roads))
     while total < length_m:
@@ -162,17 +160,17 @@ def _path(layout: CityLayout, rng: np.random.Generator, length_m: float) -> Floa
     return _smooth(_resample(np.concatenate(pieces), 0.5))
 
 
-def _angle(a: Floats, b: Floats) -> float:
+def _angle(a: Float64Array, b: Float64Array) -> float:
     return float(np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b))
 
 
-def _resample(points: Floats, step_m: float) -> Floats:
+def _resample(points: Float64Array, step_m: float) -> Float64Array:
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     wanted = np.arange(0, arc[-1], step_m)
     return np.stack([np.interp(wanted, arc, points[:, k]) for k in range(2)], axis=1)
 
 
-def _smooth(points: Floats) -> Floats:
+def _smooth(points: Float64Array) -> Float64Array:
     """Round corners off to what a car can drive: a normal kernel of 3 m."""
     reach = 18
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * 0.5 / 3.0) ** 2)
@@ -182,7 +180,7 @@ def _smooth(points: Floats) -> Floats:
     return _resample(rounded[reach:-reach], 0.5)
 
 
-def _states(path: Floats, duration_s: float) -> States:
+def _states(path: Float64Array, duration_s: float) -> States:
     step = 0.5
     tangent = np.gradient(path, axis=0)
     yaw = np.unwrap(np.arctan2(tangent[:, 1], tangent[:, 0]))

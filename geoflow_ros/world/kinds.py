@@ -8,7 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
+
+from geoflow_ros.arrays import Float32Array, UInt8Array
 
 
 class Label(IntEnum):
@@ -123,7 +124,7 @@ KERB = _add(144, [(178, 176, 172)], 8, Label.PAVEMENT)[0]
 KINDS = 160
 
 
-def colours() -> npt.NDArray[np.float32]:
+def colours() -> Float32Array:
     """(KINDS, 3) RGB of every kind in neutral light."""
     table = np.zeros((KINDS, 3), np.float32)
     for kind, (colour, _, _) in _TABLE.items():
@@ -131,7 +132,7 @@ def colours() -> npt.NDArray[np.float32]:
     return table
 
 
-def roughness() -> npt.NDArray[np.float32]:
+def roughness() -> Float32Array:
     """(KINDS,) amplitude of the texture noise in grey levels."""
     table = np.zeros(KINDS, np.float32)
     for kind, (_, amplitude, _) in _TABLE.items():
@@ -139,7 +140,7 @@ def roughness() -> npt.NDArray[np.float32]:
     return table
 
 
-def labels() -> npt.NDArray[np.uint8]:
+def labels() -> UInt8Array:
     """(KINDS,) semantic label of every kind."""
     table = np.zeros(KINDS, np.uint8)
     for kind, (_, _, label) in _TABLE.items():

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import WorldError
 from geoflow_ros.world import kinds
 
-Array = npt.NDArray[np.float64]
 _OCCUPANCY_M = 0.5  # cell of the raster that keeps lots from overlapping while a plan is laid out
 _MARGIN_M = 130.0  # the plan goes on beyond its nominal side, so that a patch at the edge is not empty
 
@@ -30,14 +30,14 @@ class Road:
 
     start: int
     end: int
-    points: Array  # (n, 2) ENU metres, about 1 m apart
+    points: Float64Array  # (n, 2) ENU metres, about 1 m apart
     half_width_m: float
     lanes_per_direction: int
     parking: bool
     pavement_m: float
 
     @cached_property
-    def normals(self) -> Array:
+    def normals(self) -> Float64Array:
         """(n, 2) unit vectors to the left of the direction of travel."""
         tangent = np.gradient(self.points, axis=0)
         tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -52,7 +52,7 @@ class Road:
         carriageway = self.half_width_m - (2.1 if self.parking else 0.0)
         return -(lane + 0.5) * carriageway / self.lanes_per_direction
 
-    def at(self, s_m: float, left_m: float) -> tuple[Array, float]:
+    def at(self, s_m: float, left_m: float) -> tuple[Float64Array, float]:
         """Point (2,) at arc length ``s_m`` and ``left_m`` to the left, and the yaw of travel there in radians."""
         index = float(np.clip(s_m / self.length_m * (len(self.points) - 1), 0, len(self.points) - 1.001))
         i, f = int(index), index - int(index)
@@ -66,10 +66,10 @@ class Road:
 class Polygons:
     """Convex or concave quadrilaterals drawn with one kind each: the flat furniture of a city."""
 
-    corners: Array  # (n, 4, 2) ENU metres
-    kind: npt.NDArray[np.uint8]  # (n,)
+    corners: Float64Array  # (n, 4, 2) ENU metres
+    kind: UInt8Array  # (n,)
 
-    def inside(self, low: Array, high: Array) -> Polygons:
+    def inside(self, low: Float64Array, high: Float64Array) -> Polygons:
         """The polygons whose bounding box meets the window ``low``..``high``."""
         near = ((self.corners.max(axis=1) >= low) & (self.corners.min(axis=1) <= high)).all(axis=1)
         return Polygons(self.corners[near], self.kind[near])
@@ -77,10 +77,10 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Buildings:
-    corners: Array  # (n, 4, 2)
-    height_m: Array  # (n,)
-    roof: npt.NDArray[np.uint8]  # (n,) kind
-    facade: npt.NDArray[np.uint8]  # (n,) style of the walls, below kinds.FACADE_STYLES
+    corners: Float64Array  # (n, 4, 2)
+    height_m: Float64Array  # (n,)
+    roof: UInt8Array  # (n,) kind
+    facade: UInt8Array  # (n,) style of the walls, below kinds.FACADE_STYLES
     ridge: npt.NDArray[np.bool_]  # (n,) pitched roof
 
 
@@ -88,22 +88,22 @@ class Buildings:
 class Furniture:
     """Upright things that stand in one place: trees, lamps, signs, bollards."""
 
-    position: Array  # (n, 2)
-    sort: npt.NDArray[np.uint8]  # (n,) one of kinds.Sort
-    size_m: Array  # (n,) crown radius of a tree, height of the rest
-    tone: Array  # (n,) 0..1, a free number for colour
+    position: Float64Array  # (n, 2)
+    sort: UInt8Array  # (n,) one of kinds.Sort
+    size_m: Float64Array  # (n,) crown radius of a tree, height of the rest
+    tone: Float64Array  # (n,) 0..1, a free number for colour
 
 
 @dataclass(frozen=True)
 class CarSlots:
     """Places where a car may stand; an appearance decides in which of them one does."""
 
-    position: Array  # (n, 2)
-    yaw_rad: Array  # (n,)
+    position: Float64Array  # (n, 2)
+    yaw_rad: Float64Array  # (n,)
     on_road: npt.NDArray[np.bool_]  # (n,) in a lane: only the photo has a car there
 
 
-def _quad(centre: Array, yaw: float, length: float, width: float) -> Array:
+def _quad(centre: Float64Array, yaw: float, length: float, width: float) -> Float64Array:
     c, s = np.cos(yaw), np.sin(yaw)
     u, v = np.array([c, s]) * length / 2, np.array([-s, c]) * width / 2
     return np.stack([centre + u + v, centre + u - v, centre - u - v, centre - u + v])
@@ -113,16 +113,16 @@ def _quad(centre: Array, yaw: float, length: float, width: float) -> Array:
 class _Draft:
     """What a layout collects while it is laid out."""
 
-    polygons: list[Array] = field(default_factory=list)
+    polygons: list[Float64Array] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
     furniture: list[tuple[float, float, int, float, float]] = field(default_factory=list)
     slots: list[tuple[float, float, float, bool]] = field(default_factory=list)
 
-    def quad(self, centre: Array, yaw: float, length: float, width: float, kind: int) -> None:
+    def quad(self, centre: Float64Array, yaw: float, length: float, width: float, kind: int) -> None:
         self.polygons.append(_quad(centre, yaw, length, width))
         self.kind.append(kind)
 
-    def put(self, point: Array, sort: kinds.Sort, size: float, tone: float) -> None:
+    def put(self, point: Float64Array, sort: kinds.Sort, size: float, tone: float) -> None:
         self.furniture.append((float(point[0]), float(point[1]), int(sort), size, tone))
 
 
@@ -132,7 +132,7 @@ class CityLayout:
 
     seed: int
     side_m: float
-    nodes: Array  # (n, 2)
+    nodes: Float64Array  # (n, 2)
     roads: tuple[Road, ...]
     driveways: Polygons
     surface: Polygons  # patches, markings, covers: in drawing order
@@ -165,7 +165,7 @@ class CityLayout:
             occupancy.draw_road(road)
         draft = _Draft()
         driveways = _Draft()
-        buildings: list[tuple[Array, float, int, int, bool]] = []
+        buildings: list[tuple[Float64Array, float, int, int, bool]] = []
         for k, road in enumerate(roads):
             _lots(np.random.default_rng([seed, 13, k]), road, occupancy, buildings, driveways, draft)
         _back_yards(np.random.default_rng([seed, 14]), side_m, occupancy, buildings, draft)
@@ -206,14 +206,14 @@ class _Occupancy:
         self.origin = -side_m / 2
         self.taken = np.zeros((self.size, self.size), np.uint8)
 
-    def _cells(self, points: Array) -> npt.NDArray[np.int32]:
+    def _cells(self, points: Float64Array) -> npt.NDArray[np.int32]:
         return np.round((points - self.origin) / _OCCUPANCY_M).astype(np.int32)
 
     def draw_road(self, road: Road) -> None:
         width = 2 * (road.half_width_m + road.pavement_m) / _OCCUPANCY_M
         cv2.polylines(self.taken, [self._cells(road.points)], False, 2, int(np.ceil(width)))
 
-    def free(self, corners: Array) -> bool:
+    def free(self, corners: Float64Array) -> bool:
         cells = self._cells(corners)
         low, high = cells.min(axis=0), cells.max(axis=0) + 1
         if (low < 0).any() or (high > self.size).any():
@@ -222,15 +222,15 @@ class _Occupancy:
         cv2.fillPoly(mask, [cells - low], 1)
         return not bool((self.taken[low[1] : high[1], low[0] : high[0]] & (mask * 255)).any())
 
-    def take(self, corners: Array) -> None:
+    def take(self, corners: Float64Array) -> None:
         cv2.fillPoly(self.taken, [self._cells(corners)], 1)
 
-    def free_at(self, point: Array) -> bool:
+    def free_at(self, point: Float64Array) -> bool:
         x, y = self._cells(point)
         return 0 <= x < self.size and 0 <= y < self.size and not self.taken[y, x]
 
 
-def _road_graph(rng: np.random.Generator, side_m: float) -> tuple[Array, list[tuple[int, int]]]:
+def _road_graph(rng: np.random.Generator, side_m: float) -> tuple[Float64Array, list[tuple[int, int]]]:
     spacing = rng.uniform(80, 115)
     reach = side_m / 2 + _MARGIN_M
     n = int(np.ceil(1.5 * reach / spacing)) + 1
@@ -264,7 +264,7 @@ def _road_graph(rng: np.random.Generator, side_m: float) -> tuple[Array, list[tu
     return points, [(a, b) for a, b in sorted(kept) if near[a] or near[b]]
 
 
-def _road(rng: np.random.Generator, nodes: Array, a: int, b: int) -> Road:
+def _road(rng: np.random.Generator, nodes: Float64Array, a: int, b: int) -> Road:
     p, q = nodes[a], nodes[b]
     chord = q - p
     length = float(np.linalg.norm(chord))
@@ -284,7 +284,7 @@ def _lots(
     rng: np.random.Generator,
     road: Road,
     occupancy: _Occupancy,
-    buildings: list[tuple[Array, float, int, int, bool]],
+    buildings: list[tuple[Float64Array, float, int, int, bool]],
     driveways: _Draft,
     draft: _Draft,
 ) -> None:
@@ -349,7 +349,7 @@ def _back_yards(
     rng: np.random.Generator,
     side_m: float,
     occupancy: _Occupancy,
-    buildings: list[tuple[Array, float, int, int, bool]],
+    buildings: list[tuple[Float64Array, float, int, int, bool]],
     draft: _Draft,
 ) -> None:
     reach = side_m / 2 + _MARGIN_M
@@ -501,7 +501,7 @@ def _street(rng: np.random.Generator, road: Road, draft: _Draft) -> None:
             draft.slots.append((at[0], at[1], yaw, True))
 
 
-def _symbol(rng: np.random.Generator, draft: _Draft, at: Array, yaw: float, paint: int) -> None:
+def _symbol(rng: np.random.Generator, draft: _Draft, at: Float64Array, yaw: float, paint: int) -> None:
     """A block of painted letters: unlike any other along the street."""
     c, s = np.cos(yaw), np.sin(yaw)
     pattern = rng.random((4, 5)) < 0.55
@@ -510,7 +510,7 @@ def _symbol(rng: np.random.Generator, draft: _Draft, at: Array, yaw: float, pain
         draft.quad(at + np.array([c * x - s * y, s * x + c * y]), yaw, 0.65, 0.34, paint)
 
 
-def _arrow(draft: _Draft, at: Array, yaw: float, paint: int) -> None:
+def _arrow(draft: _Draft, at: Float64Array, yaw: float, paint: int) -> None:
     c, s = np.cos(yaw), np.sin(yaw)
     forward, left = np.array([c, s]), np.array([-s, c])
     draft.quad(at - 1.0 * forward, yaw, 2.8, 0.22, paint)
@@ -522,7 +522,7 @@ def _arrow(draft: _Draft, at: Array, yaw: float, paint: int) -> None:
     draft.kind.append(paint)
 
 
-def _junction(rng: np.random.Generator, node: Array, draft: _Draft) -> None:
+def _junction(rng: np.random.Generator, node: Float64Array, draft: _Draft) -> None:
     for _ in range(rng.integers(1, 4)):
         at = node + rng.uniform(-4, 4, 2)
         draft.quad(at, rng.uniform(0, np.pi), rng.uniform(0.8, 4), rng.uniform(0.8, 2), int(rng.choice(kinds.REPAIRS)))

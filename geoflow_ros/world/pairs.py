@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.camera import Camera
@@ -16,9 +16,6 @@ from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.raster import CELL_M, CityRaster, bake
 from geoflow_ros.world.render import Windows, render_patches, render_views
 from geoflow_ros.world.splits import TOWN_SEED, TOWN_SIDE_M, Split
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 
 WINDOW_M = 384.0
 # A camera stays this far from its window's edge: half the diagonal of a 100.3 m patch and 28.3 m of prior error.
@@ -40,7 +37,7 @@ class HeadingError:
     sigma_deg: float = 2.0
     uniform_deg: float | None = None
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+    def sample(self, rng: np.random.Generator, n: int) -> Float64Array:
         """(n,) radians."""
         if self.uniform_deg is not None:
             return np.radians(rng.uniform(-self.uniform_deg, self.uniform_deg, n))
@@ -51,9 +48,9 @@ class HeadingError:
 class Places:
     """Camera poses on the lanes of a window, ENU metres and radians."""
 
-    east_m: Floats
-    north_m: Floats
-    yaw_rad: Floats
+    east_m: Float64Array
+    north_m: Float64Array
+    yaw_rad: Float64Array
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class CityWindow:
     raster: CityRaster
 
     @property
-    def centre(self) -> Floats:
+    def centre(self) -> Float64Array:
         half = self.raster.side_m / 2
         return np.array([self.raster.west_m + half, self.raster.north_m - half])
 
@@ -121,7 +118,7 @@ def sample_places(window: CityWindow, rng: np.random.Generator, n: int) -> Place
     return Places(table[:, 0], table[:, 1], table[:, 2])
 
 
-def _clear(raster: CityRaster, point: Floats) -> bool:
+def _clear(raster: CityRaster, point: Float64Array) -> bool:
     column, row = int((point[0] - raster.west_m) / CELL_M), int((raster.north_m - point[1]) / CELL_M)
     reach = int(1.2 / CELL_M)
     return bool(raster.height_dm[row - reach : row + reach + 1, column - reach : column + reach + 1].max() <= 1)
@@ -134,9 +131,9 @@ class Pair:
     ``offset_m`` is the camera's true (forward, right) from the patch's centre in the patch's frame.
     """
 
-    satellite: Bytes
-    ground: Bytes
-    offset_m: Floats
+    satellite: UInt8Array
+    ground: UInt8Array
+    offset_m: Float64Array
     heading_error_rad: float
     yaw_rad: float
 
@@ -212,7 +209,9 @@ class PairSampler:
         return Pair(patch[0], view.rgb[0], offset, float(error[0]), float(yaw[0]))
 
 
-def patch_centre(east_m: Floats, north_m: Floats, yaw_rad: Floats, offset_m: Floats) -> tuple[Floats, Floats]:
+def patch_centre(
+    east_m: Float64Array, north_m: Float64Array, yaw_rad: Float64Array, offset_m: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Centres of patches of heading ``yaw_rad`` in which the cameras stand at ``offset_m`` (n, 2) forward and right."""
     c, s = np.cos(yaw_rad), np.sin(yaw_rad)
     forward, right = offset_m[:, 0], offset_m[:, 1]

@@ -13,12 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from geoflow_ros.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from geoflow_ros.world import kinds
 from geoflow_ros.world.appearance import Appearance, Look
 from geoflow_ros.world.layout import CityLayout, Polygons
-
-Bytes = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
 
 CELL_M = 0.125
 _COARSE = 4  # cells of the shadow raster per map cell, along one axis
@@ -34,7 +32,7 @@ class Parts:
     rectangle, RGB, roughness 0..1, label.
     """
 
-    table: npt.NDArray[np.float32]
+    table: Float32Array
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,12 @@ class CityRaster:
     west_m: float
     north_m: float
     side: int
-    map_pyramid: Bytes
-    street_pyramid: Bytes
-    height_dm: Bytes
-    material: Bytes
-    map_label: Bytes
-    street_label: Bytes
+    map_pyramid: UInt8Array
+    street_pyramid: UInt8Array
+    height_dm: UInt8Array
+    material: UInt8Array
+    map_label: UInt8Array
+    street_label: UInt8Array
     parts: Parts
     appearance: Appearance
 
@@ -69,7 +67,7 @@ class CityRaster:
         return self.side * CELL_M
 
     @property
-    def orthophoto(self) -> Bytes:
+    def orthophoto(self) -> UInt8Array:
         """(side, side, 3) uint8 RGB, what the map shows."""
         return self.map_pyramid[:, : self.side]
 
@@ -123,23 +121,23 @@ class _Canvas:
         self.low = np.array([west_m, north_m - side * CELL_M])
         self.high = np.array([west_m + side * CELL_M, north_m])
 
-    def cells(self, points: Array, per_m: float = 1 / CELL_M) -> npt.NDArray[np.int32]:
+    def cells(self, points: Float64Array, per_m: float = 1 / CELL_M) -> npt.NDArray[np.int32]:
         """ENU metres → fixed-point (column, row) of cv2, whose integer coordinates are cell centres."""
         column = (points[..., 0] - self.west) * per_m - 0.5
         row = (self.north - points[..., 1]) * per_m - 0.5
         return np.round(np.stack([column, row], axis=-1) * 2**_SHIFT).astype(np.int32)
 
-    def near(self, points: Array, margin_m: float) -> npt.NDArray[np.bool_]:
+    def near(self, points: Float64Array, margin_m: float) -> npt.NDArray[np.bool_]:
         """Which of the points lie in the window or within a margin of it; a bool for a single point."""
         inside = ((points >= self.low - margin_m) & (points <= self.high + margin_m)).all(axis=-1)
         return np.asarray(inside)
 
-    def fill(self, image: Bytes, polygons: Polygons) -> None:
+    def fill(self, image: UInt8Array, polygons: Polygons) -> None:
         visible = polygons.inside(self.low, self.high)
         for corners, kind in zip(self.cells(visible.corners), visible.kind.tolist(), strict=True):
             cv2.fillPoly(image, [corners], kind, shift=_SHIFT)
 
-    def ground(self, layout: CityLayout) -> Bytes:
+    def ground(self, layout: CityLayout) -> UInt8Array:
         """What lies on the ground, the same for map and street."""
         image = _meadow(layout.seed, self.west, self.north, self.side)
         roads = [r for r in layout.roads if self.near(r.points, 15).any()]
@@ -158,10 +156,10 @@ class _Canvas:
         self.fill(image, layout.surface)
         return image
 
-    def _stroke(self, image: Bytes, points: Array, half_width_m: float, kind: int) -> None:
+    def _stroke(self, image: UInt8Array, points: Float64Array, half_width_m: float, kind: int) -> None:
         cv2.polylines(image, [self.cells(points)], False, kind, int(round(2 * half_width_m / CELL_M)), shift=_SHIFT)
 
-    def hedges(self, layout: CityLayout, height: Bytes, material: Bytes) -> None:
+    def hedges(self, layout: CityLayout, height: UInt8Array, material: UInt8Array) -> None:
         raised = np.isin(layout.surface.kind, kinds.HEDGES)
         visible = Polygons(layout.surface.corners[raised], layout.surface.kind[raised]).inside(self.low, self.high)
         for corners, kind in zip(self.cells(visible.corners), visible.kind.tolist(), strict=True):
@@ -169,7 +167,7 @@ class _Canvas:
             row = kinds.MATERIAL_WALL if kind == kinds.HEDGES[2] else kinds.MATERIAL_GREEN
             cv2.fillPoly(material, [corners], row, shift=_SHIFT)
 
-    def buildings(self, layout: CityLayout, height: Bytes, material: Bytes) -> Polygons:
+    def buildings(self, layout: CityLayout, height: UInt8Array, material: UInt8Array) -> Polygons:
         """Raise the buildings; gives the halves of pitched roofs, with their aspect as kind (256 steps a turn)."""
         b = layout.buildings
         near = self.near(b.corners.mean(axis=1), 15)
@@ -196,10 +194,10 @@ class _Canvas:
                     aspects.append(int((np.arctan2(out[1], out[0]) % (2 * np.pi)) / (2 * np.pi) * 255))
         return Polygons(np.array(halves).reshape(-1, 4, 2), np.array(aspects, np.uint8))
 
-    def roofs(self, layout: CityLayout, image: Bytes) -> None:
+    def roofs(self, layout: CityLayout, image: UInt8Array) -> None:
         self.fill(image, Polygons(layout.buildings.corners, layout.buildings.roof))
 
-    def crowns(self, layout: CityLayout, image: Bytes) -> None:
+    def crowns(self, layout: CityLayout, image: UInt8Array) -> None:
         f = layout.furniture
         trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, 6)
         offsets = np.random.default_rng(5).uniform(-0.6, 0.6, (4, 2))
@@ -215,7 +213,9 @@ class _Canvas:
         for x, y in self.cells(f.position[lamps]).tolist():
             cv2.circle(image, (x, y), int(0.25 / CELL_M * 2**_SHIFT), kinds.KERB, -1, shift=_SHIFT)
 
-    def cars(self, layout: CityLayout, look: Look, image: Bytes, height: Bytes | None, material: Bytes | None) -> None:
+    def cars(
+        self, layout: CityLayout, look: Look, image: UInt8Array, height: UInt8Array | None, material: UInt8Array | None
+    ) -> None:
         """Park the cars of ``look``; with ``height`` and ``material`` they stand in the street, off the lanes."""
         slots = layout.slots
         rng = np.random.default_rng(look.car_seed)
@@ -249,7 +249,7 @@ class _Canvas:
                 cv2.fillPoly(height, [self.cells(cabin)], 14 + int(i) % 3, shift=_SHIFT)
                 cv2.fillPoly(material, [fixed], kinds.MATERIAL_CAR + int(colour[i]), shift=_SHIFT)
 
-    def tall(self, layout: CityLayout, height: Bytes) -> npt.NDArray[np.float32]:
+    def tall(self, layout: CityLayout, height: UInt8Array) -> Float32Array:
         """Heights that cast shadows, metres, on the coarse raster: buildings, cars and trees."""
         coarse = (
             cv2.resize(height, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -266,7 +266,7 @@ class _Canvas:
             )
         return np.maximum(coarse, crowns)
 
-    def shade(self, layout: CityLayout, look: Look, tall: npt.NDArray[np.float32], roofs: Polygons | None) -> Bytes:
+    def shade(self, layout: CityLayout, look: Look, tall: Float32Array, roofs: Polygons | None) -> UInt8Array:
         """(side, side) uint8 brightness: cast shadows, shadows of poles and, in the map, slopes of roofs."""
         step = CELL_M * _COARSE
         dark = np.zeros(tall.shape, np.float32)
@@ -296,7 +296,7 @@ class _Canvas:
                 )
         return image
 
-    def colour(self, kind: Bytes, look: Look, shade: Bytes) -> Bytes:
+    def colour(self, kind: UInt8Array, look: Look, shade: UInt8Array) -> UInt8Array:
         """(side, side, 3) RGB: the look's colours, the ground's stains and grain, shadows and the sensor's blur."""
         table = np.clip(look.colours, 0, 255).astype(np.uint8).reshape(256, 1, 3)
         image = cv2.LUT(cv2.merge([kind, kind, kind]), table)
@@ -324,7 +324,7 @@ def _noise_tile() -> npt.NDArray[np.int8]:
     return np.clip(total * 42, -127, 127).astype(np.int8)
 
 
-def _place(west: float, north: float, side: int, tile: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _place(west: float, north: float, side: int, tile: int) -> tuple[Int64Array, Int64Array]:
     rows = (np.arange(side) - int(round(north / CELL_M))) % tile
     columns = (np.arange(side) + int(round(west / CELL_M))) % tile
     return rows, columns
@@ -336,7 +336,7 @@ def _grain(west: float, north: float, side: int) -> npt.NDArray[np.int16]:
     return _noise_tile()[rows][:, columns].astype(np.int16)
 
 
-def _meadow(seed: int, west: float, north: float, side: int) -> Bytes:
+def _meadow(seed: int, west: float, north: float, side: int) -> UInt8Array:
     """Grass of several tones in soft patches; the choice depends on the place alone."""
     rng = np.random.default_rng([seed, 41])
     small = np.pad(rng.random((64, 64)).astype(np.float32), 1, mode="wrap")
@@ -347,7 +347,7 @@ def _meadow(seed: int, west: float, north: float, side: int) -> Bytes:
     return np.digitize(tone, [0.4, 0.55, 0.7]).astype(np.uint8)
 
 
-def _pyramid(image: Bytes) -> Bytes:
+def _pyramid(image: UInt8Array) -> UInt8Array:
     """(side, 1.5 side, 3): the image, and right of it, one below the other, each level at half the size of the last."""
     side = len(image)
     atlas = np.zeros((side, side * 3 // 2, 3), np.uint8)
@@ -361,7 +361,7 @@ def _pyramid(image: Bytes) -> Bytes:
     return atlas
 
 
-def _parts(layout: CityLayout, appearance: Appearance, low: Array, side_m: float) -> Parts:
+def _parts(layout: CityLayout, appearance: Appearance, low: Float64Array, side_m: float) -> Parts:
     f = layout.furniture
     inside = ((f.position >= low - 10) & (f.position <= low + side_m + 10)).all(axis=1)
     rows: list[list[float]] = []

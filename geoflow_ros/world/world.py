@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.errors import WorldError
 from geoflow_ros.geo import Datum, GeoBounds, ground_resolution, latlon_to_pixel, pixel_to_latlon
 from geoflow_ros.tiles.mbtiles import MBTilesWriter
@@ -21,8 +21,6 @@ from geoflow_ros.world.pairs import Area, town_layout
 from geoflow_ros.world.raster import CELL_M, CityRaster, bake
 from geoflow_ros.world.render import View, Windows, render_views
 from geoflow_ros.world.splits import Split
-
-Bytes = npt.NDArray[np.uint8]
 
 DEFAULT_DATUM = Datum(49.0, 8.4)
 _WINDOW_M, _STRIDE_M = (
@@ -76,7 +74,7 @@ class World:
         return render_views(windows, camera, np.zeros(1, np.int64), *pose)
 
 
-def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M) -> Bytes:
+def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M) -> UInt8Array:
     """The map of a region as one image, north up, (h, w, 3) uint8 RGB; its outer edges are the region's.
 
     Raises:
@@ -142,13 +140,13 @@ def write_mbtiles(
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if tile_format == "jpg" else []
     with MBTilesWriter(path, "geoflow_ros synthetic city", tile_format, bounds, min(zooms), top_zoom) as writer:
 
-        def put(zoom: int, x: int, y: int, image: Bytes) -> None:
+        def put(zoom: int, x: int, y: int, image: UInt8Array) -> None:
             good, data = cv2.imencode(f".{tile_format}", image[..., ::-1], quality)
             if not good:
                 raise WorldError(f"a tile could not be encoded as {tile_format}")
             writer.add(zoom, x, y, data.tobytes())
 
-        coarser: dict[tuple[int, int], Bytes] = {}
+        coarser: dict[tuple[int, int], UInt8Array] = {}
         block = 4  # tiles rendered from one window of the plan
         for by in range(y_low, y_high + 1, block):
             for bx in range(x_low, x_high + 1, block):
@@ -166,7 +164,7 @@ def write_mbtiles(
     return Path(path)
 
 
-def _shrink_into(coarser: dict[tuple[int, int], Bytes], x: int, y: int, image: Bytes) -> None:
+def _shrink_into(coarser: dict[tuple[int, int], UInt8Array], x: int, y: int, image: UInt8Array) -> None:
     """Put a tile into its quarter of the next coarser one."""
     parent = coarser.setdefault((x // 2, y // 2), np.zeros((_TILE, _TILE, 3), np.uint8))
     half = _TILE // 2
@@ -175,7 +173,7 @@ def _shrink_into(coarser: dict[tuple[int, int], Bytes], x: int, y: int, image: B
     )
 
 
-def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[int, int], Bytes]]:
+def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[int, int], UInt8Array]]:
     """Render a block of neighbouring tiles from one baked window."""
     px = np.arange(xs.start * _TILE, xs.stop * _TILE) + 0.5
     py = np.arange(ys.start * _TILE, ys.stop * _TILE) + 0.5
@@ -206,18 +204,16 @@ def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[in
     ]
 
 
-def _smoothed(image: Bytes, ratio: float) -> Bytes:
+def _smoothed(image: UInt8Array, ratio: float) -> UInt8Array:
     """What is left of an image for pixels ``ratio`` times as large: without this, fine detail would alias."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), ratio / 3), np.uint8) if ratio > 1.5 else image
 
 
-def _upsample(
-    grid: npt.NDArray[np.float32], u: npt.NDArray[np.float32], v: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def _upsample(grid: Float32Array, u: Float32Array, v: Float32Array) -> Float32Array:
     """Bilinear interpolation in float32 (cv2.remap rounds its weights to 1/32)."""
     i, j = np.minimum(u.astype(int), grid.shape[1] - 2), np.minimum(v.astype(int), grid.shape[0] - 2)
     fu, fv = u - i, v - j
     upper = grid[j, i] * (1 - fu) + grid[j, i + 1] * fu
     lower = grid[j + 1, i] * (1 - fu) + grid[j + 1, i + 1] * fu
-    out: npt.NDArray[np.float32] = (upper * (1 - fv) + lower * fv).astype(np.float32)
+    out: Float32Array = (upper * (1 - fv) + lower * fv).astype(np.float32)
     return out

@@ -1,0 +1,53 @@
+"""What the benchmarks look at. Light to import: a process whose start is measured reads its pictures with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from geoflow_ros.arrays import UInt8Array
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.errors import InputError
+from geoflow_ros.tiles import SatellitePatch
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A camera image as it comes from the vehicle, and the satellite picture under it.
+
+    Attributes:
+        jpeg: bytes of the camera image, larger than the model's input and of its camera's aspect ratio.
+        satellite: (P, P, 3) uint8 RGB.
+    """
+
+    jpeg: UInt8Array
+    satellite: UInt8Array
+
+    def patch(self, manifest: Manifest) -> SatellitePatch:
+        """A patch that no one has seen before."""
+        return SatellitePatch(self.satellite, manifest.patch_frame(0.0, 0.0, 0.0))
+
+    def save(self, path: Path) -> None:
+        """For another process."""
+        np.savez(path, jpeg=self.jpeg, satellite=self.satellite)
+
+    @classmethod
+    def load(cls, path: Path) -> Pictures:
+        """What `save` wrote."""
+        with np.load(path) as content:
+            return cls(content["jpeg"], content["satellite"])
+
+
+def decode(jpeg: UInt8Array) -> UInt8Array:
+    """RGB uint8 (h, w, 3) of a JPEG's bytes, as the node decodes a compressed image.
+
+    Raises:
+        InputError: not a picture.
+    """
+    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError("the benchmark's camera image cannot be decoded: it was damaged")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

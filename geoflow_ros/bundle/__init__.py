@@ -1,0 +1,9 @@
+"""What a model is on disk: the manifest, verified loading, calibration and precision records."""
+
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.calibration import Calibration
+from geoflow_ros.bundle.irs_settings import IrsSettings
+from geoflow_ros.bundle.manifest import CameraModel, Manifest
+from geoflow_ros.bundle.precision import PrecisionCheck
+
+__all__ = ["Bundle", "Calibration", "CameraModel", "IrsSettings", "Manifest", "PrecisionCheck"]

@@ -1,0 +1,5 @@
+"""The vehicle's pipeline from a camera image to a pose in the map, without ROS."""
+
+from geoflow_ros.localization.patch_manager import PatchManager
+
+__all__ = ["PatchManager"]

@@ -1,0 +1,150 @@
+"""Which satellite patch a frame is shown: one that is there already, while the next is made in the background.
+
+A patch serves every prior near its centre and heading. When the vehicle is about to leave that range, the next patch is
+cut, and encoded, around where it will be one frame later; frames go on with the old one until it is ready. A frame
+waits for a patch only where none would do: at the start, after a jump, or if the vehicle outran the preparation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.errors import GeoFlowError
+from geoflow_ros.geo.patch import PatchFrame
+from geoflow_ros.inference.fix import Prior
+from geoflow_ros.tiles import SatelliteMap, SatellitePatch
+
+_FARTHEST = 2.0  # ranges, up to which a frame goes on with the old patch while the next is made
+
+
+@dataclass
+class PatchCounts:
+    """What became of the patches.
+
+    Attributes:
+        prepared: made in the background and then used.
+        awaited: cut while a frame waited for it.
+        most_frames_late: most frames in a row that were shown a patch outside its range.
+        failed: preparations that failed; the frame that needs the patch says why.
+    """
+
+    prepared: int = 0
+    awaited: int = 0
+    most_frames_late: int = 0
+    failed: int = 0
+
+
+class PatchManager:
+    """Cuts patches for a model. `patch_for` is for one thread; `close` ends the background work.
+
+    Args:
+        satellite_map: where patches are cut from.
+        manifest: of the model: size, scale and alignment of its patches.
+        prepare: encodes a patch ahead of its first frame, in the background.
+        range_m: how far the prior may be from the centre of a patch.
+        range_rad: how far its heading may be from that of a patch.
+    """
+
+    def __init__(
+        self,
+        satellite_map: SatelliteMap,
+        manifest: Manifest,
+        prepare: Callable[[SatellitePatch], None],
+        range_m: float,
+        range_rad: float,
+    ) -> None:
+        self.range_m, self.range_rad = range_m, range_rad
+        self.counts = PatchCounts()
+        self._map, self._manifest, self._prepare = satellite_map, manifest, prepare
+        self._kept: SatellitePatch | None = None
+        self._last: PatchFrame | None = None  # around the prior of the last frame
+        self._late = 0
+        self._next: Future[SatellitePatch] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="patch")
+
+    def close(self) -> None:
+        """Waits for a patch that is being made; none is begun afterwards.
+
+        Close the map first: then the patch does not wait for tiles any more.
+        """
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def patch_for(self, prior: Prior) -> SatellitePatch:
+        """The patch to localize on.
+
+        Raises:
+            TileError, GeometryError: no kept patch will do, and none can be cut (see `SatelliteMap.patch`).
+        """
+        wanted = self._manifest.patch_frame(prior.east_m, prior.north_m, prior.yaw_rad)
+        step, self._last = _step(self._last, wanted), wanted
+        self._take_next(wanted)
+        strain = self._strain(self._kept, wanted)
+        if self._kept is None or strain > _FARTHEST:
+            self._kept = self._map.patch(wanted)
+            self.counts.awaited += 1
+            strain = 0.0
+        elif self._next is None:
+            soon = _moved(wanted, step)
+            if self._strain(self._kept, soon) > 1.0:
+                self._next = self._worker.submit(self._make, soon)
+        self._late = self._late + 1 if strain > 1.0 else 0
+        self.counts.most_frames_late = max(self.counts.most_frames_late, self._late)
+        return self._kept
+
+    def _make(self, frame: PatchFrame) -> SatellitePatch:
+        patch = self._map.patch(frame)
+        self._prepare(patch)
+        return patch
+
+    def _take_next(self, wanted: PatchFrame) -> None:
+        """Change over to the prepared patch, if it is ready and the better one."""
+        if self._next is None or not self._next.done():
+            return
+        made, self._next = self._next, None
+        error = made.exception()
+        if error is not None:
+            if not isinstance(error, GeoFlowError):
+                raise error
+            self.counts.failed += 1
+        elif self._kept is None or self._strain(made.result(), wanted) < self._strain(self._kept, wanted):
+            self._kept = made.result()
+            self.counts.prepared += 1
+
+    def _strain(self, patch: SatellitePatch | None, wanted: PatchFrame) -> float:
+        """How far a patch is from the wanted one, in ranges: 1 is the edge."""
+        if patch is None:
+            return math.inf
+        frame = patch.frame
+        distance_m = math.hypot(
+            wanted.centre_east_m - frame.centre_east_m, wanted.centre_north_m - frame.centre_north_m
+        )
+        turn_rad = abs(math.remainder(wanted.yaw_rad - frame.yaw_rad, math.tau))
+        return max(_share(distance_m, self.range_m), _share(turn_rad, self.range_rad))
+
+
+def _share(value: float, limit: float) -> float:
+    if limit > 0.0:
+        return value / limit
+    return math.inf if value > 0.0 else 0.0
+
+
+def _step(last: PatchFrame | None, now: PatchFrame) -> tuple[float, float, float]:
+    """Motion in east, north (m) and yaw (rad) from the last frame to this."""
+    if last is None:
+        return 0.0, 0.0, 0.0
+    turn_rad = math.remainder(now.yaw_rad - last.yaw_rad, math.tau)
+    return now.centre_east_m - last.centre_east_m, now.centre_north_m - last.centre_north_m, turn_rad
+
+
+def _moved(frame: PatchFrame, step: tuple[float, float, float]) -> PatchFrame:
+    """The frame one step later."""
+    return replace(
+        frame,
+        centre_east_m=frame.centre_east_m + step[0],
+        centre_north_m=frame.centre_north_m + step[1],
+        yaw_rad=frame.yaw_rad + step[2],
+    )

@@ -1,0 +1,140 @@
+"""One camera image from a file, on a map: what `geoflow localize` does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from geoflow_ros.arrays import UInt8Array
+from geoflow_ros.backends.choice import BackendOptions, open_backend
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.geo import Datum, yaw_from_heading_deg
+from geoflow_ros.geo.gaussian import confidence_ellipse
+from geoflow_ros.inference.fix import Fix
+from geoflow_ros.inference.localizer import Localizer
+from geoflow_ros.tiles import SatelliteMap, open_tile_source
+from geoflow_ros.visualization.overlay import draw_fix
+
+_CONFIDENCE = 0.95
+
+
+def localize_image(
+    image_path: str | Path,
+    lat_deg: float,
+    lon_deg: float,
+    heading_deg: float,
+    tiles_spec: str | Path,
+    model_path: str | Path,
+    *,
+    overlay_path: str | Path | None = None,
+    seed: int = 0,
+    hypotheses: int | None = None,
+    iterations: int | None = None,
+    backend: BackendOptions | None = None,
+) -> tuple[Fix, dict[str, Any]]:
+    """Localizes one image near a rough position.
+
+    Args:
+        image_path: JPEG, PNG or any other picture that OpenCV reads.
+        lat_deg, lon_deg: where the camera is thought to be, WGS84, within the model's search radius.
+        heading_deg: compass heading of the camera's forward, clockwise from north.
+        tiles_spec: MBTiles file or XYZ address, see `open_tile_source`.
+        model_path: folder of a bundle.
+        overlay_path: where to save the picture of `draw_fix`; none is drawn where None.
+        seed, hypotheses, iterations: see `Localizer`.
+        backend: what runs the model, see `open_backend`.
+
+    Returns:
+        The fix, in a map frame whose datum is (lat_deg, lon_deg), and the result as plain values for JSON:
+        latitude and longitude in degrees, the 95 % ellipse, covariance in m^2, quality and timings.
+
+    Raises:
+        ImageError: the file is not a picture, or does not fit the model.
+        InputError: a heading that is not finite, or a place to which the overlay cannot be written.
+        GeoFlowError: what geodesy, tiles and bundle find wrong; see there.
+    """
+    if not math.isfinite(heading_deg):
+        raise InputError(f"the heading must be degrees clockwise from north, got {heading_deg}")
+    ground = read_image(image_path)
+    datum = Datum(lat_deg, lon_deg)
+    bundle = Bundle.load(model_path)
+    localizer = Localizer(
+        bundle, open_backend(bundle, backend), seed=seed, hypotheses=hypotheses, iterations=iterations
+    )
+    source = open_tile_source(tiles_spec)
+    try:
+        frame = bundle.manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
+        with SatelliteMap(source, datum) as satellite_map:
+            patch = satellite_map.patch(frame)
+    finally:
+        source.close()
+    fix = localizer.localize(ground, patch)
+    if overlay_path is not None:
+        write_image(overlay_path, draw_fix(patch, fix))
+    return fix, result_of(fix, datum)
+
+
+def result_of(fix: Fix, datum: Datum) -> dict[str, Any]:
+    """A fix as plain values for JSON, its position in degrees.
+
+    Args:
+        fix: of a localizer.
+        datum: of the map frame that the fix is in.
+    """
+    latitude_deg, longitude_deg = datum.to_latlon(fix.east_m, fix.north_m)
+    return {
+        "latitude_deg": float(latitude_deg),
+        "longitude_deg": float(longitude_deg),
+        "east_m": fix.east_m,
+        "north_m": fix.north_m,
+        "covariance_m2": fix.covariance.tolist(),
+        "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
+        "quality": asdict(fix.quality),
+        "timings": asdict(fix.timings),
+    }
+
+
+def read_image(path: str | Path) -> UInt8Array:
+    """A picture file as RGB uint8 (H, W, 3).
+
+    Raises:
+        ImageError: it cannot be read or is not a picture.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}): give a picture file") from error
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # a header that promises more pixels than OpenCV takes
+        bgr = None
+    if bgr is None:
+        raise ImageError(f"{path} is not a picture, or is damaged: give a JPEG or PNG file")
+    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def write_image(path: str | Path, rgb: UInt8Array) -> None:
+    """Saves RGB uint8 (H, W, 3) in the format that the path's ending names.
+
+    Raises:
+        InputError: the ending is not a picture's, or the place cannot be written.
+    """
+    path = Path(path)
+    try:
+        written, data = cv2.imencode(path.suffix or ".", rgb[..., ::-1])
+    except cv2.error:
+        written = False
+    if not written:
+        raise InputError(f"{path}: pictures are written as .png or .jpg; choose one of these endings")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error

@@ -1,0 +1,1 @@
+"""A simulated vehicle on real ROS topics, a recorder, and the demo that drives them."""

@@ -1,0 +1,180 @@
+"""Records topics to a bag (MCAP) without rosbag2, which has no wheels. The bytes are kept as they came."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.typesys import Stores, get_typestore
+
+from geoflow_ros.errors import GeoFlowError, InputError
+
+_DISCOVERY_PERIOD_S = 0.2
+_DEPTH = 1000
+# What was sent before the recorder was told to end is on its way still: it ends once nothing came for the first of
+# these times, and after the second in any case.
+_QUIET_S, _DRAIN_S = 0.3, 2.0
+
+
+class Recorder(Node):  # type: ignore[misc]  # rclpy has no types
+    """Writes topics to a bag from the moment that they appear; `close` makes the bag whole.
+
+    Args:
+        bag: folder of the bag; must not exist.
+        topics: full names.
+
+    Raises:
+        InputError: the folder exists, or cannot be written.
+    """
+
+    def __init__(self, bag: Path, topics: Sequence[str]) -> None:
+        super().__init__("geoflow_recorder")
+        self._waiting = set(topics)
+        self._typestore = get_typestore(Stores.ROS2_JAZZY)
+        try:
+            self._writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except (WriterError, OSError) as error:
+            self.destroy_node()
+            raise InputError(f"the bag {bag} cannot be written: {error}") from error
+        self.counts: dict[str, int] = dict.fromkeys(topics, 0)
+        self.last_s = -math.inf  # monotonic: when the last message came
+        self.create_timer(_DISCOVERY_PERIOD_S, self._discover)
+
+    def close(self) -> None:
+        """Write what is buffered, and the index."""
+        self._writer.close()
+
+    def _discover(self) -> None:
+        for topic, types in self.get_topic_names_and_types():
+            if topic in self._waiting:
+                self._subscribe(topic, types[0])
+
+    def _subscribe(self, topic: str, type_name: str) -> None:
+        offers = [info.qos_profile for info in self.get_publishers_info_by_topic(topic)]
+        if not offers:
+            return  # only another subscriber so far: wait for what the publisher offers
+        self._waiting.discard(topic)
+        # Ask for no more than every publisher offers, or nothing would come.
+        reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+        kept = all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+        profile = QoSProfile(
+            depth=_DEPTH,
+            history=HistoryPolicy.KEEP_LAST,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if kept else DurabilityPolicy.VOLATILE,
+        )
+        try:
+            connection = self._writer.add_connection(
+                topic, type_name, typestore=self._typestore, offered_qos_profiles=[_bag_qos(reliable, kept)]
+            )
+            message_type = _message_type(type_name)
+        except (KeyError, ImportError, WriterError) as error:
+            self.get_logger().error(f"{topic} cannot be recorded: type {type_name} is not known here ({error})")
+            return
+        self.create_subscription(message_type, topic, partial(self._write, connection), profile, raw=True)
+
+    def _write(self, connection: Connection, data: bytes) -> None:
+        self._writer.write(connection, self.get_clock().now().nanoseconds, data)
+        self.counts[connection.topic] += 1
+        self.last_s = time.monotonic()
+
+
+def _message_type(type_name: str) -> Any:
+    package, kind, name = type_name.split("/")
+    return getattr(importlib.import_module(f"{package}.{kind}"), name)
+
+
+def _bag_qos(reliable: bool, kept: bool) -> Qos:
+    never = QosTime(9223372036, 854775807)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        10,
+        QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
+        QosDurability.TRANSIENT_LOCAL if kept else QosDurability.VOLATILE,
+        never,
+        never,
+        QosLiveliness.AUTOMATIC,
+        never,
+        False,
+    )
+
+
+def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
+    """Record until SIGINT or SIGTERM comes, and what is on its way then; messages per topic.
+
+    Raises:
+        InputError: see `Recorder`.
+    """
+    told_to_end = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal told_to_end
+        told_to_end = True
+
+    # Own handlers: rclpy's would end the context while messages are still being written.
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    recorder = Recorder(bag, topics)
+    executor = rclpy.executors.SingleThreadedExecutor()
+    executor.add_node(recorder)
+    print(f"recording {len(topics)} topics to {bag}", flush=True)
+    try:
+        while not told_to_end:
+            executor.spin_once(timeout_sec=0.1)
+        told_s = time.monotonic()
+        while (left_s := min(told_s + _DRAIN_S, max(told_s, recorder.last_s) + _QUIET_S) - time.monotonic()) > 0.0:
+            executor.spin_once(timeout_sec=left_s)
+    finally:
+        recorder.close()
+        executor.shutdown()
+        recorder.destroy_node()
+    return recorder.counts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 2 and one line on bad input."""
+    parser = argparse.ArgumentParser(prog="recorder", description=__doc__, allow_abbrev=False)
+    parser.add_argument("bag", type=Path, help="folder of the bag, which is created")
+    parser.add_argument("topics", nargs="+", metavar="TOPIC", help="full names, such as /odom")
+    given = list(sys.argv if arguments is None else ["recorder", *arguments])
+    options = parser.parse_args(remove_ros_args(given)[1:])
+    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        counts = record(options.bag, options.topics)
+    except GeoFlowError as error:
+        print(f"recorder: {error}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    for topic, count in counts.items():
+        print(f"{count:7d} {topic}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,361 @@
+"""Tiles over HTTP: the source against servers that misbehave, and the package's own server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError, TileSourceUnavailableError
+from geoflow_ros.geo import Datum, GeoBounds, PatchFrame, tile_at
+from geoflow_ros.tiles import (
+    MBTilesSource,
+    MBTilesWriter,
+    SatelliteMap,
+    TileFormat,
+    TileServer,
+    XyzSource,
+    encode_tile,
+    open_tile_source,
+    tile_source_info,
+)
+
+GREY = encode_tile(np.full((256, 256, 3), 90, np.uint8), TileFormat.PNG)
+DATUM = Datum(49.0, 8.4)
+
+
+class MoodyHandler(BaseHTTPRequestHandler):
+    """Answers by the first part of the path; what it has seen is on the server."""
+
+    protocol_version = "HTTP/1.1"
+    server: MoodyServer
+
+    def do_GET(self) -> None:
+        mood = self.path.split("/")[1]
+        with self.server.lock:
+            self.server.seen.append((self.path, self.headers.get("User-Agent", "")))
+            count = len(self.server.seen)
+        if mood.isdigit():
+            self.answer(int(mood), b"sorry")
+        elif mood == "garbage":
+            self.answer(200, b"<html>Sign in to the network</html>")
+        elif mood == "cut":
+            self.answer(200, GREY[:-30])
+        elif mood == "empty":
+            self.answer(200, b"")
+        elif mood == "short":  # promises more than it sends
+            self.answer(200, GREY[:-30], length=len(GREY))
+            self.close_connection = True
+        elif mood == "slow":
+            self.server.stop.wait(3.0)
+            self.answer(200, GREY)
+        elif mood == "drip":
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not self.server.stop.wait(0.02):
+                self.wfile.write(bytes(1024))
+        elif mood == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while not self.server.stop.is_set():
+                self.wfile.write(bytes(2**20))
+        elif mood == "recovering":
+            self.answer(*((503, b"busy") if count < 3 else (200, GREY)))
+        else:
+            self.answer(200, GREY)
+
+    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        if status != 204:
+            self.wfile.write(body)
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True  # the source hung up on a slow answer: expected here
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+class MoodyServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), MoodyHandler)
+        self.seen: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+
+    def source(self, mood: str, timeout_s: float = 0.3, retries: int = 1, query: str = "") -> XyzSource:
+        url = f"http://127.0.0.1:{self.server_address[1]}/{mood}/{{z}}/{{x}}/{{y}}.png{query}"
+        return XyzSource(url, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
+
+
+@pytest.fixture
+def moody() -> Iterator[MoodyServer]:
+    server = MoodyServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_tiles_arrive_and_the_source_says_who_asks(moody: MoodyServer) -> None:
+    assert moody.source("fine").read(19, 3, 4) == GREY
+    path, agent = moody.seen[0]
+    assert path == "/fine/19/3/4.png"
+    assert agent.startswith("geoflow_ros/")
+
+
+@pytest.mark.parametrize("mood", ["404", "410", "204"])
+def test_a_tile_that_the_server_does_not_have_is_missing_and_not_asked_for_twice(moody: MoodyServer, mood: str) -> None:
+    with pytest.raises(TileMissingError, match=f"HTTP {mood}"):
+        moody.source(mood).read(19, 3, 4)
+    assert len(moody.seen) == 1
+
+
+@pytest.mark.parametrize("mood", ["500", "502", "503", "429"])
+def test_a_server_in_trouble_is_tried_again_and_then_unavailable(moody: MoodyServer, mood: str) -> None:
+    with pytest.raises(TileSourceUnavailableError, match=f"HTTP {mood}"):
+        moody.source(mood, retries=2).read(19, 3, 4)
+    assert len(moody.seen) == 3
+
+
+def test_a_server_that_recovers_is_forgiven(moody: MoodyServer) -> None:
+    assert moody.source("recovering", retries=2).read(19, 3, 4) == GREY
+
+
+@pytest.mark.parametrize("mood", ["401", "403", "400"])
+def test_a_server_that_refuses_is_not_tried_again_and_keys_stay_out_of_the_message(
+    moody: MoodyServer, mood: str
+) -> None:
+    with pytest.raises(TileSourceUnavailableError, match="check the address and its key") as caught:
+        moody.source(mood, query="?key=hush").read(19, 3, 4)
+    assert len(moody.seen) == 1
+    assert "hush" in moody.seen[0][0]
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mood", ["garbage", "cut", "empty"])
+def test_an_answer_that_is_no_whole_image_is_corrupt(moody: MoodyServer, mood: str) -> None:
+    with pytest.raises(TileCorruptError, match=f"/{mood}/19/3/4.png is "):
+        moody.source(mood).read(19, 3, 4)
+
+
+@pytest.mark.parametrize(("mood", "words"), [("slow", "does not answer in time"), ("drip", "did not end in time")])
+def test_a_server_that_dawdles_is_unavailable(moody: MoodyServer, mood: str, words: str) -> None:
+    with pytest.raises(TileSourceUnavailableError, match=words):
+        moody.source(mood).read(19, 3, 4)
+
+
+def test_a_connection_that_breaks_off_is_unavailable(moody: MoodyServer) -> None:
+    with pytest.raises(TileSourceUnavailableError, match="breaks off|cannot be reached"):
+        moody.source("short").read(19, 3, 4)
+    assert len(moody.seen) == 2
+
+
+def test_an_endless_answer_is_cut_off(moody: MoodyServer) -> None:
+    with pytest.raises(TileCorruptError, match="larger than 16 MiB"):
+        moody.source("endless", timeout_s=30.0).read(19, 3, 4)
+
+
+def test_a_refused_connection_is_unavailable() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    source = XyzSource(f"http://127.0.0.1:{port}/{{z}}/{{x}}/{{y}}.png", retries=1, backoff_s=0.01)
+    with pytest.raises(TileSourceUnavailableError, match="cannot be reached; is it running"):
+        source.read(19, 3, 4)
+    with pytest.raises(TileSourceUnavailableError, match="cannot be reached"):
+        open_tile_source(f"http://127.0.0.1:{port}/")
+
+
+def test_a_server_that_does_not_answer_costs_a_patch_one_wait_and_is_then_left_alone(
+    moody: MoodyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoflow_ros.tiles.xyz.UNAVAILABLE_MEMORY_S", 3600.0)
+    frame = PatchFrame(0.0, 0.0, 0.4, 512, 0.1958)
+    with SatelliteMap(moody.source("slow", retries=2), DATUM, 19) as satellite_map:
+        for _ in range(2):
+            with pytest.raises(TileSourceUnavailableError, match=r"does not answer in time \(and \d+ more"):
+                satellite_map.patch(frame)
+    paths = [path for path, _ in moody.seen]
+    # The cache's eight fetchers ask at the same time; nothing is asked twice, the patch's other tiles not at all.
+    assert 1 <= len(paths) <= 8
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_server_that_is_back_is_asked_again_after_a_moment(moody: MoodyServer) -> None:
+    source = moody.source("slow")
+    with pytest.raises(TileSourceUnavailableError, match="does not answer in time"):
+        source.read(19, 3, 4)
+    moody.stop.set()  # from now on it answers at once
+    deadline_s = time.monotonic() + 60.0  # the source waits for two seconds; the rest is for a busy machine
+    while True:
+        try:
+            assert source.read(19, 3, 4) == GREY
+            break
+        except TileSourceUnavailableError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+    assert len(moody.seen) == 2
+
+
+def test_trouble_of_one_tile_says_nothing_about_the_others(moody: MoodyServer) -> None:
+    source = XyzSource(f"http://127.0.0.1:{moody.server_address[1]}/{{x}}/{{z}}/{{y}}.png", retries=0)
+    with pytest.raises(TileSourceUnavailableError, match="HTTP 500"):
+        source.read(19, 500, 4)
+    with pytest.raises(TileMissingError, match="HTTP 404"):
+        source.read(19, 404, 4)
+
+
+def test_closing_ends_the_wait_between_attempts(moody: MoodyServer) -> None:
+    url = f"http://127.0.0.1:{moody.server_address[1]}/503/{{z}}/{{x}}/{{y}}.png"
+    source = XyzSource(url, retries=3, backoff_s=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(source.read, 19, 3, 4)
+        while not moody.seen:
+            time.sleep(0.01)
+        source.close()
+        with pytest.raises(TileSourceUnavailableError, match="closed"):
+            reading.result(timeout=10.0)
+
+
+def test_a_corrupt_answer_reaches_nobody_as_pixels(moody: MoodyServer) -> None:
+    for mood, error in (("garbage", TileCorruptError), ("404", TileMissingError), ("500", TileSourceUnavailableError)):
+        with SatelliteMap(moody.source(mood, retries=0), DATUM, 19) as satellite_map, pytest.raises(error):
+            satellite_map.patch(PatchFrame(0.0, 0.0, 0.3, 512, 0.2))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"timeout_s": 0.0}, {"retries": -1}, {"backoff_s": -1.0}, {"tile_size": 0}, {"min_zoom": 9, "max_zoom": 8}],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="tile"):
+        XyzSource("http://localhost/{z}/{x}/{y}.png", **settings)  # type: ignore[arg-type]
+
+
+# --- The package's own server ---
+
+
+@pytest.fixture
+def map_file(tmp_path: Path) -> Path:
+    x0, y0 = tile_at(49.0, 8.4, 19)
+    rng = np.random.default_rng(5)
+    path = tmp_path / "map.mbtiles"
+    with MBTilesWriter(path, "noise", "jpg", GeoBounds(8.398, 48.999, 8.402, 49.001)) as writer:
+        for x in range(x0 - 2, x0 + 3):
+            for y in range(y0 - 2, y0 + 3):
+                noise = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+                writer.add(19, x, y, encode_tile(noise, TileFormat.JPEG))
+    return path
+
+
+def ask(server: TileServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(urlsplit(server.base_url).netloc, timeout=5.0)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, {key.lower(): value for key, value in answer.getheaders()}, body
+
+
+def test_a_map_over_http_gives_the_same_patch_as_the_file(map_file: Path) -> None:
+    source = MBTilesSource(map_file)
+    frame = PatchFrame(2.0, -3.0, 1.1, 256, 0.1958)
+    with SatelliteMap(source, DATUM) as local, TileServer(source) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert server.url.endswith("/{z}/{x}/{y}.png")
+        with SatelliteMap(open_tile_source(server.url), DATUM) as remote:
+            np.testing.assert_array_equal(remote.patch(frame).pixels, local.patch(frame).pixels)
+
+
+def test_the_server_answers_tiles_with_type_and_cors_and_404_for_the_rest(map_file: Path) -> None:
+    source = MBTilesSource(map_file)
+    x, y = tile_at(49.0, 8.4, 19)
+    with TileServer(source) as server:
+        status, headers, body = ask(server, f"/19/{x}/{y}.png?v=1")
+        assert (status, body) == (200, source.read(19, x, y))
+        assert headers["content-type"] == "image/jpeg"
+        assert headers["access-control-allow-origin"] == "*"
+        assert ask(server, f"/19/{x}/{y}", "HEAD")[2] == b""
+        for path in ("/19/0/0.png", "/99/0/0.png", "/3/8/0.png", "/other", "/19/../x", "/-1/0/0.png"):
+            status, headers, body = ask(server, path)
+            assert status == 404
+            assert headers["content-type"].startswith("text/plain")
+            assert body
+
+
+def test_the_servers_root_describes_the_map_and_opens_it(map_file: Path) -> None:
+    with TileServer(MBTilesSource(map_file)) as server:
+        status, headers, body = ask(server, "/")
+        document = json.loads(body)
+        assert status == 200
+        assert headers["content-type"] == "application/json"
+        assert document["tilejson"] == "3.0.0"
+        assert document["tiles"] == [server.url]
+        source = open_tile_source(server.base_url + "/")
+        assert (source.name, source.min_zoom, source.max_zoom, source.tile_size) == ("noise", 19, 19, 256)
+        assert source.bounds == GeoBounds(8.398, 48.999, 8.402, 49.001)
+        assert tile_source_info(source)["kind"] == "XyzSource"
+        assert source.read(19, *tile_at(49.0, 8.4, 19))
+
+
+def test_an_address_that_is_neither_template_nor_tilejson_is_refused(moody: MoodyServer) -> None:
+    with pytest.raises(InputError, match="is no TileJSON document; give a template"):
+        open_tile_source(f"http://127.0.0.1:{moody.server_address[1]}/garbage")
+    with pytest.raises(TileSourceUnavailableError, match="answers HTTP 404"):
+        open_tile_source(f"http://127.0.0.1:{moody.server_address[1]}/404")
+
+
+def test_the_server_says_whether_a_tile_is_missing_corrupt_or_out_of_reach(moody: MoodyServer) -> None:
+    for mood, status in (("404", 404), ("garbage", 500), ("503", 503)):
+        with TileServer(moody.source(mood, retries=0)) as server:
+            assert ask(server, "/19/3/4.png")[0] == status
+
+
+def test_a_port_in_use_is_refused_with_the_address(map_file: Path) -> None:
+    source = MBTilesSource(map_file)
+    with TileServer(source) as server:
+        port = urlsplit(server.base_url).port or 0
+        with pytest.raises(InputError, match=f"cannot serve tiles at 127.0.0.1:{port}"):
+            TileServer(source, port=port)
+    with TileServer(source, port=port) as again:  # released at once
+        assert ask(again, "/")[0] == 200
+    with pytest.raises(InputError, match="cannot serve tiles"):
+        TileServer(source, port=99999)
+
+
+def test_the_server_stops_when_told(map_file: Path) -> None:
+    with TileServer(MBTilesSource(map_file)) as server:
+        assert ask(server, "/")[0] == 200
+    with pytest.raises(OSError):
+        ask(server, "/")
+
+
+def test_many_threads_read_through_the_server(map_file: Path) -> None:
+    source = MBTilesSource(map_file)
+    x0, y0 = tile_at(49.0, 8.4, 19)
+    wanted = [(19, x0 + i % 5 - 2, y0 + i // 5 % 5 - 2) for i in range(100)]
+    with TileServer(source) as server, ThreadPoolExecutor(16) as pool:
+        remote = open_tile_source(server.url)
+        assert list(pool.map(lambda key: remote.read(*key), wanted)) == [source.read(*key) for key in wanted]

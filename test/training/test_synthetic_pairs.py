@@ -1,0 +1,109 @@
+"""Training batches from synthetic worlds: repeatable, and right about where the camera is."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training is an extra")
+
+from geoflow_ros.training.pairs import PairBatch  # noqa: E402
+from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs  # noqa: E402
+from geoflow_ros.world.kinds import LABELS, Label  # noqa: E402
+
+CONFIG = SyntheticConfig(groups=4, pool=2, windows_per_batch=0.5, town_share=0.0, workers=0)
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[PairBatch]:
+    source = SyntheticPairs(CONFIG)
+    return [source.batch(i) for i in range(4)]
+
+
+def test_a_batch_is_a_function_of_its_number(batches: list[PairBatch]) -> None:
+    source = pickle.loads(pickle.dumps(SyntheticPairs(CONFIG)))  # as a copy in another process
+    again = source.batch(3)  # without the batches before it
+    for name, value in vars(batches[3]).items():
+        assert torch.equal(value, getattr(again, name)), name
+    assert not torch.equal(batches[2].ground, batches[3].ground)
+
+
+def test_frames_and_patches_of_a_place_are_combined(batches: list[PairBatch]) -> None:
+    for b in batches:
+        assert len(b.ground) == len(b.satellite) == 8
+        assert 8 <= len(b.offset) <= 16
+        assert b.offset.abs().max() <= 1.0
+        assert torch.equal(b.ground_index // 2, b.satellite_index // 2)  # never across places
+        assert b.ground_index.unique().numel() >= 4
+
+
+def test_two_frames_on_one_patch_differ_by_their_motion(batches: list[PairBatch]) -> None:
+    distances = []
+    for b in batches:
+        for s in b.satellite_index.unique():
+            pairs = torch.nonzero(b.satellite_index == s).ravel()
+            if len(pairs) == 2:
+                distances.append(float((b.offset[pairs[0]] - b.offset[pairs[1]]).norm() * 20))
+    assert distances
+    assert max(distances) < 12
+
+
+def test_ground_tokens_attend_to_the_cells_that_they_see(batches: list[PairBatch]) -> None:
+    """The road right ahead of the camera is some metres forward of it: the target's centre of mass says so."""
+    ahead = []
+    for b in batches:
+        assert b.attention is not None
+        rows = b.attention.sum(-1)
+        assert torch.all((rows - 1).abs().lt(1e-5) | rows.eq(0))
+        cells = CONFIG.satellite_size // 32
+        cell_m = 32 * CONFIG.ground_resolution_m
+        centre = (torch.arange(cells) - (cells - 1) / 2) * cell_m
+        grid = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1).reshape(-1, 2)  # (forward, right)
+        tokens = [3 * 16 + 7, 3 * 16 + 8]  # the bottom row's middle
+        seen = (b.attention[:, tokens].mean(1) @ grid) - b.offset * CONFIG.search_radius_m
+        ahead.append(seen[b.attention[:, tokens].sum((1, 2)) > 1.9])
+    mean = torch.cat(ahead).mean(0)
+    assert 4 < mean[0] < 14  # the bottom row looks 5.5 to 9 m ahead
+    assert abs(mean[1]) < 4
+
+
+def test_labels_name_what_is_in_the_pictures(batches: list[PairBatch]) -> None:
+    ground, satellite = (
+        np.concatenate([getattr(b, n).numpy() for b in batches]) for n in ("ground_labels", "satellite_labels")
+    )
+    assert ground.shape[1:] == (16, 64)
+    assert satellite.shape[1:] == (32, 32)
+    assert max(ground.max(), satellite.max()) < LABELS
+    assert (ground[:, 0] == Label.SKY).mean() > 0.1
+    assert not (ground[:, -1] == Label.SKY).any()
+    assert (ground[:, -1] == Label.ROAD).mean() > 0.3
+    assert (satellite == Label.ROAD).mean() > 0.05
+    assert (satellite == Label.BUILDING).mean() > 0.02
+
+
+def test_workers_bake_the_same_windows(batches: list[PairBatch]) -> None:
+    from dataclasses import replace
+
+    source = SyntheticPairs(replace(CONFIG, workers=1))
+    try:
+        assert torch.equal(source.batch(0).ground, batches[0].ground)
+    finally:
+        source.close()
+
+
+def test_the_pool_of_a_gpu_gives_the_same_batches(batches: list[PairBatch]) -> None:
+    """The way that a GPU takes, all windows in one set of tensors, here on tensors of the CPU."""
+    source = SyntheticPairs(CONFIG)
+    source._is_pooled = True
+    for i in (0, 3):  # the second one replaces windows in their slots
+        pooled, plain = source.batch(i), batches[i]
+        assert torch.equal(pooled.offset, plain.offset)
+        assert (pooled.ground_labels == plain.ground_labels).float().mean() > 0.99
+        assert (pooled.satellite_labels == plain.satellite_labels).float().mean() > 0.99
+        assert (pooled.ground.int() - plain.ground.int()).abs().le(5).float().mean() > 0.97
+        assert (pooled.satellite.int() - plain.satellite.int()).abs().le(5).float().mean() > 0.97
+        assert pooled.attention is not None
+        assert plain.attention is not None
+        assert (pooled.attention - plain.attention).abs().mean() < 1e-3
