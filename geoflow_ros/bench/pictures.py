@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.errors import InputError
+from geoflow_ros.images import decode_image
 from geoflow_ros.tiles import SatellitePatch
 
 
@@ -47,7 +47,7 @@ def decode(jpeg: UInt8Array) -> UInt8Array:
     Raises:
         InputError: not a picture.
     """
-    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
-    if bgr is None:
+    rgb = decode_image(jpeg)
+    if rgb is None:
         raise InputError("the benchmark's camera image cannot be decoded: it was damaged")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return rgb

@@ -3,7 +3,6 @@
 Nothing here needs ROS: bags (MCAP or SQLite) are read with `rosbags`.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
+from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.geo.axes import forward_right_axes, rotation_matrix
+from geoflow_ros.stamps import stamp_ns
 
 # A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
 FRESH_FIX_NS = 1_000_000_000
@@ -87,7 +89,7 @@ class DriveRecord:
         if len(odometry) == 0:
             raise InputError("the bag's odometry and ground truth do not overlap in time")
         position, yaw = self.truth.at(odometry.stamps_ns[:1])
-        turn = rotation(float(yaw[0] - odometry.yaws_rad[0]))
+        turn = rotation_matrix(float(yaw[0] - odometry.yaws_rad[0]))
         return Trajectory(
             odometry.stamps_ns,
             odometry.received_ns,
@@ -95,12 +97,6 @@ class DriveRecord:
             odometry.yaws_rad + float(yaw[0] - odometry.yaws_rad[0]),
             turn @ odometry.covariances @ turn.T,
         )
-
-
-def rotation(yaw_rad: float) -> Float64Array:
-    """The (2, 2) matrix that turns vectors counter-clockwise."""
-    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    return np.array([[c, -s], [s, c]])
 
 
 def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
@@ -119,7 +115,7 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
     images: list[int] = []
     for topic, received_ns, message in messages(path, [*poses, names.image]):
         if topic == names.image:
-            images.append(stamp_ns(message))
+            images.append(stamp_ns(message.header.stamp))
         else:
             poses[topic].append(_pose_row(message, received_ns))
     for needed in (names.truth, names.odometry):
@@ -147,12 +143,6 @@ def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, An
             return
         for connection, received_ns, raw in reader.messages(connections=connections):
             yield connection.topic, int(received_ns), reader.deserialize(raw, connection.msgtype)
-
-
-def stamp_ns(message: Any) -> int:
-    """The header stamp of a message, nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
@@ -215,8 +205,7 @@ def _errors(estimate: Trajectory, truth: Trajectory) -> Float64Array:
 def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Float64Array, Float64Array]:
     """Errors (n, 2) and covariances (n, 2, 2) as (forward, right) of the true heading."""
     positions, yaws = truth.at(estimate.stamps_ns)
-    c, s = np.cos(yaws), np.sin(yaws)
-    to_local = np.stack([np.stack([c, s], -1), np.stack([s, -c], -1)], axis=1)  # (n, 2, 2), rows forward and right
+    to_local = forward_right_axes(yaws)  # (n, 2, 2), rows forward and right
     errors = np.einsum("nij,nj->ni", to_local, estimate.positions_m - positions)
     return errors, to_local @ estimate.covariances @ to_local.transpose(0, 2, 1)
 
@@ -224,10 +213,10 @@ def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Float64A
 def _pose_row(message: Any, received_ns: int) -> tuple[Any, ...]:
     pose = message.pose.pose
     q = pose.orientation
-    yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    yaw = yaw_of_quaternion(q.x, q.y, q.z, q.w)
     covariance = message.pose.covariance
     return (
-        (stamp_ns(message), received_ns),
+        (stamp_ns(message.header.stamp), received_ns),
         (pose.position.x, pose.position.y, yaw),
         (covariance[0], covariance[1], covariance[6], covariance[7]),
     )

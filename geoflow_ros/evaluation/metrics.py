@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.gaussian import chi_square_quantile
 
 RECALL_LIMITS_M = (1.0, 5.0)
 COVERAGE_LEVELS = (0.50, 0.90, 0.95)
@@ -138,7 +139,7 @@ def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, 
     nees = np.einsum("ni,nij,nj->n", e, np.linalg.inv(sigma), e)  # (n,)
     result = {"anees": float(nees.mean() / 2)}
     for level in COVERAGE_LEVELS:
-        result[f"coverage_{level * 100:.0f}"] = float(np.mean(nees <= chi2_radius_squared(level)))
+        result[f"coverage_{level * 100:.0f}"] = float(np.mean(nees <= chi_square_quantile(level, 2)))
     result["nll"] = float(np.mean(nees / 2 + np.log(2 * math.pi) + np.log(determinant) / 2))
     result["longitudinal_sigma_m"] = float(np.median(np.sqrt(sigma[:, 0, 0])))
     result["lateral_sigma_m"] = float(np.median(np.sqrt(sigma[:, 1, 1])))
@@ -178,16 +179,6 @@ def trajectory_figures(errors: npt.ArrayLike) -> TrajectoryFigures:
         final_error_m=float(distance[-1]),
         samples=len(distance),
     )
-
-
-def chi2_radius_squared(level: float) -> float:
-    """eᵀΣ⁻¹e on the edge of the ellipse that holds the share `level` of a two-dimensional normal distribution.
-
-    With 2 degrees of freedom the χ² distribution is an exponential one: its quantile has this closed form.
-    """
-    if not 0.0 < level < 1.0:
-        raise InputError(f"a coverage level lies between 0 and 1, not {level}")
-    return -2.0 * math.log(1.0 - level)
 
 
 def _errors(errors: npt.ArrayLike) -> Float64Array:

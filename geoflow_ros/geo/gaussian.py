@@ -42,7 +42,13 @@ class Ellipse:
 
 
 def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """The value that a chi-square variable of one or two degrees of freedom stays under with a probability."""
+    """The value that a chi-square variable of one or two degrees of freedom stays under with a probability.
+
+    Raises:
+        InputError: the probability is not between 0 and 1.
+    """
+    if not 0.0 < probability < 1.0:
+        raise InputError(f"a probability lies between 0 and 1, not {probability}")
     if degrees_of_freedom == 1:
         return NormalDist().inv_cdf((1.0 + probability) / 2.0) ** 2
     return -2.0 * math.log(1.0 - probability)

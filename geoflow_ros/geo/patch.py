@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import GeometryError
+from geoflow_ros.geo.axes import forward_right_axes
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class PatchFrame:
     @property
     def axes(self) -> Float64Array:
         """(2, 2) orthonormal matrix whose columns are forward and right in ENU; symmetric, its own inverse."""
-        cos, sin = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
-        return np.array([[cos, sin], [sin, -cos]])
+        return forward_right_axes(self.yaw_rad)
 
     def local_to_enu(self, forward_right_m: ArrayLike) -> Float64Array:
         """(..., 2) map coordinates (east, north) in metres of (..., 2) local (forward, right) in metres."""

@@ -7,15 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.backends.choice import BackendOptions, open_backend
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.geo.gaussian import confidence_ellipse
+from geoflow_ros.images import read_image, write_image
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.localizer import Localizer
 from geoflow_ros.tiles import SatelliteMap, open_tile_source
@@ -98,43 +95,3 @@ def result_of(fix: Fix, datum: Datum) -> dict[str, Any]:
         "quality": asdict(fix.quality),
         "timings": asdict(fix.timings),
     }
-
-
-def read_image(path: str | Path) -> UInt8Array:
-    """A picture file as RGB uint8 (H, W, 3).
-
-    Raises:
-        ImageError: it cannot be read or is not a picture.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}): give a picture file") from error
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:  # a header that promises more pixels than OpenCV takes
-        bgr = None
-    if bgr is None:
-        raise ImageError(f"{path} is not a picture, or is damaged: give a JPEG or PNG file")
-    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
-
-
-def write_image(path: str | Path, rgb: UInt8Array) -> None:
-    """Saves RGB uint8 (H, W, 3) in the format that the path's ending names.
-
-    Raises:
-        InputError: the ending is not a picture's, or the place cannot be written.
-    """
-    path = Path(path)
-    try:
-        written, data = cv2.imencode(path.suffix or ".", rgb[..., ::-1])
-    except cv2.error:
-        written = False
-    if not written:
-        raise InputError(f"{path}: pictures are written as .png or .jpg; choose one of these endings")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error

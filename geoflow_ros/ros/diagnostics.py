@@ -11,7 +11,8 @@ from enum import Enum
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-_NS = 1_000_000_000
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+
 # Rates and percentiles are those of this long a window.
 WINDOW_S = 10.0
 # A reason for silence counts as present for this long.
@@ -100,7 +101,7 @@ class Health:
     @staticmethod
     def _remember(window: deque, now_ns: int, entry: int | tuple[int, float]) -> None:  # type: ignore[type-arg]
         window.append(entry)
-        oldest_ns = now_ns - round(WINDOW_S * _NS)
+        oldest_ns = now_ns - round(WINDOW_S * NANOSECONDS_PER_SECOND)
         while window and (window[0] if isinstance(window[0], int) else window[0][0]) < oldest_ns:
             window.popleft()
 
@@ -138,7 +139,7 @@ class Health:
             findings.append((ERROR, state_problem))
         elif state != "active":
             findings.append((WARN, f"not localizing: {state}"))
-        if last_silence is not None and (now_ns - last_silence[0]) / _NS < _FRESH_S:
+        if last_silence is not None and (now_ns - last_silence[0]) / NANOSECONDS_PER_SECOND < _FRESH_S:
             findings.append((last_silence[1].level, last_silence[2]))
         if state == "active":
             findings += self._active_findings(now_ns, percentiles, last_pose_ns, position_std_m, limits)
@@ -150,9 +151,11 @@ class Health:
         values["last_silence"] = (
             "none"
             if last_silence is None
-            else f"{last_silence[1].key}, {(now_ns - last_silence[0]) / _NS:.1f} s ago: {last_silence[2]}"
+            else f"{last_silence[1].key}, {(now_ns - last_silence[0]) / NANOSECONDS_PER_SECOND:.1f} s ago: {last_silence[2]}"
         )
-        values["pose_age_s"] = "never" if last_pose_ns is None else f"{(now_ns - last_pose_ns) / _NS:.2f}"
+        values["pose_age_s"] = (
+            "never" if last_pose_ns is None else f"{(now_ns - last_pose_ns) / NANOSECONDS_PER_SECOND:.2f}"
+        )
         values["position_std_m"] = "no track" if position_std_m is None else f"{position_std_m:.2f}"
         for what, rate in rates.items():
             values[f"{what}_hz"] = f"{rate:.2f}"
@@ -189,7 +192,7 @@ class Health:
         if last_pose_ns is None:
             findings.append((WARN, "no pose yet"))
         else:
-            age_s = (now_ns - last_pose_ns) / _NS
+            age_s = (now_ns - last_pose_ns) / NANOSECONDS_PER_SECOND
             level = _level(age_s, limits.silence_warn_s, limits.silence_error_s)
             findings.append((level, f"no pose for {age_s:.1f} s"))
         if "latency" in percentiles:
@@ -204,14 +207,14 @@ class Health:
 
     @staticmethod
     def _rate(times: deque[int], now_ns: int) -> float:
-        recent = [t for t in times if t >= now_ns - round(WINDOW_S * _NS)]
+        recent = [t for t in times if t >= now_ns - round(WINDOW_S * NANOSECONDS_PER_SECOND)]
         if len(recent) < 2 or now_ns <= recent[0]:
             return 0.0
-        return len(recent) * _NS / (now_ns - recent[0])
+        return len(recent) * NANOSECONDS_PER_SECOND / (now_ns - recent[0])
 
     @staticmethod
     def _percentiles(values: deque[tuple[int, float]], now_ns: int) -> tuple[float, float]:
-        recent = [value for t, value in values if t >= now_ns - round(WINDOW_S * _NS)]
+        recent = [value for t, value in values if t >= now_ns - round(WINDOW_S * NANOSECONDS_PER_SECOND)]
         if not recent:
             return 0.0, 0.0
         p50, p95 = np.percentile(recent, [50, 95])

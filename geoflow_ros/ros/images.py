@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import ImageError
+from geoflow_ros.images import decode_image, encode_jpeg
 
 # encoding -> (channels, OpenCV conversion to RGB or None)
 _EIGHT_BIT: dict[str, tuple[int, int | None]] = {
@@ -118,27 +119,21 @@ def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
     data = np.frombuffer(message.data, np.uint8)
     if data.size == 0:
         raise ImageError("the compressed image is empty: check the camera driver")
-    try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        decoded = None
-    if decoded is None:
+    rgb = decode_image(data)
+    if rgb is None:
         raise ImageError(
             f"the compressed image ('{message.format}', {data.size} bytes) cannot be decoded: it is damaged or no image"
         )
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    return rgb
 
 
 def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:
     """A JPEG CompressedImage of an RGB uint8 (height, width, 3) array."""
-    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    if not ok:
-        raise ImageError(f"OpenCV cannot write an array of shape {rgb.shape} as JPEG")
     message = CompressedImage()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     message.format = "rgb8; jpeg compressed bgr8"
-    message.data = encoded.tobytes()
+    message.data = encode_jpeg(rgb, jpeg_quality)
     return message
 
 

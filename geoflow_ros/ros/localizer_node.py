@@ -53,12 +53,12 @@ from geoflow_ros.ros.messages import (
     odometry_from_message,
     odometry_message,
     pose_with_covariance,
-    stamp_ns,
     start_from_initialpose,
     time_from_ns,
     transform_message,
 )
 from geoflow_ros.ros.transforms import NoSender, TransformSender, transform_sender
+from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, TileSource, open_tile_source
 from geoflow_ros.tracking import FixMeasurement, OdometryBuffer, StartPose, TrackedPose, Tracker, Verdict
 from geoflow_ros.visualization import draw_fix

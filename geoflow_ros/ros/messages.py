@@ -13,23 +13,17 @@ from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tracking import OdometryPose, PlanarTransform, StartPose, TrackedPose
-
-_NS = 1_000_000_000
 
 # A camera over a flat map says nothing about height, roll and pitch. Their variances are those of not knowing (m²,
 # rad²): large enough for any filter to ignore the axis, and finite, since some invert the matrix.
 UNKNOWN_VARIANCE = 1e6
 
 
-def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds of a message stamp."""
-    return int(stamp.sec) * _NS + int(stamp.nanosec)
-
-
 def time_from_ns(nanoseconds: int) -> Time:
     """A message stamp of nanoseconds."""
-    return Time(sec=nanoseconds // _NS, nanosec=nanoseconds % _NS)
+    return Time(sec=nanoseconds // NANOSECONDS_PER_SECOND, nanosec=nanoseconds % NANOSECONDS_PER_SECOND)
 
 
 def quaternion_of_yaw(yaw_rad: float) -> Quaternion:

@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.bag import DriveRecord, Topics, drive_figures, messages, read_drive, stamp_ns
+from geoflow_ros.evaluation.bag import DriveRecord, Topics, drive_figures, messages, read_drive
+from geoflow_ros.geo.axes import forward_right_axes
+from geoflow_ros.images import decode_image
 from geoflow_ros.inference import Localizer
 from geoflow_ros.resources import available_models, model_path
 from geoflow_ros.simulation.processes import Child, ChildError, Children
+from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.tiles import SatelliteMap, TileServer, open_tile_source
 from geoflow_ros.visualization.report import MapPicture, error_picture, flow_picture, trajectory_picture
 from geoflow_ros.world import Area, Drive, World, orthophoto, write_mbtiles
@@ -250,8 +252,7 @@ def _frame_picture(
     ground = image_at(bag, Topics().image, stamp)
     position, yaw = record.truth.at(np.array([stamp]))
     yaw_rad = float(yaw[0])
-    forward = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
-    right = np.array([forward[1], -forward[0]])
+    forward, right = forward_right_axes(yaw_rad)
     camera = position[0] + drive.lever_arm_m * forward
     prior = camera + _PICTURE_PRIOR_M[0] * forward + _PICTURE_PRIOR_M[1] * right
     source = open_tile_source(tiles)
@@ -271,11 +272,11 @@ def image_at(bag: Path, topic: str, stamp: int) -> UInt8Array:
         InputError: the bag has none, or it cannot be decoded.
     """
     for _, _, message in messages(bag, [topic]):
-        if stamp_ns(message) == stamp:
-            decoded = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)
+        if stamp_ns(message.header.stamp) == stamp:
+            decoded = decode_image(bytes(message.data))
             if decoded is None:
                 raise InputError(f"the image at {stamp} ns in {bag} cannot be decoded")
-            return np.ascontiguousarray(decoded[..., ::-1], dtype=np.uint8)
+            return decoded
     raise InputError(f"{bag} has no image with stamp {stamp} ns on {topic}")
 
 

@@ -25,9 +25,9 @@ from sensor_msgs.msg import CompressedImage, Image, Imu
 from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.ros.images import compressed_from_rgb, image_from_rgb
 from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_of_yaw, time_from_ns
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.world import Area, Camera, Drive, World
 
-_NS = 1_000_000_000
 _CAMERA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 _STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -133,7 +133,7 @@ class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
                 time.sleep(delay_s)
             if not rclpy.ok(context=self.context):
                 return
-            publish(start_ns + round(t_s * _NS))
+            publish(start_ns + round(t_s * NANOSECONDS_PER_SECOND))
             if t_s - said_s >= 1.0:
                 print(f"driven {t_s:.0f}/{self._drive.duration_s:.0f} s", flush=True)
                 said_s = t_s

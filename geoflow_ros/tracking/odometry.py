@@ -6,8 +6,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from geoflow_ros.errors import OdometryError
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 
-_NS = 1_000_000_000
 # Two samples this close define a speed too noisy to extrapolate with; look further back for the second one.
 _EXTRAPOLATION_BASE_S = 0.1
 # Across a gap the odometry may have gone on, or begun again elsewhere. It went on where the distance is at most this
@@ -57,10 +57,10 @@ class OdometryBuffer:
         jump_back_s: float = 0.5,
         max_speed_mps: float = 100.0,
     ) -> None:
-        self._length_ns = round(length_s * _NS)
+        self._length_ns = round(length_s * NANOSECONDS_PER_SECOND)
         self._max_gap_s = max_gap_s
         self._max_extrapolation_s = max_extrapolation_s
-        self._jump_back_ns = round(jump_back_s * _NS)
+        self._jump_back_ns = round(jump_back_s * NANOSECONDS_PER_SECOND)
         self._max_speed_mps = max_speed_mps
         self._stamps_ns: list[int] = []
         self._poses: list[OdometryPose] = []
@@ -128,16 +128,18 @@ class OdometryBuffer:
                 self._clear()
                 self._append(pose)
                 raise OdometryError(
-                    f"odometry's clock jumped back by {-step_ns / _NS:.3f} s: the buffer was cleared, "
+                    f"odometry's clock jumped back by {-step_ns / NANOSECONDS_PER_SECOND:.3f} s: the buffer was cleared, "
                     "localization starts again"
                 )
             if step_ns <= 0:
-                raise OdometryError(f"odometry out of order by {-step_ns / _NS:.3f} s: the sample was dropped")
+                raise OdometryError(
+                    f"odometry out of order by {-step_ns / NANOSECONDS_PER_SECOND:.3f} s: the sample was dropped"
+                )
             if step_ns > self._length_ns:
                 self._clear()
                 self._append(pose)
                 raise OdometryError(
-                    f"odometry paused, or its clock jumped ahead, by {step_ns / _NS:.1f} s: the buffer was cleared, "
+                    f"odometry paused, or its clock jumped ahead, by {step_ns / NANOSECONDS_PER_SECOND:.1f} s: the buffer was cleared, "
                     "localization starts again"
                 )
             distance_m = math.hypot(pose.x_m - last.x_m, pose.y_m - last.y_m)
@@ -145,7 +147,7 @@ class OdometryBuffer:
                 self._clear()
                 self._append(pose)
                 raise OdometryError(
-                    f"odometry jumped by {distance_m:.1f} m in {step_ns / _NS:.3f} s: it was reset, the buffer was "
+                    f"odometry jumped by {distance_m:.1f} m in {step_ns / NANOSECONDS_PER_SECOND:.3f} s: it was reset, the buffer was "
                     "cleared, localization starts again"
                 )
             turn = math.remainder(pose.yaw_rad - last.yaw_rad, math.tau)
@@ -158,7 +160,7 @@ class OdometryBuffer:
         this cannot tell: such an odometry that stood before the gap and drove far within it looks like one that began
         again (and is taken for that); one that began again within driving distance looks like motion.
         """
-        last, seconds = self._poses[-1], (pose.stamp_ns - self._poses[-1].stamp_ns) / _NS
+        last, seconds = self._poses[-1], (pose.stamp_ns - self._poses[-1].stamp_ns) / NANOSECONDS_PER_SECOND
         if seconds <= self._max_gap_s:
             return self._max_speed_mps * max(seconds, 0.01)
         speed = max(abs(last.speed_mps or 0.0), abs(pose.speed_mps or 0.0), self._speed_by_positions())
@@ -167,9 +169,9 @@ class OdometryBuffer:
     def _speed_by_positions(self) -> float:
         """Speed over the newest samples, m/s; 0 where there is one only."""
         last = self._poses[-1]
-        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * _NS)) - 1
+        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND)) - 1
         first = self._poses[max(base, 0)]
-        span_s = (last.stamp_ns - first.stamp_ns) / _NS
+        span_s = (last.stamp_ns - first.stamp_ns) / NANOSECONDS_PER_SECOND
         return math.hypot(last.x_m - first.x_m, last.y_m - first.y_m) / span_s if span_s > 0.0 else 0.0
 
     def _append(self, pose: OdometryPose) -> None:
@@ -215,7 +217,7 @@ class OdometryBuffer:
             if index == len(self._poses):
                 return self._extrapolate_after(stamp_ns)
             before, after = self._poses[index - 1], self._poses[index]
-        gap_s = (after.stamp_ns - before.stamp_ns) / _NS
+        gap_s = (after.stamp_ns - before.stamp_ns) / NANOSECONDS_PER_SECOND
         if gap_s > self._max_gap_s:
             raise OdometryError(
                 f"the stamp lies in a gap of {gap_s:.2f} s in the odometry: at most {self._max_gap_s:g} s is bridged"
@@ -224,28 +226,28 @@ class OdometryBuffer:
 
     def _extrapolate_after(self, stamp_ns: int) -> OdometryPose:
         last = self._poses[-1]
-        ahead_s = (stamp_ns - last.stamp_ns) / _NS
+        ahead_s = (stamp_ns - last.stamp_ns) / NANOSECONDS_PER_SECOND
         if ahead_s > self._max_extrapolation_s:
             raise OdometryError(
                 f"the stamp is {ahead_s:.2f} s newer than the newest odometry (limit {self._max_extrapolation_s:g} s): "
                 "odometry stopped, or the two clocks differ"
             )
-        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * _NS)) - 1
+        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND)) - 1
         return self._at_constant_velocity(self._poses[max(base, 0)], last, stamp_ns)
 
     def _extrapolate_before(self, stamp_ns: int) -> OdometryPose:
         first = self._poses[0]
-        behind_s = (first.stamp_ns - stamp_ns) / _NS
+        behind_s = (first.stamp_ns - stamp_ns) / NANOSECONDS_PER_SECOND
         if behind_s > self._max_extrapolation_s:
             raise OdometryError(
                 f"the stamp is {behind_s:.2f} s older than the oldest odometry (limit "
                 f"{self._max_extrapolation_s:g} s): it came too late, or the two clocks differ"
             )
-        base = bisect_left(self._stamps_ns, first.stamp_ns + round(_EXTRAPOLATION_BASE_S * _NS))
+        base = bisect_left(self._stamps_ns, first.stamp_ns + round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND))
         return self._at_constant_velocity(first, self._poses[min(base, len(self._poses) - 1)], stamp_ns)
 
     def _at_constant_velocity(self, first: OdometryPose, second: OdometryPose, stamp_ns: int) -> OdometryPose:
-        span_s = (second.stamp_ns - first.stamp_ns) / _NS
+        span_s = (second.stamp_ns - first.stamp_ns) / NANOSECONDS_PER_SECOND
         if span_s == 0.0 or span_s > self._max_gap_s:
             # One sample alone says nothing about motion; within the short limit, standing still is the best guess.
             anchor = second if stamp_ns > second.stamp_ns else first

@@ -22,11 +22,12 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
+from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.geo.gaussian import chi_square_quantile
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking.likelihood import AxisMeasurement, likelihood_axes
 from geoflow_ros.tracking.odometry import OdometryBuffer, OdometryPose
 
-_NS = 1_000_000_000
 _EAST, _NORTH, _YAW, _DRIFT, _SCALE, _BIAS = range(6)
 # Odometry is carried forward in steps of at most this: within one, yaw is taken at the middle.
 _MAX_STEP_S = 0.25
@@ -358,7 +359,7 @@ class Tracker:
             )
         with self._lock:
             if self._headings:
-                age_s = (stamp_ns - self._headings[-1].stamp_ns) / _NS
+                age_s = (stamp_ns - self._headings[-1].stamp_ns) / NANOSECONDS_PER_SECOND
                 if age_s < 0.0:
                     self._headings.clear()
                 elif age_s < 1.0 / _HEADINGS_PER_S:
@@ -375,7 +376,7 @@ class Tracker:
             state = self._state_or_start(stamp_ns)
             if stamp_ns < state.odometry.stamp_ns:
                 raise OdometryError(
-                    f"the stamp is {(state.odometry.stamp_ns - stamp_ns) / _NS:.3f} s older than the track: "
+                    f"the stamp is {(state.odometry.stamp_ns - stamp_ns) / NANOSECONDS_PER_SECOND:.3f} s older than the track: "
                     "out of order, or a clock jumped back"
                 )
             target = self._odometry.pose_at(stamp_ns)
@@ -412,7 +413,7 @@ class Tracker:
         """
         pose = self.predict(stamp_ns)
         yaw = pose.yaw_rad - pose.odometry.yaw_rad
-        x, y = _rotation(yaw) @ np.array([pose.odometry.x_m, pose.odometry.y_m])
+        x, y = rotation_matrix(yaw) @ np.array([pose.odometry.x_m, pose.odometry.y_m])
         return PlanarTransform(stamp_ns, pose.east_m - float(x), pose.north_m - float(y), math.remainder(yaw, math.tau))
 
     def update(self, fix: FixMeasurement) -> FixDecision:
@@ -478,7 +479,10 @@ class Tracker:
         start, oldest, newest = self._pending_start, self._odometry.oldest, self._odometry.newest
         if start is None or oldest is None or newest is None or self._start_awaits_odometry():
             return
-        ahead_s, behind_s = (start.stamp_ns - newest.stamp_ns) / _NS, (oldest.stamp_ns - start.stamp_ns) / _NS
+        ahead_s, behind_s = (
+            (start.stamp_ns - newest.stamp_ns) / NANOSECONDS_PER_SECOND,
+            (oldest.stamp_ns - start.stamp_ns) / NANOSECONDS_PER_SECOND,
+        )
         if ahead_s > _MAX_START_AHEAD_S:
             self._why_no_start = (
                 f"the start pose was dropped, its stamp is {ahead_s:.1f} s ahead of the odometry: the clocks differ, "
@@ -524,7 +528,7 @@ class Tracker:
 
     def _carried(self, state: _State, target: OdometryPose) -> _State:
         """The state at a later odometry pose, in steps short enough for the turn within each to be small."""
-        step_ns = round(_MAX_STEP_S * _NS)
+        step_ns = round(_MAX_STEP_S * NANOSECONDS_PER_SECOND)
         next_ns = state.odometry.stamp_ns + step_ns
         for stamp_ns in self._odometry.stamps_between(state.odometry.stamp_ns, target.stamp_ns):
             if stamp_ns >= next_ns:
@@ -556,7 +560,7 @@ class Tracker:
         last_ns, last_driven_m = self._history.last_fused
         distance_m = self._state.driven_m - last_driven_m
         exponent = distance_m / self._settings.fix_correlation_length_m
-        exponent += (stamp_ns - last_ns) / _NS / self._settings.fix_correlation_time_s
+        exponent += (stamp_ns - last_ns) / NANOSECONDS_PER_SECOND / self._settings.fix_correlation_time_s
         correlation = math.exp(-exponent)
         return max((1.0 - correlation) / (1.0 + correlation), _MIN_NEW_INFORMATION)
 
@@ -591,11 +595,6 @@ class Tracker:
         self._state = _State(self._state.odometry, self._state.mean, covariance, self._state.driven_m)
 
 
-def _rotation(angle: float) -> Float64Array:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return np.array([[cosine, -sine], [sine, cosine]])
-
-
 def _opened(covariance: Float64Array, position_std_m: float) -> Float64Array:
     """A (6, 6) covariance whose position is known to `position_std_m` at best, in every direction."""
     variances, directions = np.linalg.eigh(covariance[:2, :2])
@@ -611,12 +610,12 @@ def _quarter_turned(vector: Float64Array) -> Float64Array:
 
 def _stepped(state: _State, target: OdometryPose, settings: TrackerSettings) -> _State:
     """One step of the filter's prediction: odometry's increment, turned by the yaw offset and scaled."""
-    seconds = (target.stamp_ns - state.odometry.stamp_ns) / _NS
+    seconds = (target.stamp_ns - state.odometry.stamp_ns) / NANOSECONDS_PER_SECOND
     if seconds <= 0.0:
         return state
     increment = np.array([target.x_m - state.odometry.x_m, target.y_m - state.odometry.y_m])
     drift = state.mean[_DRIFT]
-    unscaled = _rotation(state.mean[_YAW] + drift * seconds / 2.0) @ increment
+    unscaled = rotation_matrix(state.mean[_YAW] + drift * seconds / 2.0) @ increment
     moved = state.mean[_SCALE] * unscaled
     driven = float(np.hypot(*moved))
 
@@ -644,7 +643,7 @@ def _innovation(
     state: _State, axes: tuple[AxisMeasurement, ...], lever_arm_m: tuple[float, float]
 ) -> tuple[Float64Array, Float64Array]:
     """Innovation (k,) and Jacobian (k, 6) of a camera position measured along k axes."""
-    lever = _rotation(state.mean[_YAW] + state.odometry.yaw_rad) @ np.array(lever_arm_m)
+    lever = rotation_matrix(state.mean[_YAW] + state.odometry.yaw_rad) @ np.array(lever_arm_m)
     camera = state.mean[:2] + lever
     jacobian = np.zeros((len(axes), 6))
     innovation = np.zeros(len(axes))

@@ -12,7 +12,8 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array, Int64Array, UInt8Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import DriveRecord, Trajectory
-from geoflow_ros.evaluation.metrics import chi2_radius_squared
+from geoflow_ros.geo import chi_square_quantile
+from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.visualization.plots import pyplot, save_figure
 
 # Told apart also by readers who do not see red against green (Okabe and Ito 2008).
@@ -254,8 +255,7 @@ def _smooth(values: Float64Array, window: int = 15) -> Float64Array:
 def _axis_errors(estimate: Trajectory, truth: Trajectory) -> list[tuple[str, Float64Array, Float64Array]]:
     """(name, error (n,), sigma (n,)) along the true forward and right."""
     positions, yaws = truth.at(estimate.stamps_ns)
-    forward = np.stack([np.cos(yaws), np.sin(yaws)], axis=-1)
-    right = np.stack([np.sin(yaws), -np.cos(yaws)], axis=-1)
+    axes = forward_right_axes(yaws)
     difference = estimate.positions_m - positions
     return [
         (
@@ -263,7 +263,7 @@ def _axis_errors(estimate: Trajectory, truth: Trajectory) -> list[tuple[str, Flo
             np.einsum("ni,ni->n", axis, difference),
             np.sqrt(np.einsum("ni,nij,nj->n", axis, estimate.covariances, axis)),
         )
-        for name, axis in (("forward", forward), ("right", right))
+        for name, axis in (("forward", axes[:, 0]), ("right", axes[:, 1]))
     ]
 
 
@@ -281,7 +281,7 @@ def _outline(centre: Float64Array, covariance: Float64Array, points: int = 60) -
     """(points, 2) on the edge of the 95 % ellipse."""
     angles = np.linspace(0.0, 2.0 * math.pi, points)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    radius = math.sqrt(chi2_radius_squared(ELLIPSE_LEVEL))
+    radius = math.sqrt(chi_square_quantile(ELLIPSE_LEVEL, 2))
     return np.asarray(centre + radius * circle @ np.linalg.cholesky(covariance).T)
 
 

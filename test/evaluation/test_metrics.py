@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import chi2_radius_squared, figures, timing, trajectory_figures
+from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
+from geoflow_ros.geo.gaussian import chi_square_quantile
 
 
 def test_figures_of_known_errors_are_the_ones_computed_by_hand():
@@ -67,8 +68,8 @@ def test_latency_percentiles_and_rate_come_from_single_frames():
 
 
 def test_the_chi_square_quantiles_are_those_of_the_tables():
-    assert chi2_radius_squared(0.95) == pytest.approx(5.991, abs=1e-3)
-    assert chi2_radius_squared(0.50) == pytest.approx(1.386, abs=1e-3)
+    assert chi_square_quantile(0.95, 2) == pytest.approx(5.991, abs=1e-3)
+    assert chi_square_quantile(0.50, 2) == pytest.approx(1.386, abs=1e-3)
 
 
 def test_trajectory_figures_are_of_distances_in_time_order():
