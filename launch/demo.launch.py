@@ -8,7 +8,7 @@
 import sys
 from pathlib import Path
 
-from geoflow_ros.evaluation.demo import write_drive_map
+from geoflow_ros.simulation.demo import write_drive_map
 from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
@@ -33,7 +33,7 @@ def vehicle_and_localizer(context: LaunchContext) -> list[object]:
     tiles = write_drive_map(drive, folder / f"{value['area']}-{seed}.mbtiles")
     vehicle = ExecuteProcess(
         cmd=[
-            *(sys.executable, "-m", "geoflow_ros.ros.simulated_vehicle"),
+            *(sys.executable, "-m", "geoflow_ros.simulation.vehicle"),
             *("--area", value["area"], "--seed", str(seed), "--seconds", str(seconds)),
         ],
         name="simulated_vehicle",

@@ -15,8 +15,9 @@ from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
 from geoflow_ros.geo import yaw_of_quaternion
-from geoflow_ros.geo.axes import forward_right_axes, rotation_matrix
+from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.stamps import stamp_ns
+from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
 
 # A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
 FRESH_FIX_NS = 1_000_000_000
@@ -31,72 +32,6 @@ class Topics:
     fixes: str = "/geoflow_localizer/pose"
     track: str = "/geoflow_localizer/track"
     image: str = "/image/compressed"
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Poses in the order of their stamps, in one frame.
-
-    Attributes:
-        stamps_ns: (n,) of the message header.
-        received_ns: (n,) when the recorder got the message.
-        positions_m: (n, 2) x and y.
-        yaws_rad: (n,) counter-clockwise from x.
-        covariances: (n, 2, 2) of the positions, m², same frame.
-    """
-
-    stamps_ns: Int64Array
-    received_ns: Int64Array
-    positions_m: Float64Array
-    yaws_rad: Float64Array
-    covariances: Float64Array
-
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    def at(self, stamps_ns: Int64Array) -> tuple[Float64Array, Float64Array]:
-        """Positions (m, 2) and yaws (m,) interpolated at stamps, which must lie within the trajectory's own."""
-        seconds = (self.stamps_ns - self.stamps_ns[0]) * 1e-9
-        wanted = (stamps_ns - self.stamps_ns[0]) * 1e-9
-        positions = np.stack([np.interp(wanted, seconds, self.positions_m[:, axis]) for axis in range(2)], axis=-1)
-        return positions, np.interp(wanted, seconds, np.unwrap(self.yaws_rad))
-
-    def within(self, first_ns: int, last_ns: int) -> "Trajectory":
-        """The part with first_ns ≤ stamp ≤ last_ns."""
-        keep = (self.stamps_ns >= first_ns) & (self.stamps_ns <= last_ns)
-        return Trajectory(
-            self.stamps_ns[keep],
-            self.received_ns[keep],
-            self.positions_m[keep],
-            self.yaws_rad[keep],
-            self.covariances[keep],
-        )
-
-
-@dataclass(frozen=True)
-class DriveRecord:
-    """What a bag says about one drive. `odometry` is in its own frame, all others in the map frame (ENU metres)."""
-
-    truth: Trajectory
-    odometry: Trajectory
-    fixes: Trajectory
-    track: Trajectory
-    image_stamps_ns: Int64Array
-
-    def dead_reckoning(self) -> Trajectory:
-        """The odometry, moved and turned once so that its first pose is the true one; then left alone."""
-        odometry = self.odometry.within(int(self.truth.stamps_ns[0]), int(self.truth.stamps_ns[-1]))
-        if len(odometry) == 0:
-            raise InputError("the bag's odometry and ground truth do not overlap in time")
-        position, yaw = self.truth.at(odometry.stamps_ns[:1])
-        turn = rotation_matrix(float(yaw[0] - odometry.yaws_rad[0]))
-        return Trajectory(
-            odometry.stamps_ns,
-            odometry.received_ns,
-            (odometry.positions_m - odometry.positions_m[0]) @ turn.T + position[0],
-            odometry.yaws_rad + float(yaw[0] - odometry.yaws_rad[0]),
-            turn @ odometry.covariances @ turn.T,
-        )
 
 
 def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.bag import DriveRecord, Topics, drive_figures, messages, read_drive
+from geoflow_ros.evaluation.bag import Topics, drive_figures, messages, read_drive
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.images import decode_image
 from geoflow_ros.inference import Localizer
@@ -29,6 +29,7 @@ from geoflow_ros.resources import available_models, model_path
 from geoflow_ros.simulation.processes import Child, ChildError, Children
 from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.tiles import SatelliteMap, TileServer, open_tile_source
+from geoflow_ros.tracking.trajectory import DriveRecord
 from geoflow_ros.visualization.report import MapPicture, error_picture, flow_picture, trajectory_picture
 from geoflow_ros.world import Area, Drive, World, orthophoto, write_mbtiles
 

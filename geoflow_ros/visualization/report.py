@@ -11,9 +11,9 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array, Int64Array, UInt8Array
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.bag import DriveRecord, Trajectory
 from geoflow_ros.geo import chi_square_quantile
 from geoflow_ros.geo.axes import forward_right_axes
+from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
 from geoflow_ros.visualization.plots import pyplot, save_figure
 
 # Told apart also by readers who do not see red against green (Okabe and Ito 2008).

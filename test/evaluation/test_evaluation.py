@@ -22,7 +22,7 @@ from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.evaluation import bag as bags
 from geoflow_ros.evaluation import synthetic
 from geoflow_ros.evaluation.annotate import store_calibration, store_figures
-from geoflow_ros.evaluation.bag import DriveRecord, Topics, Trajectory, drive_figures, read_drive
+from geoflow_ros.evaluation.bag import Topics, drive_figures, read_drive
 from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.rendering import BLOCK, render_pairs
@@ -31,6 +31,7 @@ from geoflow_ros.inference import Localizer
 from geoflow_ros.simulation.demo import image_at, write_drive_map
 from geoflow_ros.simulation.processes import ChildError, Children
 from geoflow_ros.tiles import SatellitePatch, open_tile_source
+from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
 from geoflow_ros.visualization import report
 from geoflow_ros.world import Area, Camera, Drive, HeadingError, PairSampler, Split, World
 
