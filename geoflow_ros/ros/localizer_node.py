@@ -37,11 +37,11 @@ from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.errors import GeoFlowError, GeometryError, ImageError, InputError, OdometryError, TileError
 from geoflow_ros.geo import Datum
 from geoflow_ros.inference import Fix, Localizer, Prior
-from geoflow_ros.localization import PatchManager
+from geoflow_ros.localization import PatchManager, RejectReason
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.resources import model_path
 from geoflow_ros.ros import parameters
-from geoflow_ros.ros.diagnostics import Health, Limits, Silence
+from geoflow_ros.ros.diagnostics import Health, Limits
 from geoflow_ros.ros.images import compressed_from_rgb, rgb_from_compressed, rgb_from_image
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
@@ -85,7 +85,7 @@ _MAX_FIX_TO_HEADING_S = 1.0
 class _SilentError(Exception):
     """Ends the work on one frame, for a reason that the diagnostics know."""
 
-    def __init__(self, reason: Silence, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
@@ -110,7 +110,7 @@ class _Localized:
     stages_ms: dict[str, float]
 
 
-class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
+class GeoFlowLocalizer(LifecycleNode):
     """Localizes a vehicle on a satellite map. Parameters: config/geoflow.yaml.
 
     In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position).
@@ -322,7 +322,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         try:
             self._odometry.add(odometry_from_message(message))
         except OdometryError as error:
-            self._silent(Silence.ODOMETRY, str(error))
+            self._silent(RejectReason.ODOMETRY, str(error))
         if self._odometry.generation != generation:
             # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
             self._last_image_ns = None
@@ -336,7 +336,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             stamp, yaw, std = heading
             self._tracker.add_heading(stamp, yaw + self._settings.radians("heading.offset_deg"), std)
         except OdometryError as error:
-            self._silent(Silence.HEADING, str(error))
+            self._silent(RejectReason.HEADING, str(error))
             return
         self._health.arrived(time.monotonic_ns(), "heading")
         self._start_from_gnss()
@@ -352,7 +352,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             )
             self._start(start)
         except OdometryError as error:
-            self._silent(Silence.START, str(error))
+            self._silent(RejectReason.START, str(error))
 
     def _start(self, start: StartPose) -> None:
         newest = self._odometry.newest
@@ -380,7 +380,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         apart_s = abs(stamp_ns(gnss.header.stamp) - heading[0]) / 1e9
         if apart_s > _MAX_FIX_TO_HEADING_S:
             self._silent(
-                Silence.START,
+                RejectReason.START,
                 f"fix and imu are {apart_s:.1f} s apart (limit {_MAX_FIX_TO_HEADING_S:g} s): one of them has stopped, "
                 "or their clocks differ",
             )
@@ -399,7 +399,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             )
             self._start(StartPose(stamp_ns(gnss.header.stamp), position[0], position[1], heading[1], covariance))
         except (OdometryError, GeometryError) as error:
-            self._silent(Silence.START, str(error))
+            self._silent(RejectReason.START, str(error))
 
     def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         settings, answer = parameters.changed(self._settings, changes)
@@ -449,27 +449,27 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             except _SilentError as silence:
                 self._silent(silence.reason, str(silence))
             except Exception as error:  # the node outlives whatever one frame does to it
-                self._silent(Silence.BACKEND, f"{type(error).__name__}: {error}")
+                self._silent(RejectReason.BACKEND, f"{type(error).__name__}: {error}")
 
     def _localize(self, message: Image | CompressedImage) -> _Localized:
         """Where the network sees the camera on the map."""
         model = self._model
         if model is None:
-            raise _SilentError(Silence.BACKEND, "no model is loaded")
+            raise _SilentError(RejectReason.BACKEND, "no model is loaded")
         begin = time.perf_counter()
         stamp = stamp_ns(message.header.stamp)
         self._check_order(stamp)
-        with _blamed_on(Silence.IMAGE, ImageError):
+        with _blamed_on(RejectReason.IMAGE, ImageError):
             rgb = rgb_from_compressed(message) if isinstance(message, CompressedImage) else rgb_from_image(message)
         decoded = time.perf_counter()
         prior = self._prior_at(stamp)
         self._last_image_ns = stamp
         predicted = time.perf_counter()
         self._check_inside_map(model, prior)
-        with _blamed_on(Silence.MAP, GeometryError), _blamed_on(Silence.TILES, TileError):
+        with _blamed_on(RejectReason.MAP, GeometryError), _blamed_on(RejectReason.TILES, TileError):
             patch = model.patches.patch_for(prior)
         cut = time.perf_counter()
-        with _blamed_on(Silence.BACKEND, Exception), _blamed_on(Silence.IMAGE, ImageError):
+        with _blamed_on(RejectReason.BACKEND, Exception), _blamed_on(RejectReason.IMAGE, ImageError):
             fix = model.localizer.localize(rgb, patch, stamp)
         stages = {
             "decode": 1e3 * (decoded - begin),
@@ -484,11 +484,11 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
 
     def _check_order(self, stamp: int) -> None:
         if stamp == 0:
-            raise _SilentError(Silence.ORDER, "the image has no stamp: the camera driver must set it")
+            raise _SilentError(RejectReason.ORDER, "the image has no stamp: the camera driver must set it")
         if self._last_image_ns is not None and stamp <= self._last_image_ns:
             behind_s = (self._last_image_ns - stamp) / 1e9
             raise _SilentError(
-                Silence.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
+                RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
             )
 
     def _prior_at(self, stamp: int) -> Prior:
@@ -496,17 +496,17 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         settings = self._settings
         # Odometry newer than the image is on its way in most cases; extrapolating is the second best.
         self._odometry.wait_for(stamp, settings.number("prior.wait_for_odometry_s"))
-        with _blamed_on(Silence.PRIOR, OdometryError):
+        with _blamed_on(RejectReason.PRIOR, OdometryError):
             tracked = self._tracker.advance(stamp)
         if tracked.position_std_m > settings.number("prior.max_std_m"):
             raise _SilentError(
-                Silence.UNCERTAIN,
+                RejectReason.UNCERTAIN,
                 f"the position is known to {tracked.position_std_m:.1f} m only (prior.max_std_m "
                 f"{settings.number('prior.max_std_m'):g}): give an initialpose",
             )
         if tracked.yaw_std_rad > settings.radians("prior.max_yaw_std_deg"):
             raise _SilentError(
-                Silence.UNCERTAIN,
+                RejectReason.UNCERTAIN,
                 f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (prior.max_yaw_std_deg "
                 f"{settings.number('prior.max_yaw_std_deg'):g}): give a better initialpose, or an imu with "
                 "absolute yaw",
@@ -521,11 +521,11 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
         )
 
     def _check_inside_map(self, model: _Model, prior: Prior) -> None:
-        with _blamed_on(Silence.MAP, GeometryError):
+        with _blamed_on(RejectReason.MAP, GeometryError):
             lat, lon = model.satellite_map.datum.to_latlon(prior.east_m, prior.north_m)
         if not model.source.bounds.contains(lat, lon):
             raise _SilentError(
-                Silence.MAP,
+                RejectReason.MAP,
                 f"the prior ({lat:.6f}, {lon:.6f}) is outside the map '{model.source.name}': check datum and start",
             )
 
@@ -539,22 +539,22 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
             fix.search_radius_m,
             self._lever_arm(),
         )
-        with _blamed_on(Silence.PRIOR, OdometryError):
+        with _blamed_on(RejectReason.PRIOR, OdometryError):
             if not fix.quality.trustworthy:
                 self._publish_track(self._tracker.predict(fix.stamp_ns))
-                raise _SilentError(Silence.DOUBT, fix.quality.doubt)
+                raise _SilentError(RejectReason.UNTRUSTED, fix.quality.doubt)
             decision = self._tracker.update(measurement)
             if decision.verdict is Verdict.STALE:
                 raise _SilentError(
-                    Silence.STALE, "the fix came too late: the track had moved on; the model is too slow"
+                    RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"
                 )
             tracked = self._tracker.predict(fix.stamp_ns)
         self._publish_track(tracked)
         if decision.verdict is Verdict.UNINFORMATIVE:
-            raise _SilentError(Silence.UNINFORMATIVE, "the image says nothing about the position")
+            raise _SilentError(RejectReason.UNINFORMATIVE, "the image says nothing about the position")
         if decision.verdict is Verdict.OUTLIER:
             raise _SilentError(
-                Silence.OUTLIER,
+                RejectReason.OUTLIER,
                 f"the fix contradicts the track (squared distance {decision.squared_distance:.1f}, "
                 f"limit {decision.limit:.1f}, {decision.rejected_in_a_row} in a row)",
             )
@@ -595,9 +595,9 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
 
     # ---- what is said about it ---------------------------------------------------------------------------------------
 
-    def _silent(self, reason: Silence, detail: str) -> None:
-        self._health.silent(time.monotonic_ns(), reason, detail)
-        self.get_logger().warning(f"{reason.key}: {detail}", throttle_duration_sec=5.0)
+    def _silent(self, reason: RejectReason, detail: str) -> None:
+        self._health.rejected(time.monotonic_ns(), reason, detail)
+        self.get_logger().warning(f"{reason.value}: {detail}", throttle_duration_sec=5.0)
 
     def _send_transform(self) -> None:
         newest = self._odometry.newest
@@ -669,7 +669,7 @@ class GeoFlowLocalizer(LifecycleNode):  # type: ignore[misc]  # rclpy has no typ
 
 
 @contextmanager
-def _blamed_on(reason: Silence, error_type: type[Exception]) -> Iterator[None]:
+def _blamed_on(reason: RejectReason, error_type: type[Exception]) -> Iterator[None]:
     """Turns an error of one kind into the end of this frame, for that reason."""
     try:
         yield

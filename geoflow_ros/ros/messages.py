@@ -72,7 +72,8 @@ def start_from_initialpose(
     Args:
         message: pose of base_link in the map frame.
         map_frame: name of that frame; an empty name in the message is taken as it.
-        min_position_std_m, min_yaw_std_rad: its standard deviations count as at least these.
+        min_position_std_m: the position counts as at least this uncertain.
+        min_yaw_std_rad: the yaw counts as at least this uncertain.
 
     Raises:
         OdometryError: another frame, no rotation, or a covariance that is not finite.
