@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from geoflow_ros.backends import Backend
 from geoflow_ros.bench import cost, targets
@@ -32,6 +31,7 @@ from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import BackendError, BundleError, InputError
 from geoflow_ros.evaluation import precision
 from geoflow_ros.inference import Localizer
+from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import model_path
 
 _CANNOT = (InputError, BundleError, BackendError, ModuleNotFoundError)
@@ -137,7 +137,7 @@ class _Run:
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[..., object]]:
         """A progress bar; yields what moves it on."""
-        with tqdm(total=total, desc=what, leave=False, disable=None if self.settings.progress else True) as bar:
+        with progress_bar(total, what, "steps", is_shown=self.settings.progress, leave=False) as bar:
             yield bar.update
 
 

@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 
 import cv2
-from tqdm import tqdm
 
+from geoflow_ros.progress import progress_bar
 from geoflow_ros.world.pairs import Pair, PairSampler
 
 # Pairs that one process renders in a row: the sampler bakes a window of a city once for as many. Speed only.
@@ -30,7 +30,7 @@ def render_pairs(sampler: PairSampler, count: int, what: str = "rendering", prog
     """
     blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
     workers = min(os.cpu_count() or 1, len(blocks))
-    with tqdm(total=count, desc=what, unit="pair", disable=None if progress else True) as bar, ExitStack() as stack:
+    with progress_bar(count, what, "pairs", is_shown=progress) as bar, ExitStack() as stack:
         render: Callable[..., Iterator[list[Pair]]] = map
         if workers > 1:
             # Not forked: the threads of onnxruntime or torch would not survive it.

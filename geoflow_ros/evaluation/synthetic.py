@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.backends import Backend, BackendOptions, open_backend
@@ -22,6 +21,7 @@ from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, met
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference import Localizer, fit_calibration
 from geoflow_ros.inference.irs import agree, scatter
+from geoflow_ros.progress import with_progress
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
@@ -267,7 +267,7 @@ def _ablate(
     """The figures of every setting of the tables, for `features` (n, d) and `truth` (n, 2) in search radii."""
     choices = [IrsSettings(n, r, default.step) for n, r in (*ITERATION_ABLATION, *HYPOTHESIS_ABLATION, *SINGLE)]
     choices += [IrsSettings(default.hypotheses, default.iterations, step) for step in STEPS]
-    for settings in tqdm(list(dict.fromkeys(choices)), desc="ablation", disable=None if progress else True):
+    for settings in with_progress(list(dict.fromkeys(choices)), "ablation", "settings", is_shown=progress):
         answers = [
             agree(refine(engine, batch, start, settings.step, settings.iterations)[-1])
             for batch, start in _batches(features, settings.hypotheses)

@@ -16,8 +16,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from geoflow_ros.backends.protocol import Backend
 from geoflow_ros.backends.tensorrt.api import TENSORRT, TENSORRT_RTX, TensorRt, installed_flavours
 from geoflow_ros.backends.tensorrt.builder import WORKSPACE_BYTES
@@ -38,6 +36,7 @@ from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, Precisi
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
 from geoflow_ros.files import replace_folder
+from geoflow_ros.progress import with_progress
 
 PRECISIONS = (FLOAT32, FLOAT16)
 DEFAULT_WORKSPACE_MIB = WORKSPACE_BYTES >> 20
@@ -88,7 +87,7 @@ def export_engines(
             graphs = _float16_bundle(bundle, target.compute_capability, root, check) if half else bundle
             work += [(api, EngineRequest(graphs, graph, target, precision, workspace_mib << 20)) for graph in GRAPHS]
         paths = []
-        for api, request in tqdm(work, desc="engines", unit="engine", disable=None if progress else True):
+        for api, request in with_progress(work, "building", "engines", is_shown=progress):
             plan, record = build(api, request)
             paths.append(write_engine(root / request.target.folder_name(precision), plan, record))
     except OSError as error:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle import Bundle, Manifest
@@ -25,6 +24,7 @@ from geoflow_ros.evaluation.bag import Topics, drive_figures, messages, read_dri
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.images import decode_image
 from geoflow_ros.inference import Localizer
+from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import available_models, model_path
 from geoflow_ros.simulation.processes import Child, ChildError, Children
 from geoflow_ros.stamps import stamp_ns
@@ -208,10 +208,9 @@ _DRIVEN = re.compile(r"driven (\d+)/(\d+) s")
 
 def _follow(settings: DemoSettings, children: Children, vehicle: Child) -> None:
     """Waits for the end of the drive, and shows how far rendering and driving are."""
-    hidden = None if settings.progress else True  # None: hidden where there is no terminal
     with (
-        tqdm(desc="rendering the camera", unit="frame", disable=hidden, total=0) as rendering,
-        tqdm(desc="driving", unit="s", disable=hidden, total=round(settings.seconds)) as driving,
+        progress_bar(None, "rendering the camera", "frames", is_shown=settings.progress) as rendering,
+        progress_bar(round(settings.seconds), "driving", "s", is_shown=settings.progress) as driving,
     ):
         said, since = "", time.monotonic()
         while vehicle.running:
@@ -221,14 +220,13 @@ def _follow(settings: DemoSettings, children: Children, vehicle: Child) -> None:
             for pattern, bar in ((_RENDERED, rendering), (_DRIVEN, driving)):
                 found = pattern.findall(log)
                 if found:
-                    bar.total = int(found[-1][1])
-                    bar.update(int(found[-1][0]) - bar.n)
+                    bar.advance_to(int(found[-1][0]), total=int(found[-1][1]))
             if log != said:
                 said, since = log, time.monotonic()
             elif time.monotonic() - since > _STALLED_S:
                 raise ChildError(f"the vehicle stands still since {_STALLED_S:.0f} s: see {vehicle.log}")
         children.check(vehicle)
-        driving.update((driving.total or 0) - driving.n)
+        driving.advance_to(driving.total or 0)
 
 
 def _pictures(

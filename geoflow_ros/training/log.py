@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from geoflow_ros.errors import InputError
+from geoflow_ros.progress import progress_bar
 from geoflow_ros.training.schedule import Schedule
 
 _SHOWN = {"loss": "loss", "train_error_m": "err", "train_lateral_m": "lat", "train_longitudinal_m": "lon"}
@@ -42,14 +42,12 @@ class TrainingLog:
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
         total = schedule.steps if schedule.steps is not None else round(60.0 * (schedule.max_minutes or 0.0))
         initial = step if self._counts_steps else round(elapsed_s)
-        unit = "step" if self._counts_steps else "s"
-        self._bar = tqdm(total=total, initial=initial, unit=unit, disable=not is_progress_shown, smoothing=0.05)
+        unit = "steps" if self._counts_steps else "s"
+        self._bar = progress_bar(total, "training", unit, is_shown=is_progress_shown, initial=initial)
 
     def advance(self, step: int, elapsed_s: float) -> None:
         """Move the bar."""
-        now = step if self._counts_steps else round(elapsed_s)
-        if now > self._bar.n:
-            self._bar.update(now - self._bar.n)
+        self._bar.advance_to(step if self._counts_steps else round(elapsed_s))
 
     def write(self, step: int, elapsed_s: float, group: str, figures: Mapping[str, Any]) -> None:
         """One entry: ``group`` is "training" or "validation"."""
@@ -61,7 +59,7 @@ class TrainingLog:
                 self._writer.add_scalar(f"{group}/{name}", value, step)
         if group == "training":
             shown = {short: f"{figures[name]:.2f}" for name, short in _SHOWN.items() if name in figures}
-            self._bar.set_postfix(shown)
+            self._bar.show_figures(shown)
         else:
             listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float))
             self._bar.write(f"step {step}: {listed}")
