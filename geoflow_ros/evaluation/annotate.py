@@ -1,4 +1,4 @@
-"""What was measured on a bundle, written into its manifest: calibration and figures travel with the weights."""
+"""Writes what was measured on a bundle into its manifest: calibration and figures travel with the weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace

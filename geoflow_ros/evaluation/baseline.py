@@ -1,4 +1,4 @@
-"""What one would do without learning: the image laid flat on the ground, and matched with the patch by its edges.
+"""A baseline without learning: the image is laid flat on the ground and matched with the patch by its edges.
 
 Inverse perspective mapping turns the image into a picture of the road as seen from above, under the assumption that
 the world is flat; normalized correlation of gradients then finds where on the patch it fits best.
@@ -17,8 +17,10 @@ from geoflow_ros.errors import InputError
 NEAR_M, FAR_M, HALF_WIDTH_M = 4.0, 24.0, 12.0
 # Blur before the gradient, metres on the ground: finer detail differs between the two views anyhow.
 BLUR_M = 0.2
+_LEAST_BLUR_PX = 0.6  # where a pixel is much ground, the Sobel filter still wants a smooth picture
 # Gradients (grey levels, Sobel) below this count in proportion, above it by their logarithm.
 _FAINT_EDGE = 4.0
+_BORDER_PX = 5  # width that blur and Sobel filter reach
 
 
 class GroundCamera(Protocol):
@@ -51,10 +53,10 @@ class BirdsEyeMatcher:
         if not visible.any():
             raise InputError("the camera sees no ground in front of it: there is nothing to match")
         # The outermost visible pixels have gradients towards what is not seen: leave them out.
-        self._mask = cv2.erode(visible.astype(np.float32), np.ones((5, 5), np.uint8))
+        self._mask = cv2.erode(visible.astype(np.float32), np.ones((_BORDER_PX, _BORDER_PX), np.uint8))
 
     def locate(self, ground: UInt8Array, satellite: UInt8Array) -> Float64Array:
-        """(2,) the best position (forward, right) of the camera from the patch centre, metres.
+        """Finds the best position (2,) of the camera, (forward, right) in metres from the patch centre.
 
         Args:
             ground: (H, W, 3) RGB uint8 of the camera's size.
@@ -85,6 +87,6 @@ class BirdsEyeMatcher:
     def _edges(self, picture: UInt8Array) -> Float32Array:
         """Gradient magnitude, compressed so that one bright line does not outweigh all the rest."""
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        smooth = cv2.GaussianBlur(grey, (0, 0), max(BLUR_M / self._resolution_m, 0.6))
+        smooth = cv2.GaussianBlur(grey, (0, 0), max(BLUR_M / self._resolution_m, _LEAST_BLUR_PX))
         magnitude = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
         return np.log1p(magnitude / _FAINT_EDGE).astype(np.float32)

@@ -20,7 +20,7 @@ LATENCY_PERCENTILES = (50, 95, 99)
 
 
 class Figures(TypedDict, total=False):
-    """What a set of position fixes is worth. Keys that a measurement cannot fill are absent.
+    """The accuracy and consistency of a set of position fixes. Keys that a measurement cannot fill are absent.
 
     `anees`, `coverage_*` and `nll` need covariances, `latency_ms` and `frames_per_second` need times.
     """
@@ -70,7 +70,7 @@ def figures(
     latencies_ms: npt.ArrayLike | None = None,
     availability: float | None = None,
 ) -> Figures:
-    """The fixed figures of a set of fixes.
+    """Computes the fixed figures of a set of fixes.
 
     Args:
         errors_forward_right: (n, 2) estimate minus truth in metres, (forward, right) of the vehicle.
@@ -114,7 +114,7 @@ def figures(
 
 
 def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, float]:
-    """Whether the covariances tell the truth about the errors, both in one frame.
+    """Compares covariances with the errors that they describe, both in one frame.
 
     ANEES is the mean of eᵀΣ⁻¹e / 2 (Li, Zhao and Jilkov 2001): 1 for a truthful covariance, above 1 for an
     overconfident one. `coverage_p` is the share of errors inside the ellipse that should hold p of them; the ellipse
@@ -161,7 +161,7 @@ def timing(latencies_ms: npt.ArrayLike) -> dict[str, Any]:
 
 
 def trajectory_figures(errors: npt.ArrayLike) -> TrajectoryFigures:
-    """How far a trajectory is from the truth.
+    """The distance of a trajectory from the truth.
 
     Args:
         errors: (n, 2) position differences in metres, any frame, in the order of time.

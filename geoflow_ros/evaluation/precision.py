@@ -1,9 +1,10 @@
-"""What a reduced precision costs: the same image pairs and hypotheses through it and through float32."""
+"""The cost of a reduced precision: the same image pairs and hypotheses through it and through float32."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.backends import Backend, OnnxRuntimeBackend
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.precision import FLOAT32, PrecisionCheck
@@ -29,8 +30,10 @@ def compare(
     Args:
         bundle: that both run.
         candidate: the back end in question.
-        pairs: how many; a check counts from `inference.precision.FEWEST_PAIRS` on.
-        seed, area, split: which. By default pairs of cities that neither training nor test sees.
+        pairs: how many; a check counts from `bundle.precision.FEWEST_PAIRS` on.
+        seed: which pairs.
+        area: of the town, or of cities of which training saw none.
+        split: whose worlds; by default those that neither training nor test sees.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -43,7 +46,7 @@ def compare(
         raise InputError(f"a check of the precision needs at least one pair, got {pairs}")
     protocol = Protocol(area, pairs, seed, split=split)
     localizers = (Localizer(bundle, candidate), Localizer(bundle, OnnxRuntimeBackend(bundle)))
-    answers: list[list[np.ndarray]] = []  # (pairs, 2, 2): by the candidate and in float32
+    answers: list[list[Float64Array]] = []  # (pairs, 2, 2): by the candidate and in float32
     truths = []
     what = f"checking {candidate.precision}"
     for index, pair in enumerate(render_pairs(sampler_for(bundle.manifest, protocol), pairs, what, progress)):
