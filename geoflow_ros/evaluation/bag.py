@@ -66,7 +66,7 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
 
 
 def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, Any]]:
-    """The messages of some topics in the order of their recording: (topic, received_ns, message).
+    """Yields the messages of some topics in the order of their recording: (topic, received_ns, message).
 
     Raises:
         InputError: as `read_drive`.
@@ -81,7 +81,7 @@ def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, An
 
 
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
-    """The figures of a drive: `dead_reckoning`, `fixes` and `track` against the truth, rate, latency, availability.
+    """Computes the figures of a drive: dead reckoning, fixes and track against the truth, rate, latency, availability.
 
     `fixes` also holds the fixed figures of `metrics.figures`, in the vehicle's frame. Latency is from the image's stamp
     to the recording of its pose; `latency_ms` is None where a pose was recorded before its image was taken, because
@@ -102,7 +102,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
     latencies_ms = (fixes.received_ns - fixes.stamps_ns) * 1e-6
     clocks_agree = bool((latencies_ms >= 0.0).all())
     duration_s = (last_ns - first_ns) * 1e-9
-    speeds = np.diff(record.truth.positions_m, axis=0)
+    steps_m = np.diff(record.truth.positions_m, axis=0)
     return {
         "dead_reckoning": dict(trajectory_figures(_errors(dead_reckoning, record.truth))),
         "fixes": {
@@ -115,7 +115,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
         "availability": availability(images, fixes),
         "camera_frames_per_second": len(images) / duration_s,
         "duration_s": duration_s,
-        "distance_m": float(np.linalg.norm(speeds, axis=1).sum()),
+        "distance_m": float(np.linalg.norm(steps_m, axis=1).sum()),
     }
 
 
@@ -138,7 +138,7 @@ def _errors(estimate: Trajectory, truth: Trajectory) -> Float64Array:
 
 
 def _in_vehicle_frame(estimate: Trajectory, truth: Trajectory) -> tuple[Float64Array, Float64Array]:
-    """Errors (n, 2) and covariances (n, 2, 2) as (forward, right) of the true heading."""
+    """Returns errors (n, 2) and covariances (n, 2, 2) as (forward, right) of the true heading."""
     positions, yaws = truth.at(estimate.stamps_ns)
     to_local = forward_right_axes(yaws)  # (n, 2, 2), rows forward and right
     errors = np.einsum("nij,nj->ni", to_local, estimate.positions_m - positions)
