@@ -15,13 +15,13 @@ from geoflow_ros.arrays import Float64Array
 
 
 def rotation_matrix(angle_rad: float) -> Float64Array:
-    """The (2, 2) matrix that turns vectors counter-clockwise."""
+    """Returns the (2, 2) matrix that turns vectors counter-clockwise."""
     cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
 def forward_right_axes(yaw_rad: ArrayLike) -> Float64Array:
-    """The orthonormal axes of a vehicle that looks along a yaw.
+    """Returns the orthonormal axes of a vehicle that looks along a yaw.
 
     Right is not left, so the matrix is a reflection: symmetric, and its own inverse.
 

@@ -31,13 +31,13 @@ class GeoBounds:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """(latitude, longitude) of the middle, degrees."""
+        """The (latitude, longitude) of the middle, degrees."""
         return (self.south_deg + self.north_deg) / 2.0, (self.west_deg + self.east_deg) / 2.0
 
     def contains(self, lat_deg: float, lon_deg: float) -> bool:
-        """Whether the point lies inside or on the edge."""
+        """Tells whether the point lies inside or on the edge."""
         return self.south_deg <= lat_deg <= self.north_deg and self.west_deg <= lon_deg <= self.east_deg
 
     def as_tuple(self) -> tuple[float, float, float, float]:
-        """(west, south, east, north) in degrees: the order of MBTiles, TileJSON and GeoJSON."""
+        """Returns (west, south, east, north) in degrees: the order of MBTiles, TileJSON and GeoJSON."""
         return self.west_deg, self.south_deg, self.east_deg, self.north_deg

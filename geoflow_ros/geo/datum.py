@@ -20,7 +20,7 @@ _WGS84 = pymap3d.Ellipsoid.from_name("wgs84")
 
 @dataclass(frozen=True)
 class Datum:
-    """Origin of the map frame: the plane that touches the WGS84 ellipsoid at (lat_deg, lon_deg).
+    """The origin of the map frame: the plane that touches the WGS84 ellipsoid at (lat_deg, lon_deg).
 
     East and north of a place are those of its point **on the ellipsoid** (height 0), seen along the datum's vertical.
     The two directions are therefore exact inverses of each other; dropping the height of a tangent-plane point instead
@@ -42,7 +42,7 @@ class Datum:
     def to_enu(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[Float64Array, Float64Array]: ...
 
     def to_enu(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """Map coordinates (east_m, north_m) of places in degrees.
+        """Converts places in degrees to map coordinates (east_m, north_m).
 
         Numbers give numbers; arrays of any one shape give arrays of that shape.
 
@@ -62,7 +62,7 @@ class Datum:
     def to_latlon(self, east_m: ArrayLike, north_m: ArrayLike) -> tuple[Float64Array, Float64Array]: ...
 
     def to_latlon(self, east_m: ArrayLike, north_m: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
-        """Places (lat_deg, lon_deg), longitude within [-180, 180], of map coordinates in metres.
+        """Converts map coordinates in metres to places (lat_deg, lon_deg), longitude within [-180, 180].
 
         Numbers give numbers; arrays of any one shape give arrays of that shape.
 
@@ -78,7 +78,7 @@ class Datum:
         return _like(east, lat), _like(east, lon)
 
     def _surface_height(self, east: Float64Array, north: Float64Array) -> Float64Array:
-        """Up coordinate (never positive) at which the vertical line through (east, north) meets the ellipsoid."""
+        """Returns the up coordinate (never positive) where the vertical through (east, north) meets the ellipsoid."""
         squash = np.array([1.0, 1.0, _WGS84.semimajor_axis / _WGS84.semiminor_axis])  # ellipsoid → sphere of radius a
         origin = np.array(pymap3d.geodetic2ecef(self.lat_deg, self.lon_deg, 0.0, ell=_WGS84))
         plane = np.stack(pymap3d.enu2uvw(east, north, 0.0, self.lat_deg, self.lon_deg), axis=-1)

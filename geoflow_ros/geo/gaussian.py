@@ -14,7 +14,7 @@ from geoflow_ros.errors import InputError
 
 @dataclass(frozen=True)
 class Gaussian2D:
-    """Mean and covariance of a position.
+    """The mean and covariance of a position.
 
     Attributes:
         mean: (..., 2), forward and right.
@@ -42,7 +42,7 @@ class Ellipse:
 
 
 def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """The value that a chi-square variable of one or two degrees of freedom stays under with a probability.
+    """Returns the value that a chi-square variable of one or two degrees of freedom stays under with a probability.
 
     Raises:
         InputError: the probability is not between 0 and 1.
@@ -55,7 +55,7 @@ def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
 
 
 def confidence_ellipse(covariance: Float64Array, confidence: float = 0.95) -> Ellipse:
-    """The ellipse of (2, 2) covariance of (east, north) in m^2 that holds the position with this probability.
+    """Returns the ellipse of a (2, 2) covariance of (east, north) in m^2 that holds the position with this probability.
 
     Raises:
         InputError: the confidence is not between 0 and 1, or the covariance is not positive definite.

@@ -22,8 +22,12 @@ MAX_LATITUDE_DEG = float(np.degrees(np.arctan(np.sinh(np.pi))))
 MAX_ZOOM = 30
 """Finest zoom that this package takes (0.1 mm a pixel): a larger number is a mistake."""
 
-EQUATOR_M = 2.0 * np.pi * 6378137.0
+EQUATOR_M = 2.0 * np.pi * 6_378_137.0
 """Length of the WGS84 equator."""
+
+# Rounding may take a place at the edge of the world a little beyond it.
+_LATITUDE_SLACK_DEG = 1e-9
+_ROW_SLACK_PX = 1e-6
 
 
 @overload
@@ -37,7 +41,7 @@ def latlon_to_pixel(
 def latlon_to_pixel(
     lat_deg: ArrayLike, lon_deg: ArrayLike, zoom: int, tile_size: int = 256
 ) -> tuple[ArrayLike, ArrayLike]:
-    """Global pixel coordinates (px, py) of places in degrees.
+    """Converts places in degrees to global pixel coordinates (px, py).
 
     Longitudes beyond ±180 are taken as they are (px then lies outside the world), so that a region across the
     antimeridian can stay in one piece.
@@ -47,7 +51,7 @@ def latlon_to_pixel(
     """
     world_px = _world_px(zoom, tile_size)
     lat, lon = np.asarray(lat_deg, float), np.asarray(lon_deg, float)
-    if not (np.abs(lat) <= MAX_LATITUDE_DEG + 1e-9).all():  # written so that NaN fails too
+    if not (np.abs(lat) <= MAX_LATITUDE_DEG + _LATITUDE_SLACK_DEG).all():  # written so that NaN fails too
         raise GeometryError(f"web mercator ends at ±{MAX_LATITUDE_DEG:.4f}° latitude; there are no tiles beyond it")
     if not np.isfinite(lon).all():
         raise GeometryError("longitude must be finite degrees")
@@ -65,14 +69,14 @@ def pixel_to_latlon(
 
 
 def pixel_to_latlon(px: ArrayLike, py: ArrayLike, zoom: int, tile_size: int = 256) -> tuple[ArrayLike, ArrayLike]:
-    """Places (lat_deg, lon_deg) of global pixel coordinates.
+    """Converts global pixel coordinates to places (lat_deg, lon_deg).
 
     Raises:
         GeometryError: a bad zoom, or a row outside the world.
     """
     world_px = _world_px(zoom, tile_size)
     x, y = np.asarray(px, float), np.asarray(py, float)
-    if not ((y >= -1e-6) & (y <= world_px + 1e-6)).all():
+    if not ((y >= -_ROW_SLACK_PX) & (y <= world_px + _ROW_SLACK_PX)).all():
         raise GeometryError(f"pixel row outside the web-mercator world of zoom {zoom} (0 to {world_px:.0f})")
     lon = (x / world_px - 0.5) * 360.0
     lat = np.degrees(np.arctan(np.sinh((0.5 - y / world_px) * 2.0 * np.pi)))
@@ -80,25 +84,28 @@ def pixel_to_latlon(px: ArrayLike, py: ArrayLike, zoom: int, tile_size: int = 25
 
 
 def ground_resolution(lat_deg: float, zoom: int, tile_size: int = 256) -> float:
-    """Metres of ground in one pixel, on the sphere of the equator's radius.
+    """Returns the metres of ground in one pixel, on the sphere of the equator's radius.
 
     Nominal: on the ellipsoid, pixels differ from this by up to 0.7 %, and not alike to the north and to the east. Good
     for choosing a zoom; pixels are placed with `latlon_to_pixel`.
+
+    Raises:
+        GeometryError: latitude beyond ±85.0511°, where web mercator ends; a bad zoom.
     """
-    if not abs(lat_deg) <= MAX_LATITUDE_DEG + 1e-9:
+    if not abs(lat_deg) <= MAX_LATITUDE_DEG + _LATITUDE_SLACK_DEG:
         raise GeometryError(f"web mercator ends at ±{MAX_LATITUDE_DEG:.4f}° latitude; there are no tiles beyond it")
     return float(EQUATOR_M * np.cos(np.radians(lat_deg)) / _world_px(zoom, tile_size))
 
 
 def tile_at(lat_deg: float, lon_deg: float, zoom: int) -> tuple[int, int]:
-    """(x, y) of the tile that holds a place; the world's east and south edges belong to the last tile."""
+    """Returns (x, y) of the tile that holds a place; the world's east and south edges belong to the last tile."""
     px, py = latlon_to_pixel(lat_deg, lon_deg, zoom, 1)
     last = 2**zoom - 1
     return min(max(int(px), 0), last), min(max(int(py), 0), last)
 
 
 def tile_bounds(zoom: int, x: int, y: int) -> GeoBounds:
-    """Bounds of tile (zoom, x, y), y counted from the north.
+    """Returns the bounds of tile (zoom, x, y), y counted from the north.
 
     Raises:
         GeometryError: no such tile.

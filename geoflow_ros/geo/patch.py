@@ -50,34 +50,34 @@ class PatchFrame:
 
     @property
     def extent_m(self) -> float:
-        """Length of one side on the ground, metres."""
+        """The length of one side on the ground, metres."""
         return self.size_px * self.ground_resolution_m
 
     @property
     def axes(self) -> Float64Array:
-        """(2, 2) orthonormal matrix whose columns are forward and right in ENU; symmetric, its own inverse."""
+        """The (2, 2) orthonormal matrix whose columns are forward and right in ENU; symmetric, its own inverse."""
         return forward_right_axes(self.yaw_rad)
 
     def local_to_enu(self, forward_right_m: ArrayLike) -> Float64Array:
-        """(..., 2) map coordinates (east, north) in metres of (..., 2) local (forward, right) in metres."""
+        """Converts (..., 2) local (forward, right) to (..., 2) map coordinates (east, north), all in metres."""
         return np.asarray(forward_right_m, float) @ self.axes + (self.centre_east_m, self.centre_north_m)
 
     def enu_to_local(self, enu_m: ArrayLike) -> Float64Array:
-        """(..., 2) local (forward, right) in metres of (..., 2) map coordinates (east, north) in metres."""
+        """Converts (..., 2) map coordinates (east, north) to (..., 2) local (forward, right), all in metres."""
         return np.asarray((np.asarray(enu_m, float) - (self.centre_east_m, self.centre_north_m)) @ self.axes)
 
     def to_pixel(self, enu_m: ArrayLike) -> Float64Array:
-        """(..., 2) pixel coordinates (x, y) of (..., 2) map coordinates (east, north) in metres."""
+        """Converts (..., 2) map coordinates (east, north) in metres to (..., 2) pixel coordinates (x, y)."""
         return self.enu_to_local(enu_m) / self.ground_resolution_m + (self.size_px - 1) / 2.0
 
     def to_enu(self, pixel: ArrayLike) -> Float64Array:
-        """(..., 2) map coordinates (east, north) in metres of (..., 2) pixel coordinates (x, y)."""
+        """Converts (..., 2) pixel coordinates (x, y) to (..., 2) map coordinates (east, north) in metres."""
         return self.local_to_enu((np.asarray(pixel, float) - (self.size_px - 1) / 2.0) * self.ground_resolution_m)
 
     def rotate_covariance_to_enu(self, covariance: ArrayLike) -> Float64Array:
-        """(..., 2, 2) covariance over (east, north) of a (..., 2, 2) covariance over (forward, right); same unit."""
+        """Rotates a (..., 2, 2) covariance over (forward, right) to one over (east, north); same unit."""
         return np.asarray(self.axes @ np.asarray(covariance, float) @ self.axes.T)
 
     def rotate_covariance_to_local(self, covariance: ArrayLike) -> Float64Array:
-        """(..., 2, 2) covariance over (forward, right) of a (..., 2, 2) covariance over (east, north); same unit."""
+        """Rotates a (..., 2, 2) covariance over (east, north) to one over (forward, right); same unit."""
         return np.asarray(self.axes.T @ np.asarray(covariance, float) @ self.axes)

@@ -1,4 +1,4 @@
-"""Yaw out of a quaternion, and nothing that is not a rotation."""
+"""The yaw of a quaternion; what is not a rotation is refused."""
 
 import math
 
@@ -7,10 +7,11 @@ from geoflow_ros.errors import OdometryError
 # A unit quaternion sent as float32 and normalised by its sender stays within 1e-6 of length 1. A tenth off is a
 # sender's mistake.
 _MAX_LENGTH_ERROR = 0.1
+_ZERO_LENGTH = 1e-6  # shorter than this, a quaternion counts as not filled
 
 
 def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
-    """Heading of a body whose attitude in an ENU (or odometry) frame is the quaternion (x, y, z, w).
+    """Returns the yaw of a body whose attitude in an ENU (or odometry) frame is the quaternion (x, y, z, w).
 
     Returns:
         Yaw in radians in (-pi, pi], counter-clockwise from the frame's x axis (REP-103).
@@ -21,7 +22,7 @@ def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
     if not all(map(math.isfinite, (x, y, z, w))):
         raise OdometryError("the orientation is not finite: the sender must fill the quaternion")
     length = math.sqrt(x * x + y * y + z * z + w * w)
-    if length < 1e-6:
+    if length < _ZERO_LENGTH:
         raise OdometryError("the orientation is the zero quaternion: the sender must fill it, (0, 0, 0, 1) at least")
     if abs(length - 1.0) > _MAX_LENGTH_ERROR:
         raise OdometryError(

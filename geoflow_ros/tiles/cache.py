@@ -1,4 +1,4 @@
-"""Decoded tiles in memory."""
+"""A cache of decoded tiles in memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TileKey = tuple[int, int, int]  # zoom, x, y
 
 
 class TileCache:
-    """The most recently used tiles of one source, decoded.
+    """A cache of the most recently used tiles of one source, decoded.
 
     A tile that many threads ask for at once is read once. Tiles that a patch lacks are fetched at the same time. That a
     tile is missing or corrupt is remembered for a moment, so that a vehicle beyond the map's edge does not hammer the
-    server; that the source was unavailable is not, because it may be back: a source to which each attempt is dear
-    remembers that itself.
+    server. That the source was unavailable is not remembered here, because it may be back: a source whose attempts
+    are slow remembers that itself.
 
     Args:
         source: where tiles come from; stays open when the cache is closed.
@@ -44,16 +44,16 @@ class TileCache:
         self._lock = threading.Lock()
         self._closed = False
         self._tiles: OrderedDict[TileKey, UInt8Array] = OrderedDict()
-        self._failures: dict[TileKey, tuple[float, TileError]] = {}  # forgotten when, what
+        self._failures: dict[TileKey, tuple[float, TileError]] = {}  # until when (monotonic seconds), error
         # Not the pool's own futures: those of reads under way could not be ended by `close`.
-        self._underway: dict[TileKey, Future[UInt8Array]] = {}
+        self._pending: dict[TileKey, Future[UInt8Array]] = {}
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._tiles)
 
     def get(self, keys: Sequence[TileKey]) -> list[UInt8Array]:
-        """Pixels of the tiles, in the order of the keys.
+        """Returns the pixels of the tiles, in the order of the keys.
 
         Raises:
             TileMissingError, TileCorruptError, TileSourceUnavailableError: that of the first tile that cannot be had;
@@ -78,11 +78,11 @@ class TileCache:
         return tiles
 
     def close(self) -> None:
-        """Stop fetching and forget all tiles; every `get` that waits fails at once. Reads end by themselves."""
+        """Stops fetching and forget all tiles; every `get` that waits fails at once. Reads end by themselves."""
         with self._lock:
             self._closed = True
             self._tiles.clear()
-            waited_for, self._underway = self._underway, {}
+            waited_for, self._pending = self._pending, {}
         for tile in waited_for.values():
             tile.set_exception(self._closed_error())
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -98,25 +98,25 @@ class TileCache:
             failure = self._failures.get(key)
             if failure is not None and time.monotonic() < failure[0]:
                 return failure[1]
-            if key not in self._underway:
+            if key not in self._pending:
                 self._pool.submit(self._load, key)  # looks for the future only under this lock
-                self._underway[key] = Future()
-            return self._underway[key]
+                self._pending[key] = Future()
+            return self._pending[key]
 
     def _load(self, key: TileKey) -> None:
-        """Settle the tile under way, unless `close` has done so."""
+        """Settles the tile under way, unless `close` has done so."""
         try:
             tile = self._read(key)
         except BaseException as error:  # whatever it is, those who wait must learn of it
             with self._lock:
-                waited_for = self._underway.pop(key, None)
+                waited_for = self._pending.pop(key, None)
                 if isinstance(error, (TileMissingError, TileCorruptError)):
                     self._remember(key, error.with_traceback(None))
             if waited_for is not None:
                 waited_for.set_exception(error)
             return
         with self._lock:
-            waited_for = self._underway.pop(key, None)
+            waited_for = self._pending.pop(key, None)
             if waited_for is not None:
                 self._tiles[key] = tile
                 if len(self._tiles) > self._capacity:

@@ -12,7 +12,7 @@ from geoflow_ros.tiles.template import TileTemplate
 
 
 class FolderSource:
-    """Tiles as files under a path template such as `/maps/town/{z}/{x}/{y}.png`.
+    """A source of tiles that are files under a path template such as `/maps/town/{z}/{x}/{y}.png`.
 
     Zooms are those of the folders that are there; bounds are not known, hence the world's.
 
@@ -42,7 +42,7 @@ class FolderSource:
         self.bounds: GeoBounds = WEB_MERCATOR_WORLD
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """See `TileSource.read`."""
+        """Reads a tile; see `TileSource.read`."""
         check_tile_index(zoom, x, y)
         path = Path(self._template.fill(zoom, x, y))
         try:
@@ -56,7 +56,7 @@ class FolderSource:
         return data
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is held open."""
 
     def _check_root(self) -> None:
         if not self._root.is_dir():

@@ -10,9 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-import cv2
-import numpy as np
-
 from geoflow_ros.errors import (
     GeometryError,
     InputError,
@@ -21,16 +18,18 @@ from geoflow_ros.errors import (
     TileSourceUnavailableError,
 )
 from geoflow_ros.geo import GeoBounds, tile_bounds
-from geoflow_ros.tiles.raster import TileFormat, tile_format
+from geoflow_ros.tiles.raster import TileFormat, tile_format, tile_side
 from geoflow_ros.tiles.source import check_tile_index
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = 0x4D504258  # "MPBX": what `file` knows MBTiles by
+_SQLITE_HEADER_BYTES = 100
+_LARGEST_PAGE_BYTES = 65536  # the header's 16 bits cannot hold it: it is written as 1
 _SELECT_TILE = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
 
 
 class MBTilesSource:
-    """Tiles of an MBTiles file, opened read-only. Rows are TMS in the file, counted from the north here.
+    """A source that reads an MBTiles file. Rows are TMS in the file, counted from the north here.
 
     Safe to use from several threads: one connection behind one lock (a tile takes some tens of microseconds).
     Zooms and bounds come from the metadata, and from the tiles where the metadata does not say.
@@ -59,7 +58,7 @@ class MBTilesSource:
             raise
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """See `TileSource.read`."""
+        """Reads a tile; see `TileSource.read`."""
         check_tile_index(zoom, x, y)
         try:
             with self._lock:
@@ -75,7 +74,7 @@ class MBTilesSource:
         return row[0]
 
     def tile_counts(self) -> dict[int, int]:
-        """Number of tiles by zoom, coarsest first. Reads the file's whole index.
+        """Counts the tiles of each zoom, coarsest first. Reads the file's whole index.
 
         Raises:
             TileSourceUnavailableError: the file is damaged.
@@ -90,7 +89,7 @@ class MBTilesSource:
         return {int(zoom): int(count) for zoom, count in rows}
 
     def close(self) -> None:
-        """Close the file; later reads fail."""
+        """Closes the file; later reads fail."""
         with self._lock:
             self._db.close()
 
@@ -102,15 +101,13 @@ class MBTilesSource:
         if metadata.get("format") in ("pbf", "mvt"):
             raise TileSourceUnavailableError(f"'{self.path}' holds vector tiles; satellite imagery is needed")
         try:
-            self.tile_format = tile_format(bytes(first[1]), "its first tile")
-            image = cv2.imdecode(np.frombuffer(first[1], np.uint8), cv2.IMREAD_UNCHANGED)
-            if image is None:
-                raise TileCorruptError("its first tile cannot be decoded")
+            tile = bytes(first[1])
+            self.tile_format = tile_format(tile, "its first tile")
+            self.tile_size = tile_side(tile, "its first tile")
         except (TileCorruptError, TypeError) as error:
             raise TileSourceUnavailableError(f"'{self.path}' holds no images: {error}") from error
         self.name = metadata.get("name") or self.path.stem
         self.description = metadata.get("description", "")
-        self.tile_size = int(image.shape[0])
         try:
             self.min_zoom, self.max_zoom = self._zooms(metadata)
             self.bounds = self._bounds(metadata)
@@ -199,7 +196,7 @@ class MBTilesWriter:
         )
 
     def add(self, zoom: int, x: int, y: int, data: bytes) -> None:
-        """Add the encoded image of tile (zoom, x, y), y counted from the north.
+        """Adds the encoded image of tile (zoom, x, y), y counted from the north.
 
         Raises:
             InputError: not an image of the writer's format, a tile that was added before, no such tile, or a full disk.
@@ -221,7 +218,7 @@ class MBTilesWriter:
             raise InputError(f"'{self.path}' cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Write the metadata and put the file in its place.
+        """Writes the metadata and puts the file in its place.
 
         Raises:
             InputError: no tile was added, or the file cannot be written.
@@ -245,7 +242,7 @@ class MBTilesWriter:
             raise
 
     def discard(self) -> None:
-        """Throw away what was written; an earlier file of that name stays."""
+        """Throws away what was written; an earlier file of that name stays."""
         self._db.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -281,20 +278,20 @@ class MBTilesWriter:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what SQLite would only stumble over later, or with a message that helps nobody."""
+    """Refuses files that SQLite would fail on later, with a message that does not name the cause."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            header = file.read(100)
+            header = file.read(_SQLITE_HEADER_BYTES)
     except FileNotFoundError:
         raise TileSourceUnavailableError(f"map file '{path}' is not there") from None
     except OSError as error:
         raise TileSourceUnavailableError(f"map file '{path}' cannot be read: {error.strerror}") from error
-    if not header.startswith(_SQLITE_MAGIC) or len(header) < 100:
+    if not header.startswith(_SQLITE_MAGIC) or len(header) < _SQLITE_HEADER_BYTES:
         raise TileSourceUnavailableError(f"'{path}' is not an MBTiles file (no SQLite header)")
     # SQLite file format, section 1.3: page size at 16 (1 means 65536), pages at 28, valid if 24 equals 92.
     page_size = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    expected = (_LARGEST_PAGE_BYTES if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     if header[24:28] == header[92:96] and size < expected:
         raise TileSourceUnavailableError(f"'{path}' is cut short: {size} of {expected} bytes; copy it again")
 

@@ -1,4 +1,4 @@
-"""From what a user writes to an open tile source, and what there is to say about one."""
+"""Opens and describes the tile source that a user names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geoflow_ros.tiles.xyz import XyzSource
 
 
 def open_tile_source(spec: str | Path, tile_size: int = 256) -> TileSource:
-    """Open the tile source that a user names.
+    """Opens the tile source that a user names.
 
     Args:
         spec: one of
@@ -53,7 +53,7 @@ def open_tile_source(spec: str | Path, tile_size: int = 256) -> TileSource:
 
 
 def tile_source_info(source: TileSource) -> dict[str, Any]:
-    """What a source says of itself, ready for JSON.
+    """Describes a source, ready for JSON.
 
     Returns:
         `kind`, `name`, `tile_size`, `min_zoom`, `max_zoom`, `bounds` (west, south, east, north in degrees), `centre`

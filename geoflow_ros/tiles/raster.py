@@ -1,4 +1,4 @@
-"""Tile bytes and tile pixels.
+"""Tile bytes and tile pixels: the one place that knows how a tile is encoded.
 
 OpenCV's decoders return a partly grey picture for a truncated JPEG instead of refusing it, so completeness is checked
 here, on the container formats themselves (PNG: ISO/IEC 15948, JPEG: ITU-T T.81, WebP: RFC 9649). Bits that flip inside
@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import zlib
 from enum import Enum
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNK_OVERHEAD = 12  # bytes of a chunk besides its data: length, type and checksum
+_PNG_COMPRESSION = 4  # of 0 to 9: beyond it, files hardly get smaller and writing takes twice as long
+_OPAQUE_ALPHA = 128  # a pixel with less alpha than this (of 255) shows no ground
 
 
 class TileFormat(Enum):
@@ -29,12 +34,12 @@ class TileFormat(Enum):
 
     @property
     def content_type(self) -> str:
-        """MIME type."""
+        """MIME type of the format."""
         return {TileFormat.PNG: "image/png", TileFormat.JPEG: "image/jpeg", TileFormat.WEBP: "image/webp"}[self]
 
 
 def tile_format(data: bytes, label: str) -> TileFormat:
-    """The image format of a tile's bytes, which are whole as far as the format tells.
+    """Returns the image format of a tile's bytes, which are whole as far as the format tells.
 
     Args:
         data: encoded tile.
@@ -60,7 +65,7 @@ def tile_format(data: bytes, label: str) -> TileFormat:
 
 
 def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
-    """Pixels of an encoded tile.
+    """Returns the pixels of an encoded tile.
 
     Args:
         data: encoded tile.
@@ -74,10 +79,7 @@ def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
         TileCorruptError: not a whole image of 8-bit pixels and of that size.
         TileMissingError: a transparent image: sources mark ground without imagery so.
     """
-    tile_format(data, label)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise TileCorruptError(f"{label} cannot be decoded ({len(data)} bytes)")
+    image = _decode_as_stored(data, label)
     if image.dtype != np.uint8:
         raise TileCorruptError(f"{label} has {image.dtype} pixels; 8-bit imagery is needed")
     if image.shape[:2] != (tile_size, tile_size):
@@ -88,14 +90,27 @@ def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
     if image.shape[2] == 4:
-        if image[..., 3].min() < 128:
+        if image[..., 3].min() < _OPAQUE_ALPHA:
             raise TileMissingError(f"{label} is transparent where there is no imagery")
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGB), np.uint8)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def tile_side(data: bytes, label: str) -> int:
+    """Returns the number of rows of an encoded tile, in pixels.
+
+    Args:
+        data: encoded tile.
+        label: what to call the tile in an error.
+
+    Raises:
+        TileCorruptError: not a whole image.
+    """
+    return int(_decode_as_stored(data, label).shape[0])
+
+
 def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes:
-    """Encoded tile of (N, N, 3) uint8 RGB pixels.
+    """Encodes (N, N, 3) uint8 RGB pixels as a tile.
 
     Args:
         pixels: the tile.
@@ -108,7 +123,7 @@ def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
         raise InputError(f"a tile is a square uint8 RGB image, not {pixels.dtype} of shape {pixels.shape}")
     settings = {
-        TileFormat.PNG: [cv2.IMWRITE_PNG_COMPRESSION, 4],
+        TileFormat.PNG: [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION],
         TileFormat.JPEG: [cv2.IMWRITE_JPEG_QUALITY, quality],
         TileFormat.WEBP: [cv2.IMWRITE_WEBP_QUALITY, quality],
     }[fmt]
@@ -116,11 +131,23 @@ def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes
     return data.tobytes()
 
 
+def _decode_as_stored(data: bytes, label: str) -> NDArray[Any]:
+    """Decodes a tile with the channels (grey, BGR or BGRA) and the depth that it is stored with."""
+    tile_format(data, label)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a header that promises more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise TileCorruptError(f"{label} cannot be decoded ({len(data)} bytes)")
+    return image
+
+
 def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to the end marker is there and matches its checksum."""
+    """Tells whether every chunk up to the end marker is there and matches its checksum."""
     at = len(_PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+    while at + _PNG_CHUNK_OVERHEAD <= len(data):
+        end = at + _PNG_CHUNK_OVERHEAD + int.from_bytes(data[at : at + 4], "big")
         if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             return False
         if data[at + 4 : at + 8] == b"IEND":

@@ -85,11 +85,11 @@ class SatelliteMap:
 
     @property
     def cached_tiles(self) -> int:
-        """Decoded tiles in memory."""
+        """Number of decoded tiles in memory."""
         return len(self._cache)
 
     def zoom_for(self, frame: PatchFrame) -> int:
-        """Zoom of the tiles that a patch is cut from.
+        """Chooses the zoom of the tiles that a patch is cut from.
 
         Raises:
             GeometryError: outside web mercator or the map frame.
@@ -102,7 +102,7 @@ class SatelliteMap:
         return min(max(wanted, self.source.min_zoom), self.source.max_zoom)
 
     def patch(self, frame: PatchFrame) -> SatellitePatch:
-        """The satellite picture of a frame. Its pixels are read-only.
+        """Cuts the satellite picture of a frame. Its pixels are read-only.
 
         Raises:
             TileMissingError: the patch's centre is outside the map, or a tile that it touches is missing.
@@ -131,7 +131,7 @@ class SatelliteMap:
         return SatellitePatch(np.asarray(pixels, np.uint8), frame)
 
     def close(self) -> None:
-        """Stop fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
+        """Stops fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
         self._cache.close()
 
     def __enter__(self) -> SatelliteMap:
@@ -152,7 +152,7 @@ class SatelliteMap:
             )
 
     def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[UInt8Array, tuple[int, int]]:
-        """The touched tiles side by side, and the global pixel of the first pixel. Tiles not touched stay unset."""
+        """Joins the touched tiles side by side, with the global pixel of the first. Tiles not touched stay unset."""
         size = self.source.tile_size
         # Compare sizes before listing: a wrong resolution would list millions.
         across = warp.mercator_pixels_per_pixel * warp.size_px / size

@@ -56,14 +56,14 @@ class TileServer:
         return f"{self.base_url}/{{z}}/{{x}}/{{y}}.png"
 
     def serve_forever(self) -> None:
-        """Serve from this thread until it is interrupted (KeyboardInterrupt passes on)."""
+        """Serves from this thread until it is interrupted (KeyboardInterrupt passes on)."""
         try:
             self._http.serve_forever(poll_interval=0.1)
         finally:
             self._http.server_close()
 
     def close(self) -> None:
-        """Stop serving and release the port."""
+        """Stops serving and release the port."""
         if self._thread is not None:
             self._http.shutdown()
             self._thread.join()
@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """One line a request is for debugging only: a drive asks for thousands of tiles."""
+        """Logs one line a request, for debugging only: a drive asks for thousands of tiles."""
         _log.debug(format, *args)
 
     @property

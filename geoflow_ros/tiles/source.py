@@ -12,7 +12,7 @@ WEB_MERCATOR_WORLD = GeoBounds(-180.0, -MAX_LATITUDE_DEG, 180.0, MAX_LATITUDE_DE
 
 
 class TileSource(Protocol):
-    """Encoded raster tiles of the web-mercator tiling. `read` may be called from several threads at once."""
+    """A source of encoded tiles of the web-mercator tiling. `read` may be called from several threads at once."""
 
     @property
     def name(self) -> str:
@@ -20,7 +20,7 @@ class TileSource(Protocol):
 
     @property
     def tile_size(self) -> int:
-        """Pixels along one side of a tile."""
+        """Number of pixels along one side of a tile."""
 
     @property
     def min_zoom(self) -> int:
@@ -35,7 +35,7 @@ class TileSource(Protocol):
         """Where there may be tiles; none are outside."""
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """The encoded image (PNG, JPEG or WebP) of tile (zoom, x, y), y counted from the north.
+        """Returns the encoded image (PNG, JPEG or WebP) of tile (zoom, x, y), y counted from the north.
 
         Raises:
             TileMissingError: the source has no such tile.
@@ -44,11 +44,11 @@ class TileSource(Protocol):
         """
 
     def close(self) -> None:
-        """Release files and connections; the source cannot be read afterwards."""
+        """Releases files and connections; the source cannot be read afterwards."""
 
 
 def check_tile_index(zoom: int, x: int, y: int) -> None:
-    """Refuse an index outside the tiling, which no source can hold.
+    """Refuses an index outside the tiling, which no source can hold.
 
     Raises:
         TileMissingError: there is no such tile anywhere.

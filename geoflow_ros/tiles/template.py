@@ -32,6 +32,6 @@ class TileTemplate:
             )
 
     def fill(self, zoom: int, x: int, y: int) -> str:
-        """Address of tile (zoom, x, y), y counted from the north."""
+        """Returns the address of tile (zoom, x, y), y counted from the north."""
         values = {"z": zoom, "x": x, "y": y, "-y": 2**zoom - 1 - y}
         return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), self.text)

@@ -1,4 +1,4 @@
-"""From the pixels of a patch to web-mercator pixels.
+"""Where the pixels of a patch lie among web-mercator pixels.
 
 The exact chain is patch → ENU → latitude and longitude → mercator. It is smooth, so 25 samples of it and a polynomial
 of second degree stand for it: over 100 m, the terms of third degree are below 1e-5 px. An affine map would not do
@@ -23,6 +23,7 @@ _SAMPLES = np.stack(np.meshgrid(np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0
 
 
 def _terms(uv: Float64Array) -> Float64Array:
+    """Evaluates the (..., 6) terms of a polynomial of second degree at (..., 2) patch coordinates."""
     u, v = uv[..., 0], uv[..., 1]
     return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
 
@@ -32,7 +33,7 @@ _FIT = np.linalg.pinv(_terms(_SAMPLES))  # (6, 25)
 
 @dataclass(frozen=True, eq=False)
 class PatchWarp:
-    """Where each patch pixel lies among the mercator pixels of one zoom.
+    """The mapping of patch pixels to the mercator pixels of one zoom.
 
     Attributes:
         size_px: pixels along one side of the patch.
@@ -46,7 +47,7 @@ class PatchWarp:
 
     @classmethod
     def fit(cls, frame: PatchFrame, datum: Datum, zoom: int, tile_size: int) -> PatchWarp:
-        """Fit to the exact chain.
+        """Fits the polynomial to the exact chain.
 
         Raises:
             GeometryError: the patch leaves the map frame or web mercator, or is so large that the fit is off by more
@@ -70,12 +71,12 @@ class PatchWarp:
 
     @property
     def mercator_pixels_per_pixel(self) -> float:
-        """Mercator pixels along one patch pixel, at the centre."""
+        """Number of mercator pixels along one patch pixel, at the centre."""
         (ux, uy), (vx, vy) = self.coefficients[1:3] / (self.size_px / 2.0)
         return math.sqrt(abs(ux * vy - uy * vx))
 
     def tiles(self, tile_size: int) -> list[tuple[int, int]]:
-        """(x, y) of the tiles that the patch touches, by rows. x is not wrapped at the antimeridian.
+        """Lists (x, y) of the tiles that the patch touches, by rows. x is not wrapped at the antimeridian.
 
         Two convex shapes are apart if and only if an edge direction of one of them separates them: the tiles' edges do
         so by the range of rows and columns, the patch's edges in patch coordinates.
@@ -98,7 +99,7 @@ class PatchWarp:
         return [(int(columns[i]), int(rows[j])) for j, i in np.argwhere(touched)]
 
     def sample_maps(self, mosaic_origin: tuple[int, int], samples: int) -> tuple[Float32Array, Float32Array]:
-        """Where to sample a mosaic, `samples` by `samples` times in each patch pixel.
+        """Computes where to sample a mosaic, `samples` by `samples` times in each patch pixel.
 
         Args:
             mosaic_origin: global mercator pixel (x, y) of the mosaic's first pixel.

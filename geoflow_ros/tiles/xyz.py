@@ -34,7 +34,7 @@ UNAVAILABLE_MEMORY_S = 2.0
 
 
 class XyzSource:
-    """Tiles at a URL template such as `https://host/{z}/{x}/{y}.png?key=…`.
+    """A source of tiles at a URL template such as `https://host/{z}/{x}/{y}.png?key=…`.
 
     Safe to use from several threads; connections are kept and shared. Once a tile got no answer from the server, all
     others fail at once for `UNAVAILABLE_MEMORY_S`; then the server is tried again. Addresses in messages leave out the
@@ -48,7 +48,7 @@ class XyzSource:
         max_zoom: finest zoom of the server.
         bounds: where the server has tiles.
         timeout_s: longest wait for a connection, and again for the whole answer.
-        retries: further attempts after trouble that may pass; none is begun later than timeout_s after the first.
+        retries: further attempts after a failure that may pass; none is begun later than timeout_s after the first.
         backoff_s: pause before the first further attempt; doubles each time.
 
     Raises:
@@ -82,12 +82,12 @@ class XyzSource:
         self._retries = retries
         self._backoff_s = backoff_s
         self._closed = threading.Event()
-        self._no_answer: tuple[float, str] = (-math.inf, "")  # until when it counts (monotonic seconds), what happened
+        self._no_answer: tuple[float, str] = (-math.inf, "")  # until when it counts (monotonic seconds), the reason
         self._session = _session(host)
 
     @classmethod
     def from_tilejson(cls, url: str, **settings: Any) -> XyzSource:
-        """Open the server that a TileJSON document describes: template, zooms, bounds, name and tile size.
+        """Opens the server that a TileJSON document describes: template, zooms, bounds, name and tile size.
 
         Args:
             url: http or https address of the document; `TileServer` answers it at `/`.
@@ -105,7 +105,7 @@ class XyzSource:
             with _session(_http_host(url)) as session:
                 answer = session.get(url, timeout=timeout_s)
         except requests.RequestException as error:
-            raise TileSourceUnavailableError(f"tile server {_without_query(url)} {_trouble(error)}") from error
+            raise TileSourceUnavailableError(f"tile server {_without_query(url)} {_describe(error)}") from error
         if answer.status_code != 200:
             raise TileSourceUnavailableError(f"tile server {_without_query(url)} answers HTTP {answer.status_code}")
         try:
@@ -127,7 +127,7 @@ class XyzSource:
             raise InputError(refused) from error
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """See `TileSource.read`. Waits about timeout_s for a server that does not answer."""
+        """Reads a tile; see `TileSource.read`. Waits about timeout_s for a server that does not answer."""
         check_tile_index(zoom, x, y)
         url = self._template.fill(zoom, x, y)
         last_attempt_s = time.monotonic() + self._timeout_s
@@ -135,17 +135,17 @@ class XyzSource:
         while True:
             try:
                 return self._get(url)
-            except _PassingTrouble as trouble:
+            except _TransientError as failure:
                 if attempt == self._retries or time.monotonic() >= last_attempt_s:
-                    if isinstance(trouble, _NoAnswer):
-                        self._no_answer = (time.monotonic() + UNAVAILABLE_MEMORY_S, str(trouble))
-                    raise TileSourceUnavailableError(f"tile {_without_query(url)}: {trouble}") from trouble
+                    if isinstance(failure, _NoAnswerError):
+                        self._no_answer = (time.monotonic() + UNAVAILABLE_MEMORY_S, str(failure))
+                    raise TileSourceUnavailableError(f"tile {_without_query(url)}: {failure}") from failure
             # An event and not sleep, so that close() ends the wait.
             self._closed.wait(self._backoff_s * 2**attempt)
             attempt += 1
 
     def close(self) -> None:
-        """Close the connections; later reads fail."""
+        """Closes the connections; later reads fail."""
         self._closed.set()
         self._session.close()
 
@@ -153,34 +153,34 @@ class XyzSource:
         label = f"tile {_without_query(url)}"
         if self._closed.is_set():
             raise TileSourceUnavailableError(f"{label}: the source is closed")
-        until_s, what = self._no_answer
+        until_s, reason = self._no_answer
         if time.monotonic() < until_s:
-            raise TileSourceUnavailableError(f"{label}: {what}")
+            raise TileSourceUnavailableError(f"{label}: {reason}")
         try:
             with self._session.get(url, stream=True, timeout=self._timeout_s) as answer:
                 if answer.status_code in _MISSING:
                     raise TileMissingError(f"{label}: the server has no such tile (HTTP {answer.status_code})")
                 if answer.status_code in _WORTH_RETRYING:
-                    raise _PassingTrouble(f"the server answers HTTP {answer.status_code}")
+                    raise _TransientError(f"the server answers HTTP {answer.status_code}")
                 if answer.status_code != 200:
                     raise TileSourceUnavailableError(
                         f"{label}: the server refuses with HTTP {answer.status_code}; check the address and its key"
                     )
                 data = _body(answer, time.monotonic() + self._timeout_s, label)
         except (requests.Timeout, requests.ConnectionError) as error:
-            raise _NoAnswer(_trouble(error)) from error
+            raise _NoAnswerError(_describe(error)) from error
         except requests.RequestException as error:
-            raise _PassingTrouble(_trouble(error)) from error
+            raise _TransientError(_describe(error)) from error
         tile_format(data, label)
         return data
 
 
-class _PassingTrouble(Exception):
-    """Trouble that another attempt may not meet."""
+class _TransientError(Exception):
+    """A failure that another attempt may not meet."""
 
 
-class _NoAnswer(_PassingTrouble):
-    """Trouble that every other tile would meet as well: the server is out of reach, or too slow."""
+class _NoAnswerError(_TransientError):
+    """A failure that every other tile would meet as well: the server is out of reach, or too slow."""
 
 
 def _session(host: str) -> requests.Session:
@@ -204,11 +204,11 @@ def _body(answer: requests.Response, deadline_s: float, label: str) -> bytes:
         if size > MAX_ANSWER_BYTES:
             raise TileCorruptError(f"{label} is larger than {MAX_ANSWER_BYTES // 2**20} MiB: not a tile")
         if time.monotonic() > deadline_s:
-            raise _NoAnswer("the answer did not end in time")
+            raise _NoAnswerError("the answer did not end in time")
     return b"".join(chunks)
 
 
-def _trouble(error: requests.RequestException) -> str:
+def _describe(error: requests.RequestException) -> str:
     if isinstance(error, requests.Timeout):
         return "does not answer in time"
     if isinstance(error, requests.exceptions.SSLError):

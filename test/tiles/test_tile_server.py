@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from fakes.tile_server import FailingTileServer
+from fakes.tiles import GREY
 
 from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import Datum, GeoBounds, PatchFrame, tile_at
@@ -30,85 +31,12 @@ from geoflow_ros.tiles import (
     tile_source_info,
 )
 
-GREY = encode_tile(np.full((256, 256, 3), 90, np.uint8), TileFormat.PNG)
 DATUM = Datum(49.0, 8.4)
 
 
-class MoodyHandler(BaseHTTPRequestHandler):
-    """Answers by the first part of the path; what it has seen is on the server."""
-
-    protocol_version = "HTTP/1.1"
-    server: MoodyServer
-
-    def do_GET(self) -> None:
-        mood = self.path.split("/")[1]
-        with self.server.lock:
-            self.server.seen.append((self.path, self.headers.get("User-Agent", "")))
-            count = len(self.server.seen)
-        if mood.isdigit():
-            self.answer(int(mood), b"sorry")
-        elif mood == "garbage":
-            self.answer(200, b"<html>Sign in to the network</html>")
-        elif mood == "cut":
-            self.answer(200, GREY[:-30])
-        elif mood == "empty":
-            self.answer(200, b"")
-        elif mood == "short":  # promises more than it sends
-            self.answer(200, GREY[:-30], length=len(GREY))
-            self.close_connection = True
-        elif mood == "slow":
-            self.server.stop.wait(3.0)
-            self.answer(200, GREY)
-        elif mood == "drip":
-            self.send_response(200)
-            self.send_header("Content-Length", "100000")
-            self.end_headers()
-            while not self.server.stop.wait(0.02):
-                self.wfile.write(bytes(1024))
-        elif mood == "endless":
-            self.send_response(200)
-            self.end_headers()
-            while not self.server.stop.is_set():
-                self.wfile.write(bytes(2**20))
-        elif mood == "recovering":
-            self.answer(*((503, b"busy") if count < 3 else (200, GREY)))
-        else:
-            self.answer(200, GREY)
-
-    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        if status != 204:
-            self.wfile.write(body)
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except ConnectionError:
-            self.close_connection = True  # the source hung up on a slow answer: expected here
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-
-class MoodyServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), MoodyHandler)
-        self.seen: list[tuple[str, str]] = []
-        self.lock = threading.Lock()
-        self.stop = threading.Event()
-
-    def source(self, mood: str, timeout_s: float = 0.3, retries: int = 1, query: str = "") -> XyzSource:
-        url = f"http://127.0.0.1:{self.server_address[1]}/{mood}/{{z}}/{{x}}/{{y}}.png{query}"
-        return XyzSource(url, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
-
-
 @pytest.fixture
-def moody() -> Iterator[MoodyServer]:
-    server = MoodyServer()
+def failing_server() -> Iterator[FailingTileServer]:
+    server = FailingTileServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server
@@ -118,63 +46,67 @@ def moody() -> Iterator[MoodyServer]:
     server.server_close()
 
 
-def test_tiles_arrive_and_the_source_says_who_asks(moody: MoodyServer) -> None:
-    assert moody.source("fine").read(19, 3, 4) == GREY
-    path, agent = moody.seen[0]
+def test_tiles_arrive_and_the_source_says_who_asks(failing_server: FailingTileServer) -> None:
+    assert failing_server.source("fine").read(19, 3, 4) == GREY
+    path, agent = failing_server.seen[0]
     assert path == "/fine/19/3/4.png"
     assert agent.startswith("geoflow_ros/")
 
 
-@pytest.mark.parametrize("mood", ["404", "410", "204"])
-def test_a_tile_that_the_server_does_not_have_is_missing_and_not_asked_for_twice(moody: MoodyServer, mood: str) -> None:
-    with pytest.raises(TileMissingError, match=f"HTTP {mood}"):
-        moody.source(mood).read(19, 3, 4)
-    assert len(moody.seen) == 1
+@pytest.mark.parametrize("failure", ["404", "410", "204"])
+def test_a_tile_that_the_server_does_not_have_is_missing_and_not_asked_for_twice(
+    failing_server: FailingTileServer, failure: str
+) -> None:
+    with pytest.raises(TileMissingError, match=f"HTTP {failure}"):
+        failing_server.source(failure).read(19, 3, 4)
+    assert len(failing_server.seen) == 1
 
 
-@pytest.mark.parametrize("mood", ["500", "502", "503", "429"])
-def test_a_server_in_trouble_is_tried_again_and_then_unavailable(moody: MoodyServer, mood: str) -> None:
-    with pytest.raises(TileSourceUnavailableError, match=f"HTTP {mood}"):
-        moody.source(mood, retries=2).read(19, 3, 4)
-    assert len(moody.seen) == 3
+@pytest.mark.parametrize("failure", ["500", "502", "503", "429"])
+def test_a_server_that_reports_an_error_is_tried_again_and_then_unavailable(
+    failing_server: FailingTileServer, failure: str
+) -> None:
+    with pytest.raises(TileSourceUnavailableError, match=f"HTTP {failure}"):
+        failing_server.source(failure, retries=2).read(19, 3, 4)
+    assert len(failing_server.seen) == 3
 
 
-def test_a_server_that_recovers_is_forgiven(moody: MoodyServer) -> None:
-    assert moody.source("recovering", retries=2).read(19, 3, 4) == GREY
+def test_a_server_that_recovers_is_read(failing_server: FailingTileServer) -> None:
+    assert failing_server.source("recovering", retries=2).read(19, 3, 4) == GREY
 
 
-@pytest.mark.parametrize("mood", ["401", "403", "400"])
+@pytest.mark.parametrize("failure", ["401", "403", "400"])
 def test_a_server_that_refuses_is_not_tried_again_and_keys_stay_out_of_the_message(
-    moody: MoodyServer, mood: str
+    failing_server: FailingTileServer, failure: str
 ) -> None:
     with pytest.raises(TileSourceUnavailableError, match="check the address and its key") as caught:
-        moody.source(mood, query="?key=hush").read(19, 3, 4)
-    assert len(moody.seen) == 1
-    assert "hush" in moody.seen[0][0]
+        failing_server.source(failure, query="?key=hush").read(19, 3, 4)
+    assert len(failing_server.seen) == 1
+    assert "hush" in failing_server.seen[0][0]
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mood", ["garbage", "cut", "empty"])
-def test_an_answer_that_is_no_whole_image_is_corrupt(moody: MoodyServer, mood: str) -> None:
-    with pytest.raises(TileCorruptError, match=f"/{mood}/19/3/4.png is "):
-        moody.source(mood).read(19, 3, 4)
+@pytest.mark.parametrize("failure", ["garbage", "cut", "empty"])
+def test_an_answer_that_is_no_whole_image_is_corrupt(failing_server: FailingTileServer, failure: str) -> None:
+    with pytest.raises(TileCorruptError, match=f"/{failure}/19/3/4.png is "):
+        failing_server.source(failure).read(19, 3, 4)
 
 
-@pytest.mark.parametrize(("mood", "words"), [("slow", "does not answer in time"), ("drip", "did not end in time")])
-def test_a_server_that_dawdles_is_unavailable(moody: MoodyServer, mood: str, words: str) -> None:
+@pytest.mark.parametrize(("failure", "words"), [("slow", "does not answer in time"), ("drip", "did not end in time")])
+def test_a_server_that_is_too_slow_is_unavailable(failing_server: FailingTileServer, failure: str, words: str) -> None:
     with pytest.raises(TileSourceUnavailableError, match=words):
-        moody.source(mood).read(19, 3, 4)
+        failing_server.source(failure).read(19, 3, 4)
 
 
-def test_a_connection_that_breaks_off_is_unavailable(moody: MoodyServer) -> None:
+def test_a_connection_that_breaks_off_is_unavailable(failing_server: FailingTileServer) -> None:
     with pytest.raises(TileSourceUnavailableError, match="breaks off|cannot be reached"):
-        moody.source("short").read(19, 3, 4)
-    assert len(moody.seen) == 2
+        failing_server.source("short").read(19, 3, 4)
+    assert len(failing_server.seen) == 2
 
 
-def test_an_endless_answer_is_cut_off(moody: MoodyServer) -> None:
+def test_an_endless_answer_is_cut_off(failing_server: FailingTileServer) -> None:
     with pytest.raises(TileCorruptError, match="larger than 16 MiB"):
-        moody.source("endless", timeout_s=30.0).read(19, 3, 4)
+        failing_server.source("endless", timeout_s=30.0).read(19, 3, 4)
 
 
 def test_a_refused_connection_is_unavailable() -> None:
@@ -189,25 +121,25 @@ def test_a_refused_connection_is_unavailable() -> None:
 
 
 def test_a_server_that_does_not_answer_costs_a_patch_one_wait_and_is_then_left_alone(
-    moody: MoodyServer, monkeypatch: pytest.MonkeyPatch
+    failing_server: FailingTileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("geoflow_ros.tiles.xyz.UNAVAILABLE_MEMORY_S", 3600.0)
     frame = PatchFrame(0.0, 0.0, 0.4, 512, 0.1958)
-    with SatelliteMap(moody.source("slow", retries=2), DATUM, 19) as satellite_map:
+    with SatelliteMap(failing_server.source("slow", retries=2), DATUM, 19) as satellite_map:
         for _ in range(2):
             with pytest.raises(TileSourceUnavailableError, match=r"does not answer in time \(and \d+ more"):
                 satellite_map.patch(frame)
-    paths = [path for path, _ in moody.seen]
+    paths = [path for path, _ in failing_server.seen]
     # The cache's eight fetchers ask at the same time; nothing is asked twice, the patch's other tiles not at all.
     assert 1 <= len(paths) <= 8
     assert len(set(paths)) == len(paths)
 
 
-def test_a_server_that_is_back_is_asked_again_after_a_moment(moody: MoodyServer) -> None:
-    source = moody.source("slow")
+def test_a_server_that_is_back_is_asked_again_after_a_moment(failing_server: FailingTileServer) -> None:
+    source = failing_server.source("slow")
     with pytest.raises(TileSourceUnavailableError, match="does not answer in time"):
         source.read(19, 3, 4)
-    moody.stop.set()  # from now on it answers at once
+    failing_server.stop.set()  # from now on it answers at once
     deadline_s = time.monotonic() + 60.0  # the source waits for two seconds; the rest is for a busy machine
     while True:
         try:
@@ -216,32 +148,36 @@ def test_a_server_that_is_back_is_asked_again_after_a_moment(moody: MoodyServer)
         except TileSourceUnavailableError:
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
-    assert len(moody.seen) == 2
+    assert len(failing_server.seen) == 2
 
 
-def test_trouble_of_one_tile_says_nothing_about_the_others(moody: MoodyServer) -> None:
-    source = XyzSource(f"http://127.0.0.1:{moody.server_address[1]}/{{x}}/{{z}}/{{y}}.png", retries=0)
+def test_the_failure_of_one_tile_says_nothing_about_the_others(failing_server: FailingTileServer) -> None:
+    source = XyzSource(f"http://127.0.0.1:{failing_server.server_address[1]}/{{x}}/{{z}}/{{y}}.png", retries=0)
     with pytest.raises(TileSourceUnavailableError, match="HTTP 500"):
         source.read(19, 500, 4)
     with pytest.raises(TileMissingError, match="HTTP 404"):
         source.read(19, 404, 4)
 
 
-def test_closing_ends_the_wait_between_attempts(moody: MoodyServer) -> None:
-    url = f"http://127.0.0.1:{moody.server_address[1]}/503/{{z}}/{{x}}/{{y}}.png"
+def test_closing_ends_the_wait_between_attempts(failing_server: FailingTileServer) -> None:
+    url = f"http://127.0.0.1:{failing_server.server_address[1]}/503/{{z}}/{{x}}/{{y}}.png"
     source = XyzSource(url, retries=3, backoff_s=60.0)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(source.read, 19, 3, 4)
-        while not moody.seen:
+        while not failing_server.seen:
             time.sleep(0.01)
         source.close()
         with pytest.raises(TileSourceUnavailableError, match="closed"):
             reading.result(timeout=10.0)
 
 
-def test_a_corrupt_answer_reaches_nobody_as_pixels(moody: MoodyServer) -> None:
-    for mood, error in (("garbage", TileCorruptError), ("404", TileMissingError), ("500", TileSourceUnavailableError)):
-        with SatelliteMap(moody.source(mood, retries=0), DATUM, 19) as satellite_map, pytest.raises(error):
+def test_a_corrupt_answer_reaches_nobody_as_pixels(failing_server: FailingTileServer) -> None:
+    for failure, error in (
+        ("garbage", TileCorruptError),
+        ("404", TileMissingError),
+        ("500", TileSourceUnavailableError),
+    ):
+        with SatelliteMap(failing_server.source(failure, retries=0), DATUM, 19) as satellite_map, pytest.raises(error):
             satellite_map.patch(PatchFrame(0.0, 0.0, 0.3, 512, 0.2))
 
 
@@ -320,16 +256,16 @@ def test_the_servers_root_describes_the_map_and_opens_it(map_file: Path) -> None
         assert source.read(19, *tile_at(49.0, 8.4, 19))
 
 
-def test_an_address_that_is_neither_template_nor_tilejson_is_refused(moody: MoodyServer) -> None:
+def test_an_address_that_is_neither_template_nor_tilejson_is_refused(failing_server: FailingTileServer) -> None:
     with pytest.raises(InputError, match="is no TileJSON document; give a template"):
-        open_tile_source(f"http://127.0.0.1:{moody.server_address[1]}/garbage")
+        open_tile_source(f"http://127.0.0.1:{failing_server.server_address[1]}/garbage")
     with pytest.raises(TileSourceUnavailableError, match="answers HTTP 404"):
-        open_tile_source(f"http://127.0.0.1:{moody.server_address[1]}/404")
+        open_tile_source(f"http://127.0.0.1:{failing_server.server_address[1]}/404")
 
 
-def test_the_server_says_whether_a_tile_is_missing_corrupt_or_out_of_reach(moody: MoodyServer) -> None:
-    for mood, status in (("404", 404), ("garbage", 500), ("503", 503)):
-        with TileServer(moody.source(mood, retries=0)) as server:
+def test_the_server_says_whether_a_tile_is_missing_corrupt_or_out_of_reach(failing_server: FailingTileServer) -> None:
+    for failure, status in (("404", 404), ("garbage", 500), ("503", 503)):
+        with TileServer(failing_server.source(failure, retries=0)) as server:
             assert ask(server, "/19/3/4.png")[0] == status
 
 
@@ -348,7 +284,7 @@ def test_a_port_in_use_is_refused_with_the_address(map_file: Path) -> None:
 def test_the_server_stops_when_told(map_file: Path) -> None:
     with TileServer(MBTilesSource(map_file)) as server:
         assert ask(server, "/")[0] == 200
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         ask(server, "/")
 
 
