@@ -425,7 +425,7 @@ class GeoFlowLocalizer(LifecycleNode):
     def _on_relocalize(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         settings = self._settings
         try:
-            self._tracker.widen(
+            self._tracker.inflate_covariance(
                 settings.number("relocalize.position_std_m"), settings.radians("relocalize.yaw_std_deg")
             )
         except OdometryError as error:

@@ -1,17 +1,19 @@
 """Where the vehicle is between fixes: odometry at a stamp, and the map→odom estimate that fixes correct.
 
-Knows neither ROS nor the network: numbers in, numbers out.
+Knows neither ROS nor how a fix was found: numbers in, numbers out.
 """
 
+from geoflow_ros.tracking.headings import Heading
 from geoflow_ros.tracking.likelihood import AxisMeasurement, likelihood_axes
 from geoflow_ros.tracking.odometry import OdometryBuffer, OdometryPose
-from geoflow_ros.tracking.tracker import (
+from geoflow_ros.tracking.tracker import Tracker
+from geoflow_ros.tracking.values import (
     FixDecision,
     FixMeasurement,
     PlanarTransform,
     StartPose,
     TrackedPose,
-    Tracker,
+    TrackerCounts,
     TrackerSettings,
     Verdict,
 )
@@ -20,12 +22,14 @@ __all__ = [
     "AxisMeasurement",
     "FixDecision",
     "FixMeasurement",
+    "Heading",
     "OdometryBuffer",
     "OdometryPose",
-    "Tracker",
     "PlanarTransform",
     "StartPose",
     "TrackedPose",
+    "Tracker",
+    "TrackerCounts",
     "TrackerSettings",
     "Verdict",
     "likelihood_axes",

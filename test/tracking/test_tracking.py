@@ -523,25 +523,25 @@ def test_a_start_pose_without_a_proper_covariance_is_refused(covariance: np.ndar
         Tracker(OdometryBuffer()).start(StartPose(0, 0.0, 0.0, 0.0, covariance))
 
 
-def test_widening_keeps_the_pose_and_lets_the_next_fix_decide() -> None:
+def test_an_inflated_covariance_keeps_the_pose_and_lets_the_next_fix_decide() -> None:
     _, tracker = started(std_m=0.5)
     assert tracker.update(fix_at(1 * NS, 110.0, 59.0)).verdict is Verdict.OUTLIER
-    tracker.widen(8.0, 0.05)
+    tracker.inflate_covariance(8.0, 0.05)
     assert tracker.update(fix_at(2 * NS, 110.0, 68.0)).verdict is Verdict.FUSED
     assert tracker.predict(2 * NS).east_m == pytest.approx(110.0, abs=0.5)
 
 
-def test_widening_again_and_again_does_no_more_than_once() -> None:
+def test_inflating_again_and_again_does_no_more_than_once() -> None:
     _, tracker = started(std_m=0.5)
     tracker.advance(2 * NS)
     for _ in range(4):
-        tracker.widen(8.0, 0.2)
+        tracker.inflate_covariance(8.0, 0.2)
         pose = tracker.predict(2 * NS)
         assert np.linalg.eigvalsh(pose.covariance[:2, :2]) == pytest.approx([64.0, 64.0], rel=1e-9)
         assert pose.yaw_std_rad == pytest.approx(0.2)
     _, tracker = started(std_m=12.7)
     tracker.advance(0)
-    tracker.widen(8.0, 0.02)
+    tracker.inflate_covariance(8.0, 0.02)
     pose = tracker.predict(0)
     assert pose.position_std_m == pytest.approx(12.7)
     assert pose.yaw_std_rad == pytest.approx(0.1)
