@@ -1,21 +1,15 @@
-"""Bags, pictures, child processes, the baseline without learning, and the evaluation of a bundle on synthetic pairs."""
+"""Bags, the baseline without learning, and the evaluation of a bundle on synthetic pairs."""
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from fakes.bags import SECOND_NS, START_NS, write_bag
 
 from geoflow_ros.bundle import Bundle, Calibration
 from geoflow_ros.errors import BundleError, InputError
@@ -27,101 +21,11 @@ from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.rendering import BLOCK, render_pairs
 from geoflow_ros.evaluation.tables import drive_table
-from geoflow_ros.inference import Localizer
-from geoflow_ros.simulation.demo import image_at, write_drive_map
-from geoflow_ros.simulation.processes import ChildError, Children
-from geoflow_ros.tiles import SatellitePatch, open_tile_source
-from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
-from geoflow_ros.visualization import report
-from geoflow_ros.world import Area, Camera, Drive, HeadingError, PairSampler, Split, World
-
-START_NS = 1_700_000_000_000_000_000
-SECOND_NS = 1_000_000_000
-LATENCY_NS = 80_000_000
-STORE = get_typestore(Stores.ROS2_JAZZY)
-
+from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.tracking.trajectory import Trajectory
+from geoflow_ros.world import Area, Camera, HeadingError, PairSampler, Split
 
 # --- bags ------------------------------------------------------------------------------------------------------------
-
-
-def message(kind: str, **fields):
-    return STORE.types[kind](**fields)
-
-
-def header(stamp_ns: int):
-    stamp = message("builtin_interfaces/msg/Time", sec=stamp_ns // SECOND_NS, nanosec=stamp_ns % SECOND_NS)
-    return message("std_msgs/msg/Header", stamp=stamp, frame_id="map")
-
-
-def pose_with_covariance(x: float, y: float, yaw: float, variance: float):
-    covariance = np.zeros((6, 6))
-    covariance[0, 0] = covariance[1, 1] = covariance[5, 5] = variance
-    quaternion = message("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=math.sin(yaw / 2), w=math.cos(yaw / 2))
-    pose = message(
-        "geometry_msgs/msg/Pose",
-        position=message("geometry_msgs/msg/Point", x=x, y=y, z=0.0),
-        orientation=quaternion,
-    )
-    return message("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=covariance.ravel())
-
-
-def odometry(stamp_ns: int, x: float, y: float, yaw: float, variance: float = 0.01):
-    zero = message("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
-    twist = message(
-        "geometry_msgs/msg/TwistWithCovariance",
-        twist=message("geometry_msgs/msg/Twist", linear=zero, angular=zero),
-        covariance=np.zeros(36),
-    )
-    return message(
-        "nav_msgs/msg/Odometry",
-        header=header(stamp_ns),
-        child_frame_id="base_link",
-        pose=pose_with_covariance(x, y, yaw, variance),
-        twist=twist,
-    )
-
-
-def jpeg(grey: int):
-    done, data = cv2.imencode(".jpg", np.full((16, 32, 3), grey, np.uint8))
-    assert done
-    return data.ravel()
-
-
-def write_bag(path: Path, with_fixes: bool = True) -> Path:
-    """Ten seconds straight north at 10 m/s; odometry that starts at its own zero, looks east and runs 3 % too long.
-
-    Fixes are 1 m ahead of the truth, the track 0.5 m to its right.
-    """
-    topics = Topics()
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        kinds = {
-            topics.truth: "nav_msgs/msg/Odometry",
-            topics.odometry: "nav_msgs/msg/Odometry",
-            topics.track: "nav_msgs/msg/Odometry",
-            topics.fixes: "geometry_msgs/msg/PoseWithCovarianceStamped",
-            topics.image: "sensor_msgs/msg/CompressedImage",
-        }
-        connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in kinds.items()}
-
-        def put(topic: str, received_ns: int, content) -> None:
-            writer.write(connections[topic], received_ns, STORE.serialize_cdr(content, kinds[topic]))
-
-        for k in range(101):
-            t, stamp = 0.1 * k, START_NS + k * SECOND_NS // 10
-            put(topics.truth, stamp, odometry(stamp, 100.0, 200.0 + 10.0 * t, math.pi / 2))
-            put(topics.odometry, stamp, odometry(stamp, 10.3 * t, 0.0, 0.0))
-            if k % 2 == 0:
-                image = message("sensor_msgs/msg/CompressedImage", header=header(stamp), format="jpeg", data=jpeg(k))
-                put(topics.image, stamp, image)
-            if k % 2 == 0 and with_fixes:
-                fix = message(
-                    "geometry_msgs/msg/PoseWithCovarianceStamped",
-                    header=header(stamp),
-                    pose=pose_with_covariance(100.0, 201.0 + 10.0 * t, math.pi / 2, 1.0),
-                )
-                put(topics.fixes, stamp + LATENCY_NS, fix)
-                put(topics.track, stamp + LATENCY_NS, odometry(stamp, 100.5, 200.0 + 10.0 * t, math.pi / 2))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -211,167 +115,6 @@ def test_what_is_not_a_bag_is_refused(tmp_path):
 def test_a_bag_of_other_topics_names_the_one_that_is_missing(bag):
     with pytest.raises(InputError, match="/no/truth"):
         read_drive(bag, Topics(truth="/no/truth"))
-
-
-def test_a_recorded_image_is_found_by_its_stamp_and_is_rgb(bag):
-    image = image_at(bag, Topics().image, START_NS + 4 * SECOND_NS)
-    assert image.shape == (16, 32, 3)
-    assert abs(int(image.mean()) - 40) <= 1
-    with pytest.raises(InputError, match="no image"):
-        image_at(bag, Topics().image, START_NS + 1)
-
-
-def test_the_map_of_a_drive_reaches_beyond_it_as_far_as_the_town_does(tmp_path):
-    world = World.of(Area.SAME, 1)
-    drive = Drive(world, 1, 2.0)
-    source = open_tile_source(write_drive_map(drive, tmp_path / "map.mbtiles"))
-    bounds, half = source.bounds, world.layout.half_m
-    source.close()
-    for sign in (-1, 1):
-        for east, north in zip(drive.states.east_m, drive.states.north_m, strict=True):
-            corner = np.clip([east + sign * 119.0, north + sign * 119.0], -half, half)
-            assert bounds.contains(*world.datum.to_latlon(*corner))
-    assert not bounds.contains(*world.datum.to_latlon(-half, -half))  # not the whole town
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
-def turning_drive() -> DriveRecord:
-    """A quarter circle with a radius of 50 m; fixes that are less certain forward than sideways."""
-    angle = np.linspace(0.0, math.pi / 2, 200)
-    stamps = START_NS + np.arange(200) * SECOND_NS // 20
-    positions = 50.0 * np.stack([np.sin(angle), 1.0 - np.cos(angle)], axis=-1)
-    c, s = np.cos(angle), np.sin(angle)
-    axes = np.stack([np.stack([c, s], -1), np.stack([s, -c], -1)], axis=2)
-    covariances = axes @ np.diag([4.0, 0.25]) @ axes.transpose(0, 2, 1)
-    truth = Trajectory(stamps, stamps, positions, angle, np.zeros((200, 2, 2)))
-    drifting = Trajectory(stamps, stamps, positions * 1.1, angle * 1.02, covariances)
-    fixes = Trajectory(stamps[::4], stamps[::4], positions[::4] + 0.4, angle[::4], covariances[::4])
-    return DriveRecord(truth, drifting, fixes, fixes, stamps[::4])
-
-
-def picture_of(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    assert image is not None
-    return image
-
-
-def test_the_pictures_of_a_drive_are_drawn(tmp_path):
-    record = turning_drive()
-    background = report.MapPicture(np.full((90, 90, 3), 90, np.uint8), (-20.0, -20.0, 70.0, 70.0))
-    report.trajectory_picture(record, background, tmp_path / "new" / "trajectory.png", "a quarter circle")
-    report.error_picture(record, tmp_path / "error.png")
-    assert picture_of(tmp_path / "new" / "trajectory.png").shape[1] > 800
-    assert picture_of(tmp_path / "error.png").shape[0] > 600
-
-
-def test_a_picture_that_cannot_be_written_is_one_clear_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        report.error_picture(turning_drive(), tmp_path / "file" / "error.png")
-
-
-def test_learning_curves_are_read_from_the_training_log(tmp_path):
-    lines = []
-    for k in range(5):
-        training = {"step": 10 * k, "group": "training", "loss": 3.0 - 0.1 * k, "train_error_m": 9.0, "pairs": 320 * k}
-        lines += [training, {"step": 10 * k, "group": "validation", "mean_error_m": 15.0 - k}]
-    text = "\n".join(json.dumps(line) for line in lines)
-    (tmp_path / "metrics.jsonl").write_text(text + '\n{"step": 100, "lo')  # killed while it wrote
-    entries = report.read_metrics(tmp_path)
-    assert len(entries) == 10
-    assert report.validation_keys(entries) == ["mean_error_m"]
-    report.learning_curves({"run": tmp_path}, tmp_path / "curves.png")
-    assert picture_of(tmp_path / "curves.png").shape[1] > 800
-
-
-def test_a_damaged_training_log_is_refused_with_its_line(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 2}\n')
-    with pytest.raises(InputError, match="line 2"):
-        report.read_metrics(tmp_path)
-    with pytest.raises(InputError, match="no learning curve"):
-        report.read_metrics(tmp_path / "none")
-
-
-# --- processes -------------------------------------------------------------------------------------------------------
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-u", "-c", code]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_child_that_dies_is_reported_with_the_end_of_its_log(tmp_path):
-    with Children(tmp_path, {}) as children:
-        children.start("doomed", python("print('the reason'); raise SystemExit(3)"))
-        with pytest.raises(ChildError, match="(?s)doomed ended with exit code 3.*the reason"):
-            for _ in range(500):
-                children.check()
-                time.sleep(0.02)
-
-
-def test_a_child_that_may_end_may_end_only_well(tmp_path):
-    with Children(tmp_path, {}) as children:
-        good = children.start("good", python("pass"))
-        good.process.wait()
-        children.check(good)
-        bad = children.start("bad", python("raise SystemExit(1)"))
-        bad.process.wait()
-        with pytest.raises(ChildError, match="bad ended"):
-            children.check(good, bad)
-
-
-def test_waiting_for_a_child_ends_with_its_word_or_its_death(tmp_path):
-    with Children(tmp_path, {"GREETING": "ready now"}) as children:
-        speaker = children.start("speaker", python("import os, time; print(os.environ['GREETING']); time.sleep(60)"))
-        children.wait_for(speaker, "ready now", 30.0)
-        with pytest.raises(ChildError, match="not ready"):
-            children.wait_for(speaker, "something else", 0.2)
-
-
-def test_no_child_outlives_an_error_even_one_that_ignores_signals(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "geoflow_ros.simulation.processes._PATIENCE_S",
-        ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0)),
-    )
-    stubborn = "import signal, time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\nprint('up'); time.sleep(60)"
-    with pytest.raises(RuntimeError), Children(tmp_path, {}) as children:
-        child = children.start("stubborn", python(stubborn))
-        children.wait_for(child, "up", 30.0)
-        raise RuntimeError("the caller's own trouble")
-    assert not alive(child.process.pid)
-
-
-def test_interrupting_the_parent_ends_the_children(tmp_path):
-    code = (
-        "import sys, time\nfrom pathlib import Path\nfrom geoflow_ros.simulation.processes import Children\n"
-        f"with Children(Path({str(tmp_path)!r}), {{}}) as children:\n"
-        "    child = children.start('sleeper', [sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "    print(child.process.pid, flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", code]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert alive(pid)
-    parent.send_signal(signal.SIGINT)
-    parent.wait(timeout=30)
-    parent.stdout.close()
-    assert not alive(pid)
-
-
-def test_a_program_that_does_not_exist_is_one_clear_line(tmp_path):
-    with Children(tmp_path, {}) as children, pytest.raises(InputError, match="cannot start the nothing"):
-        children.start("nothing", ["/no/such/program"])
 
 
 # --- without learning ------------------------------------------------------------------------------------------------
@@ -477,15 +220,6 @@ def test_pairs_from_several_processes_are_the_same_and_in_order():
         alone = sampler().pair(k)
         assert np.array_equal(pairs[k].ground, alone.ground)
         assert np.array_equal(pairs[k].satellite, alone.satellite)
-
-
-def test_the_picture_of_one_frame_is_drawn(converging_bundle, tmp_path):
-    bundle = Bundle.load(converging_bundle)
-    pair = synthetic.sampler_for(bundle.manifest, synthetic.Protocol(Area.CROSS, 1, 14)).pair(0)
-    patch = synthetic.as_patch(pair, bundle.manifest)
-    fix = Localizer(bundle, hypotheses=20).localize(pair.ground, patch)
-    report.flow_picture(fix, patch, pair.ground, patch.frame.local_to_enu(pair.offset_m), tmp_path / "frame.png")
-    assert picture_of(tmp_path / "frame.png").shape[0] > 600
 
 
 def test_calibration_and_figures_are_written_into_the_manifest(converging_bundle, tmp_path):

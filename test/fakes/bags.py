@@ -1,0 +1,100 @@
+"""Writes small ROS 2 bags without ROS: a straight drive whose figures can be computed by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from geoflow_ros.evaluation.bag import Topics
+
+START_NS = 1_700_000_000_000_000_000
+SECOND_NS = 1_000_000_000
+LATENCY_NS = 80_000_000
+STORE = get_typestore(Stores.ROS2_JAZZY)
+
+
+def message(kind: str, **fields: Any) -> Any:
+    return STORE.types[kind](**fields)
+
+
+def header(stamp_ns: int) -> Any:
+    stamp = message("builtin_interfaces/msg/Time", sec=stamp_ns // SECOND_NS, nanosec=stamp_ns % SECOND_NS)
+    return message("std_msgs/msg/Header", stamp=stamp, frame_id="map")
+
+
+def pose_with_covariance(x: float, y: float, yaw: float, variance: float) -> Any:
+    covariance = np.zeros((6, 6))
+    covariance[0, 0] = covariance[1, 1] = covariance[5, 5] = variance
+    quaternion = message("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=math.sin(yaw / 2), w=math.cos(yaw / 2))
+    pose = message(
+        "geometry_msgs/msg/Pose",
+        position=message("geometry_msgs/msg/Point", x=x, y=y, z=0.0),
+        orientation=quaternion,
+    )
+    return message("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=covariance.ravel())
+
+
+def odometry(stamp_ns: int, x: float, y: float, yaw: float, variance: float = 0.01) -> Any:
+    zero = message("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+    twist = message(
+        "geometry_msgs/msg/TwistWithCovariance",
+        twist=message("geometry_msgs/msg/Twist", linear=zero, angular=zero),
+        covariance=np.zeros(36),
+    )
+    return message(
+        "nav_msgs/msg/Odometry",
+        header=header(stamp_ns),
+        child_frame_id="base_link",
+        pose=pose_with_covariance(x, y, yaw, variance),
+        twist=twist,
+    )
+
+
+def jpeg(grey: int) -> npt.NDArray[np.uint8]:
+    done, data = cv2.imencode(".jpg", np.full((16, 32, 3), grey, np.uint8))
+    assert done
+    return np.asarray(data, np.uint8).ravel()
+
+
+def write_bag(path: Path, with_fixes: bool = True) -> Path:
+    """Ten seconds straight north at 10 m/s; odometry that starts at its own zero, looks east and runs 3 % too long.
+
+    Fixes are 1 m ahead of the truth, the track 0.5 m to its right.
+    """
+    topics = Topics()
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {
+            topics.truth: "nav_msgs/msg/Odometry",
+            topics.odometry: "nav_msgs/msg/Odometry",
+            topics.track: "nav_msgs/msg/Odometry",
+            topics.fixes: "geometry_msgs/msg/PoseWithCovarianceStamped",
+            topics.image: "sensor_msgs/msg/CompressedImage",
+        }
+        connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in kinds.items()}
+
+        def put(topic: str, received_ns: int, content: Any) -> None:
+            writer.write(connections[topic], received_ns, STORE.serialize_cdr(content, kinds[topic]))
+
+        for k in range(101):
+            t, stamp = 0.1 * k, START_NS + k * SECOND_NS // 10
+            put(topics.truth, stamp, odometry(stamp, 100.0, 200.0 + 10.0 * t, math.pi / 2))
+            put(topics.odometry, stamp, odometry(stamp, 10.3 * t, 0.0, 0.0))
+            if k % 2 == 0:
+                image = message("sensor_msgs/msg/CompressedImage", header=header(stamp), format="jpeg", data=jpeg(k))
+                put(topics.image, stamp, image)
+            if k % 2 == 0 and with_fixes:
+                fix = message(
+                    "geometry_msgs/msg/PoseWithCovarianceStamped",
+                    header=header(stamp),
+                    pose=pose_with_covariance(100.0, 201.0 + 10.0 * t, math.pi / 2, 1.0),
+                )
+                put(topics.fixes, stamp + LATENCY_NS, fix)
+                put(topics.track, stamp + LATENCY_NS, odometry(stamp, 100.5, 200.0 + 10.0 * t, math.pi / 2))
+    return path
