@@ -8,7 +8,6 @@
 import sys
 from pathlib import Path
 
-from geoflow_ros.simulation.demo import write_drive_map
 from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
@@ -16,6 +15,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from geoflow_ros.resources import config_file
+from geoflow_ros.simulation.demo import write_drive_map
 from geoflow_ros.world import Area, Drive, World
 from launch import LaunchContext, LaunchDescription
 

@@ -18,7 +18,7 @@ import numpy as np
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.bench.pictures import Pictures, decode
 from geoflow_ros.bundle import Bundle, IrsSettings
-from geoflow_ros.inference.irs import scatter
+from geoflow_ros.inference.irs import sample_hypotheses
 from geoflow_ros.inference.localizer import fit_image
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TorchNetwork:
         self._ground, self._satellite = (
             normalize_images(torch.tensor(image[None])).contiguous() for image in (ground, pictures.satellite)
         )
-        self._start = torch.from_numpy(scatter(1, settings.hypotheses, 0)[0])  # (N, 2)
+        self._start = torch.from_numpy(sample_hypotheses(1, settings.hypotheses, 0)[0])  # (N, 2)
 
     def authors_way(
         self, frames: int, passes: int, tick: Callable[[], object] = lambda: None

@@ -30,7 +30,7 @@ from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import BackendError, BundleError, InputError
 from geoflow_ros.evaluation import precision
-from geoflow_ros.inference import Localizer
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import model_path
 
@@ -131,8 +131,10 @@ class _Run:
         """N and R of the run, the bundle's step."""
         return IrsSettings(self.settings.hypotheses, self.settings.iterations, self.bundle.manifest.irs.step)
 
-    def localizer(self, backend: Backend) -> Localizer:
-        return Localizer(self.sized, backend, hypotheses=self.settings.hypotheses, iterations=self.settings.iterations)
+    def localizer(self, backend: Backend) -> GeoFlowLocalizer:
+        return GeoFlowLocalizer(
+            self.sized, backend, hypotheses=self.settings.hypotheses, iterations=self.settings.iterations
+        )
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[..., object]]:

@@ -12,7 +12,7 @@ from geoflow_ros.backends.host_frames import refine
 from geoflow_ros.bundle import IrsSettings
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.tables import metres, table
-from geoflow_ros.inference.irs import agree, scatter
+from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.progress import with_progress
 
 # The paper's two ablation tables, (N, R), and the single hypothesis moved once.
@@ -56,7 +56,7 @@ def ablate(
     rows = []
     for settings in with_progress(list(dict.fromkeys(choices)), "ablation", "settings", is_shown=progress):
         answers = [
-            agree(refine(engine, batch, start, settings.step, settings.iterations)[-1])
+            mean_estimate(refine(engine, batch, start, settings.step, settings.iterations)[-1])
             for batch, start in _batches(features, settings.hypotheses)
         ]
         rows.append(AblationRow(settings, dict(figures((np.concatenate(answers) - truth) * search_radius_m))))
@@ -89,8 +89,8 @@ def _cells(f: dict[str, Any]) -> list[str]:
 
 
 def _batches(features: Float32Array, hypotheses: int) -> Iterator[tuple[Float32Array, Float32Array]]:
-    """Yields features (b, d) and their start hypotheses (b, N, 2): those that `Localizer` samples for each frame."""
+    """Yields features (b, d) and their start hypotheses (b, N, 2): those that `GeoFlowLocalizer` samples for each frame."""
     for first in range(0, len(features), _HEAD_BATCH):
         batch = features[first : first + _HEAD_BATCH]
-        starts = [scatter(1, hypotheses, 0, first + offset) for offset in range(len(batch))]
+        starts = [sample_hypotheses(1, hypotheses, 0, first + offset) for offset in range(len(batch))]
         yield batch, np.concatenate(starts)

@@ -11,7 +11,7 @@ from geoflow_ros.bundle.precision import FLOAT32, PrecisionCheck
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.synthetic import Protocol, as_patch, describe, sampler_for
-from geoflow_ros.inference import Localizer
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.world.pairs import Area
 from geoflow_ros.world.splits import Split
 
@@ -45,7 +45,7 @@ def compare(
     if pairs < 1:
         raise InputError(f"a check of the precision needs at least one pair, got {pairs}")
     protocol = Protocol(area, pairs, seed, split=split)
-    localizers = (Localizer(bundle, candidate), Localizer(bundle, OnnxRuntimeBackend(bundle)))
+    localizers = (GeoFlowLocalizer(bundle, candidate), GeoFlowLocalizer(bundle, OnnxRuntimeBackend(bundle)))
     answers: list[list[Float64Array]] = []  # (pairs, 2, 2): by the candidate and in float32
     truths = []
     what = f"checking {candidate.precision}"

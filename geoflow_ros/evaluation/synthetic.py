@@ -18,7 +18,7 @@ from geoflow_ros.evaluation.metrics import figures, timing
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.tables import accuracy_table, consistency_table
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference import Fix, Localizer, fit_calibration
+from geoflow_ros.inference import Fix, GeoFlowLocalizer, fit_calibration
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
@@ -134,7 +134,7 @@ def evaluate(
     bundle = _loaded(model)
     manifest = bundle.manifest
     engine = open_backend(bundle, backend or BackendOptions(ONNXRUNTIME))
-    localizer = Localizer(bundle, engine, hypotheses=hypotheses, iterations=iterations)
+    localizer = GeoFlowLocalizer(bundle, engine, hypotheses=hypotheses, iterations=iterations)
     sampler = sampler_for(manifest, protocol)
     matcher = _matcher(sampler, manifest) if baseline else None
 
@@ -178,7 +178,7 @@ class _Answers:
         self.errors_m.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
         self.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
         self.latencies_ms.append(fix.timings.total_ms)
-        self.trusted.append(fix.quality.trustworthy)
+        self.trusted.append(fix.assessment.trustworthy)
 
     def figures(self) -> dict[str, Any]:
         """The fixed figures of all answers, times included."""
@@ -206,7 +206,7 @@ def calibrate(model: str | Path, protocol: Protocol, *, progress: bool = False) 
         progress: show a progress bar on standard error.
     """
     bundle = _loaded(model)
-    localizer = Localizer(bundle)
+    localizer = GeoFlowLocalizer(bundle)
     errors, raw = [], []
     sampler = sampler_for(bundle.manifest, protocol)
     for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):

@@ -120,5 +120,5 @@ def localized_text(result: Mapping[str, Any]) -> str:
         f"took       {result['timings']['total_ms']:.0f} ms",
     ]
     if not quality["trustworthy"]:
-        lines.append(f"not to be trusted: {quality['doubt']}")
+        lines.append(f"not to be trusted: {quality['reason']}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from geoflow_ros.backends.protocol import Backend
 from geoflow_ros.backends.torch_backend import TorchBackend
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import BundleError
-from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, scatter, spread
+from geoflow_ros.inference.irs import INITIAL_SPREAD, mean_estimate, sample_hypotheses, spread
 from geoflow_ros.model import GeoFlow
 
 RELATIVE_TOLERANCE = 1e-3
@@ -37,7 +37,7 @@ def check_parity(model: GeoFlow, bundle: Bundle) -> None:
     satellite, ground = parity_images(
         manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px, _FRAMES, _SEED
     )
-    hypotheses = scatter(_FRAMES, manifest.irs.hypotheses, _SEED)
+    hypotheses = sample_hypotheses(_FRAMES, manifest.irs.hypotheses, _SEED)
     wanted: Backend = TorchBackend(model)
     found: Backend = OnnxRuntimeBackend(bundle)
 
@@ -56,7 +56,7 @@ def check_parity(model: GeoFlow, bundle: Bundle) -> None:
         refine(backend, features, hypotheses, manifest.irs.step, manifest.irs.iterations)[-1]
         for backend, features in ((wanted, f_vis), (found, found_f_vis))
     ]
-    answers = [agree(end) for end in ends]
+    answers = [mean_estimate(end) for end in ends]
     converged = (np.abs(answers[0]).max(axis=-1) <= 1.0) & (spread(ends[0]) < INITIAL_SPREAD)
     distance_m = np.linalg.norm(answers[1] - answers[0], axis=-1) * manifest.search_radius_m
     if (distance_m[converged] > POSITION_TOLERANCE_M).any():

@@ -1,18 +1,18 @@
 """The method: from one camera image and one satellite patch to a position with its covariance. No ROS, no torch."""
 
-from geoflow_ros.inference.assessment import Judgement, QualityLimits, judge
+from geoflow_ros.inference.assessment import BatchEstimate, QualityLimits, assess
 from geoflow_ros.inference.covariance import fit_calibration
-from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings, Prior
-from geoflow_ros.inference.localizer import Localizer
+from geoflow_ros.inference.fix import Assessment, Fix, FixTimings, Prior
+from geoflow_ros.inference.localizer import LocalizerNode
 
 __all__ = [
     "Fix",
-    "FixQuality",
+    "Assessment",
     "FixTimings",
-    "Judgement",
-    "Localizer",
+    "BatchEstimate",
+    "LocalizerNode",
     "Prior",
     "QualityLimits",
     "fit_calibration",
-    "judge",
+    "assess",
 ]

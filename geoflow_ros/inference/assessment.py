@@ -32,7 +32,7 @@ class QualityLimits:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class BatchEstimate:
     """About B answers. Lengths in metres, axes (forward, right) from the patch centre.
 
     Attributes:
@@ -40,9 +40,9 @@ class Judgement:
         posterior_mean_m: (B, 2) mean of the Gaussian that explains the head's answers.
         raw_covariance: (B, 2, 2) mean square error of the answer as the head sees it.
         covariance: (B, 2, 2) the same calibrated, nowhere worse than knowing nothing but the search square.
-        spread_m, inside_fraction, kappa_mean, sigma_log_r_mean, posterior_misfit: (B,), see `FixQuality`.
+        spread_m, inside_fraction, kappa_mean, sigma_log_r_mean, posterior_misfit: (B,), see `Assessment`.
         heading_error_rad: (B,), or None without an orientation head.
-        doubts: B reasons not to trust; empty where there is none.
+        reasons: B reasons not to trust; empty where there is none.
     """
 
     answer_m: Float64Array
@@ -55,10 +55,10 @@ class Judgement:
     sigma_log_r_mean: Float64Array
     posterior_misfit: Float64Array
     heading_error_rad: Float64Array | None
-    doubts: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
-def judge(
+def assess(
     output: HeadOutput,
     hypotheses: Float32Array,
     answer: Float64Array,
@@ -66,7 +66,7 @@ def judge(
     calibration: Calibration,
     settings: IrsSettings,
     limits: QualityLimits,
-) -> Judgement:
+) -> BatchEstimate:
     """Covariance and quality of the answers of B frames.
 
     Args:
@@ -98,7 +98,7 @@ def judge(
     leftover_m = INITIAL_SPREAD * settings.remaining_fraction * search_radius_m
     limit_m = leftover_m + limits.largest_spread * search_radius_m
     border = 1.0 + limits.outside_margin
-    return Judgement(
+    return BatchEstimate(
         answer_m=answer_m,
         posterior_mean_m=belief.mean,
         raw_covariance=raw,
@@ -109,7 +109,7 @@ def judge(
         sigma_log_r_mean=np.sqrt(output.var_log_r).mean(axis=-1, dtype=np.float64),
         posterior_misfit=posterior.misfit,
         heading_error_rad=None if output.orientation is None else _mean_angle(output.orientation),
-        doubts=tuple(_doubt(a, s, border, limit_m) for a, s in zip(answer, spread_m, strict=True)),
+        reasons=tuple(_reason(a, s, border, limit_m) for a, s in zip(answer, spread_m, strict=True)),
     )
 
 
@@ -119,7 +119,7 @@ def _mean_angle(orientation: Float32Array) -> Float64Array:
     return np.arctan2(mean[..., 1], mean[..., 0])
 
 
-def _doubt(answer: Float64Array, spread_m: float, border: float, limit_m: float) -> str:
+def _reason(answer: Float64Array, spread_m: float, border: float, limit_m: float) -> str:
     if np.abs(answer).max() > border:
         return f"the answer lies outside the search square ({np.abs(answer).max():.1f} search radii from the centre)"
     if spread_m > limit_m:

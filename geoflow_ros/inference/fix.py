@@ -29,12 +29,12 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class FixQuality:
+class Assessment:
     """What speaks for and against a fix.
 
     Attributes:
-        trustworthy: whether the fix may be used; `doubt` says why not.
-        doubt: reason in one clause; empty for a trustworthy fix.
+        trustworthy: whether the fix may be used; `reason` says why not.
+        reason: why not, in one clause; empty for a trustworthy fix.
         spread_m: root mean square distance of the hypotheses from their mean. Convergence, not accuracy.
         inside_fraction: share of the hypotheses that ended inside the search square.
         centre_distance_m: of the answer from the patch centre.
@@ -46,7 +46,7 @@ class FixQuality:
     """
 
     trustworthy: bool
-    doubt: str
+    reason: str
     spread_m: float
     inside_fraction: float
     centre_distance_m: float
@@ -79,7 +79,7 @@ class Fix:
         hypotheses: (N, 2) ENU metres, where they ended.
         path: (R + 1, N, 2) ENU metres, from the start to the end.
         yaw_rad: of the patch's forward, which is the heading that was assumed.
-        quality, timings: see there.
+        assessment, timings: see there.
         frame: of the patch.
         search_radius_m: half the side of the search square around the patch's centre.
         posterior_position: (2,) ENU metres, mean of the Gaussian that the covariance is from: another point estimate.
@@ -94,7 +94,7 @@ class Fix:
     hypotheses: Float64Array
     path: Float64Array
     yaw_rad: float
-    quality: FixQuality
+    assessment: Assessment
     timings: FixTimings
     frame: PatchFrame
     search_radius_m: float

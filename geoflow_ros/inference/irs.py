@@ -10,7 +10,7 @@ INITIAL_SPREAD = float(np.sqrt(2.0 / 3.0))
 """Root mean square distance from their mean of hypotheses uniform in [-1, 1]^2."""
 
 
-def scatter(frames: int, hypotheses: int, seed: int, stamp_ns: int = 0) -> Float32Array:
+def sample_hypotheses(frames: int, hypotheses: int, seed: int, stamp_ns: int = 0) -> Float32Array:
     """Start hypotheses (frames, hypotheses, 2), uniform in [-1, 1]^2.
 
     They depend on the seed and the stamp alone, so a frame's answer does not depend on which frames came before it.
@@ -19,7 +19,7 @@ def scatter(frames: int, hypotheses: int, seed: int, stamp_ns: int = 0) -> Float
     return generator.uniform(-1.0, 1.0, size=(frames, hypotheses, 2)).astype(np.float32)
 
 
-def agree(hypotheses: Float32Array) -> Float64Array:
+def mean_estimate(hypotheses: Float32Array) -> Float64Array:
     """The answer (..., 2) of refined hypotheses (..., N, 2): their mean."""
     return hypotheses.mean(axis=-2, dtype=np.float64)
 
@@ -29,5 +29,5 @@ def spread(hypotheses: Float32Array) -> Float64Array:
 
     It measures whether they have met, not how near they are to the truth: all of them share one f_vis.
     """
-    deviation = hypotheses - agree(hypotheses)[..., None, :]
+    deviation = hypotheses - mean_estimate(hypotheses)[..., None, :]
     return np.sqrt(np.mean(np.sum(np.square(deviation), axis=-1), axis=-1))

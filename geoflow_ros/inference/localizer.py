@@ -15,9 +15,9 @@ from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.manifest import NORTH_UP, Manifest
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.inference.assessment import Judgement, QualityLimits, judge
-from geoflow_ros.inference.fix import Fix, FixQuality, FixTimings
-from geoflow_ros.inference.irs import agree, scatter
+from geoflow_ros.inference.assessment import BatchEstimate, QualityLimits, assess
+from geoflow_ros.inference.fix import Assessment, Fix, FixTimings
+from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
 
@@ -27,7 +27,7 @@ ASPECT_TOLERANCE = 0.03
 _RESOLUTION_TOLERANCE = 1e-3
 
 
-class Localizer:
+class LocalizerNode:
     """Finds the camera on a satellite patch.
 
     Use it from one thread at a time for one answer at a time; concurrent calls wait for each other. `prepare` may run
@@ -90,7 +90,7 @@ class Localizer:
             stamp_ns: of the image.
 
         Returns:
-            The fix. Look at `fix.quality.trustworthy` before using it.
+            The fix. Look at `fix.assessment.trustworthy` before using it.
 
         Raises:
             ImageError: the image does not fit the model.
@@ -105,19 +105,19 @@ class Localizer:
             resized = perf_counter()
             tokens = self._satellite_tokens(patch)
             satellite_done = perf_counter()
-            start = scatter(1, settings.hypotheses, self._seed, stamp_ns)
+            start = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns)
             output = self._backend.frame(image[None], tokens, start, probe_grid(), settings.step, settings.iterations)
-            judgement = judge(
+            estimate = assess(
                 output.probed,
                 output.path[-1],
-                agree(output.path[-1]),
+                mean_estimate(output.path[-1]),
                 self._manifest.search_radius_m,
                 self._manifest.calibration,
                 settings,
                 self._limits,
             )
-            judged = perf_counter()
-        before_ms, total_ms = 1e3 * (satellite_done - begin), 1e3 * (judged - begin)
+            assessed = perf_counter()
+        before_ms, total_ms = 1e3 * (satellite_done - begin), 1e3 * (assessed - begin)
         timings = FixTimings(
             resize_ms=1e3 * (resized - begin),
             satellite_ms=1e3 * (satellite_done - resized),
@@ -127,7 +127,7 @@ class Localizer:
             total_ms=total_ms,
         )
         path = output.path[:, 0]
-        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path, judgement, timings)
+        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path, estimate, timings)
 
     def prepare(self, patch: SatellitePatch) -> None:
         """Encode a patch ahead of its first frame; may be called from another thread while `localize` runs.
@@ -211,40 +211,40 @@ def _fix(
     patch: SatellitePatch,
     search_radius_m: float,
     path: Float32Array,
-    judgement: Judgement,
+    estimate: BatchEstimate,
     timings: FixTimings,
 ) -> Fix:
     """From units of the search radius, of the only frame in the batch, to metres in the map."""
     frame = patch.frame
     path_enu = frame.local_to_enu(path.astype(np.float64) * search_radius_m)  # (R + 1, N, 2)
-    answer_m = judgement.answer_m[0]
+    answer_m = estimate.answer_m[0]
     east_m, north_m = frame.local_to_enu(answer_m)
-    doubt = judgement.doubts[0]
-    heading_error = judgement.heading_error_rad
-    quality = FixQuality(
-        trustworthy=not doubt,
-        doubt=doubt,
-        spread_m=float(judgement.spread_m[0]),
-        inside_fraction=float(judgement.inside_fraction[0]),
+    reason = estimate.reasons[0]
+    heading_error = estimate.heading_error_rad
+    assessment = Assessment(
+        trustworthy=not reason,
+        reason=reason,
+        spread_m=float(estimate.spread_m[0]),
+        inside_fraction=float(estimate.inside_fraction[0]),
         centre_distance_m=float(np.hypot(*answer_m)),
-        kappa_mean=float(judgement.kappa_mean[0]),
-        sigma_log_r_mean=float(judgement.sigma_log_r_mean[0]),
-        posterior_misfit=float(judgement.posterior_misfit[0]),
-        posterior_distance_m=float(np.hypot(*(judgement.posterior_mean_m[0] - answer_m))),
+        kappa_mean=float(estimate.kappa_mean[0]),
+        sigma_log_r_mean=float(estimate.sigma_log_r_mean[0]),
+        posterior_misfit=float(estimate.posterior_misfit[0]),
+        posterior_distance_m=float(np.hypot(*(estimate.posterior_mean_m[0] - answer_m))),
     )
     return Fix(
         stamp_ns=stamp_ns,
         east_m=float(east_m),
         north_m=float(north_m),
-        covariance=frame.rotate_covariance_to_enu(judgement.covariance[0]),
+        covariance=frame.rotate_covariance_to_enu(estimate.covariance[0]),
         hypotheses=path_enu[-1],
         path=path_enu,
         yaw_rad=frame.yaw_rad,
-        quality=quality,
+        assessment=assessment,
         timings=timings,
         frame=frame,
         search_radius_m=search_radius_m,
-        posterior_position=frame.local_to_enu(judgement.posterior_mean_m[0]),
-        raw_covariance=judgement.raw_covariance[0],
+        posterior_position=frame.local_to_enu(estimate.posterior_mean_m[0]),
+        raw_covariance=estimate.raw_covariance[0],
         heading_error_rad=None if heading_error is None else float(heading_error[0]),
     )

@@ -36,7 +36,7 @@ from geoflow_ros.backends import open_backend
 from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.errors import GeoFlowError, GeometryError, ImageError, InputError, OdometryError, TileError
 from geoflow_ros.geo import Datum
-from geoflow_ros.inference import Fix, Localizer, Prior
+from geoflow_ros.inference import Fix, LocalizerNode, Prior
 from geoflow_ros.localization import PatchManager, RejectReason
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.resources import model_path
@@ -94,7 +94,7 @@ class _SilentError(Exception):
 class _Model:
     """What exists between configure and cleanup."""
 
-    localizer: Localizer
+    localizer: LocalizerNode
     source: TileSource
     satellite_map: SatelliteMap
     patches: PatchManager
@@ -110,7 +110,7 @@ class _Localized:
     stages_ms: dict[str, float]
 
 
-class GeoFlowLocalizer(LifecycleNode):
+class LocalizerNode(LifecycleNode):
     """Localizes a vehicle on a satellite map. Parameters: config/geoflow.yaml.
 
     In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position).
@@ -291,7 +291,7 @@ class GeoFlowLocalizer(LifecycleNode):
             zoom = settings.count("tiles.zoom")
             satellite_map = SatelliteMap(source, datum, None if zoom < 0 else zoom, settings.count("tiles.cache"))
             bundle = Bundle.load(model_path(settings.text("model.path")))
-            localizer = Localizer(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
+            localizer = LocalizerNode(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
             localizer.settings = _irs_settings(settings, localizer)
             _warm_up(localizer)
             undo.pop_all()
@@ -540,9 +540,9 @@ class GeoFlowLocalizer(LifecycleNode):
             self._lever_arm(),
         )
         with _blamed_on(RejectReason.PRIOR, OdometryError):
-            if not fix.quality.trustworthy:
+            if not fix.assessment.trustworthy:
                 self._publish_track(self._tracker.predict(fix.stamp_ns))
-                raise _SilentError(RejectReason.UNTRUSTED, fix.quality.doubt)
+                raise _SilentError(RejectReason.UNTRUSTED, fix.assessment.reason)
             decision = self._tracker.update(measurement)
             if decision.verdict is Verdict.STALE:
                 raise _SilentError(
@@ -697,7 +697,7 @@ def _base_covariance(camera_covariance: np.ndarray, lever_m: np.ndarray, yaw_var
     return covariance
 
 
-def _irs_settings(settings: parameters.Settings, localizer: Localizer) -> IrsSettings:
+def _irs_settings(settings: parameters.Settings, localizer: LocalizerNode) -> IrsSettings:
     """From parameters, of which 0 is the bundle's default.
 
     Raises:
@@ -745,7 +745,7 @@ def _backend_facts(model: _Model | None) -> dict[str, str]:
     }
 
 
-def _warm_up(localizer: Localizer) -> None:
+def _warm_up(localizer: LocalizerNode) -> None:
     """Two answers to nothing: the first real frame must not pay for what the back end does once.
 
     The second because a back end on a GPU may make its CUDA graph of a frame that has run before.
@@ -762,10 +762,10 @@ def _warm_up(localizer: Localizer) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the executable `localizer`; 2 where a parameter cannot be used."""
     rclpy.init(args=list(arguments) if arguments is not None else None)
-    return spin(GeoFlowLocalizer)
+    return spin(LocalizerNode)
 
 
-def spin(make: Callable[[], GeoFlowLocalizer]) -> int:
+def spin(make: Callable[[], LocalizerNode]) -> int:
     """Make the node, start it and serve it until the process is told to end."""
     node = None
     try:

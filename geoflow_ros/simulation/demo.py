@@ -23,7 +23,7 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import Topics, drive_figures, messages, read_drive
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.images import decode_image
-from geoflow_ros.inference import Localizer
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import available_models, model_path
 from geoflow_ros.simulation.processes import Child, ChildError, Children
@@ -260,7 +260,7 @@ def _frame_picture(
         patch = SatelliteMap(source, world.datum).patch(frame)
     finally:
         source.close()
-    fix = Localizer(bundle, hypotheses=_PICTURE_HYPOTHESES).localize(ground, patch, stamp)
+    fix = GeoFlowLocalizer(bundle, hypotheses=_PICTURE_HYPOTHESES).localize(ground, patch, stamp)
     flow_picture(fix, patch, ground, camera, path)
 
 

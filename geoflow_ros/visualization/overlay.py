@@ -125,7 +125,7 @@ class _Canvas:
         self._dot(self._pixels(self._frame.local_to_enu([0.0, 0.0])), _ASSUMED, 5.0)
 
     def _answer(self, fix: Fix) -> None:
-        colour = _ANSWER if fix.quality.trustworthy else _DOUBTED
+        colour = _ANSWER if fix.assessment.trustworthy else _DOUBTED
         ellipse = confidence_ellipse(fix.covariance, _CONFIDENCE)
         turn = np.linspace(0.0, 2.0 * np.pi, 97)[:-1]
         bearing = np.radians(ellipse.bearing_deg)
@@ -163,9 +163,9 @@ class _Canvas:
 
     def _caption(self, fix: Fix, with_truth: bool) -> None:
         ellipse = confidence_ellipse(fix.covariance, _CONFIDENCE)
-        colour = _ANSWER if fix.quality.trustworthy else _DOUBTED
+        colour = _ANSWER if fix.assessment.trustworthy else _DOUBTED
         answer = f"answer, 95 %: {ellipse.semi_major_m:.1f} x {ellipse.semi_minor_m:.1f} m"
-        lines = [(answer if fix.quality.trustworthy else f"{answer} (not trustworthy)", colour)]
+        lines = [(answer if fix.assessment.trustworthy else f"{answer} (not trustworthy)", colour)]
         lines.append((f"{len(fix.hypotheses)} hypotheses, {len(fix.path) - 1} iterations", _END))
         lines.append(("assumed pose and search area", _ASSUMED))
         if with_truth:

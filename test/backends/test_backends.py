@@ -21,8 +21,8 @@ from geoflow_ros.backends.protocol import FrameOutput, HeadOutput
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import synthetic
-from geoflow_ros.inference import Localizer
-from geoflow_ros.inference.irs import agree, scatter
+from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.pairs import Area
@@ -55,12 +55,12 @@ class Case:
         """A frame of the pairs from `first` on."""
         chosen = slice(first, first + cameras)
         tokens = backend.satellite_tokens(self.satellite[chosen])
-        start = scatter(cameras, hypotheses, 1, first)
+        start = sample_hypotheses(cameras, hypotheses, 1, first)
         return backend.frame(self.ground[chosen], tokens, start, probe_grid(), step, iterations)
 
     def metres(self, path: Float32Array) -> np.ndarray:
         """The answers (B, 2) of a path."""
-        return agree(path[-1]) * self.bundle.manifest.search_radius_m
+        return mean_estimate(path[-1]) * self.bundle.manifest.search_radius_m
 
     @property
     def tolerance_m(self) -> float:
@@ -173,14 +173,14 @@ def test_any_number_of_hypotheses_and_iterations(case, hypotheses, iterations):
     assert found.path.dtype == np.float32
     assert np.array_equal(found.path[0], wanted.path[0])  # the start itself
     # what the hypotheses agree on, from the start to the end
-    difference = np.linalg.norm(agree(found.path) - agree(wanted.path), axis=-1)
+    difference = np.linalg.norm(mean_estimate(found.path) - mean_estimate(wanted.path), axis=-1)
     assert difference.max() * case.bundle.manifest.search_radius_m < case.tolerance_m
     assert np.abs(found.path[-1] - found.path[0]).max() > 0.1  # and they did move
 
 
 @pytest.mark.parametrize("cameras", [2, 3, 4])
 def test_several_cameras_at_once_are_each_answered_as_alone(trained, cameras):
-    backend, start = trained.backend, scatter(1, 10, 1)
+    backend, start = trained.backend, sample_hypotheses(1, 10, 1)
     tokens = backend.satellite_tokens(trained.satellite[:cameras])
     starts = np.repeat(start, cameras, axis=0)
     together = backend.frame(trained.ground[:cameras], tokens, starts, probe_grid(), STEP, 5)
@@ -214,7 +214,7 @@ def test_the_probes_are_answered_as_the_head_answers_them(case, cameras):
 
 def test_a_frame_is_its_parts(case):
     tokens = case.backend.satellite_tokens(case.satellite[:2])
-    start = scatter(2, 10, 7)
+    start = sample_hypotheses(2, 10, 7)
     frame = case.backend.frame(case.ground[:2], tokens, start, probe_grid(), STEP, 5)
     features = case.backend.f_vis(case.ground[:2], tokens)
     path = refine(case.backend, features, start, STEP, 5)
@@ -226,7 +226,7 @@ def test_a_frame_is_its_parts(case):
 
 def test_the_step_is_chosen_at_run_time(case):
     tokens = case.backend.satellite_tokens(case.satellite[:1])
-    start = scatter(1, 10, 2)
+    start = sample_hypotheses(1, 10, 2)
     moves = [
         case.backend.frame(case.ground[:1], tokens, start, probe_grid(), step, 1).path[1] - start
         for step in (0.25, 1.0, 0.25)
@@ -237,7 +237,7 @@ def test_the_step_is_chosen_at_run_time(case):
 
 def test_results_are_not_overwritten_by_the_next_frame(case):
     tokens = case.backend.satellite_tokens(case.satellite[:1])
-    start = scatter(1, 10, 2)
+    start = sample_hypotheses(1, 10, 2)
     first = case.backend.frame(case.ground[:1], tokens, start, probe_grid(), STEP, 5)
     features = case.backend.f_vis(case.ground[:1], tokens)
     answer = case.backend.head(features, start, STEP)
@@ -261,7 +261,7 @@ def test_results_are_not_overwritten_by_the_next_frame(case):
 def test_the_next_patch_is_encoded_in_another_thread_during_frames(case):
     tokens = case.backend.satellite_tokens(case.satellite[:1])
     alone = case.backend.f_vis(case.ground[:1], case.backend.satellite_tokens(case.satellite[1:2]))
-    start = scatter(1, 10, 2)
+    start = sample_hypotheses(1, 10, 2)
 
     def frame() -> Float32Array:
         return case.backend.frame(case.ground[:1], tokens, start, probe_grid(), STEP, 5).path
@@ -300,11 +300,11 @@ def test_nothing_to_refine_is_refused_and_the_next_frame_answered(case, hypothes
 
 def test_the_localizer_gives_the_same_fix(case):
     wanted, found = (
-        Localizer(case.bundle, backend).localize(case.ground[0], patch_of(case), stamp_ns=4)
+        LocalizerNode(case.bundle, backend).localize(case.ground[0], patch_of(case), stamp_ns=4)
         for backend in (case.reference, case.backend)
     )
-    assert found.quality.trustworthy
-    assert wanted.quality.trustworthy
+    assert found.assessment.trustworthy
+    assert wanted.assessment.trustworthy
     assert np.linalg.norm(found.position - wanted.position) < case.tolerance_m
     relative = 0.01 if case.backend.precision == "fp32" else 0.1
     deviations = [np.sqrt(np.linalg.eigvalsh(fix.covariance)) for fix in (found, wanted)]

@@ -15,7 +15,7 @@ from geoflow_ros.backends import OnnxRuntimeBackend
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.bundle import sha256_of
 from geoflow_ros.errors import BackendError, BundleError, InputError
-from geoflow_ros.inference.irs import agree, scatter
+from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed (extra [openvino])")
@@ -62,13 +62,16 @@ def pictures(bundle, batch, seed=0):
 
 
 def frame(backend, ground, tokens, hypotheses=10, iterations=5, seed=0):
-    start = scatter(len(ground), hypotheses, seed)
+    start = sample_hypotheses(len(ground), hypotheses, seed)
     return backend.frame(ground, tokens, start, probe_grid(), 0.5, iterations)
 
 
 def distance_m(bundle, output, other):
     """(B,) between two answers."""
-    return np.linalg.norm(agree(output.path[-1]) - agree(other.path[-1]), axis=-1) * bundle.manifest.search_radius_m
+    return (
+        np.linalg.norm(mean_estimate(output.path[-1]) - mean_estimate(other.path[-1]), axis=-1)
+        * bundle.manifest.search_radius_m
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -48,7 +48,7 @@ from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
-from geoflow_ros.inference.irs import scatter
+from geoflow_ros.inference.irs import sample_hypotheses
 
 CAPABILITIES = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 
@@ -519,7 +519,7 @@ def _frame_inputs(
     """Camera images, satellite tokens, hypotheses and probes."""
     satellite = np.random.default_rng(1).integers(0, 256, _shape(bundle, SATELLITE_ENCODER, cameras), np.uint8)
     ground = np.random.default_rng(2).integers(0, 256, _shape(bundle, GROUND_ENCODER, cameras), np.uint8)
-    return ground, backend.satellite_tokens(satellite), scatter(cameras, 10, 3), scatter(1, 7, 4)[0]
+    return ground, backend.satellite_tokens(satellite), sample_hypotheses(cameras, 10, 3), sample_hypotheses(1, 7, 4)[0]
 
 
 def _shape(bundle: Bundle, graph: str, cameras: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from geoflow_ros.backends.torch_backend import TorchBackend  # noqa: E402
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.bundle import sha256_of  # noqa: E402
 from geoflow_ros.errors import BackendError, BundleError, InputError  # noqa: E402
-from geoflow_ros.inference.irs import scatter  # noqa: E402
+from geoflow_ros.inference.irs import sample_hypotheses  # noqa: E402
 from geoflow_ros.inference.posterior import probe_grid  # noqa: E402
 from geoflow_ros.model import load_checkpoint, save_float16_parts  # noqa: E402
 
@@ -35,7 +35,7 @@ def frame_of(backend: TorchBackend, manifest, hypotheses: int = 10, iterations: 
     tokens = backend.satellite_tokens(generator.integers(0, 256, (1, size, size, 3), dtype=np.uint8))
     image = generator.integers(0, 256, (1, ground.height_px, ground.width_px, 3), dtype=np.uint8)
     image.setflags(write=False)  # as the bytes of a message are
-    return backend.frame(image, tokens, scatter(1, hypotheses, 0), probe_grid(), 0.5, iterations)
+    return backend.frame(image, tokens, sample_hypotheses(1, hypotheses, 0), probe_grid(), 0.5, iterations)
 
 
 def test_a_bundle_without_checkpoint_says_how_to_get_one(bundle):
@@ -109,7 +109,7 @@ def test_memory_of_many_shapes_is_given_back(bundle):
     for hypotheses in range(1, 13):  # more than are kept
         assert frame_of(backend, bundle.manifest, hypotheses, 2).path.shape == (3, 1, hypotheses, 2)
     again = frame_of(backend, bundle.manifest, 1, 2)
-    assert np.array_equal(again.path[0], scatter(1, 1, 0))
+    assert np.array_equal(again.path[0], sample_hypotheses(1, 1, 0))
 
 
 def test_images_that_may_not_be_written_to_are_taken_without_complaint(bundle):

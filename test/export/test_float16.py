@@ -16,7 +16,7 @@ from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
-from geoflow_ros.inference.irs import scatter
+from geoflow_ros.inference.irs import sample_hypotheses
 
 onnx = pytest.importorskip("onnx")
 from geoflow_ros.export.engines import export_engines  # noqa: E402  # needs onnx
@@ -76,7 +76,7 @@ def test_float16_costs_centimetres(bundle: Bundle, half: Bundle) -> None:
     size, (height, width) = bundle.manifest.satellite.size_px, (64, 256)
     satellite = generator.integers(0, 256, (1, size, size, 3), np.uint8)
     ground = generator.integers(0, 256, (1, height, width, 3), np.uint8)
-    hypotheses = scatter(1, 10, 0)
+    hypotheses = sample_hypotheses(1, 10, 0)
     paths, tokens = [], []
     for backend in (exact, rounded):
         tokens.append(backend.satellite_tokens(satellite))

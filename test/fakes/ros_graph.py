@@ -187,7 +187,7 @@ class Graph:
         from rclpy.node import Node
         from rclpy.parameter import Parameter
 
-        from geoflow_ros.ros.localizer_node import GeoFlowLocalizer
+        from geoflow_ros.ros.localizer_node import LocalizerNode
 
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain_id())
@@ -201,7 +201,7 @@ class Graph:
             "autostart": False,
             **(overrides or {}),
         }
-        self.localizer = GeoFlowLocalizer(
+        self.localizer = LocalizerNode(
             context=self.context,
             parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
         )

@@ -12,8 +12,8 @@ from geoflow_ros.backends.host_frames import HostFrames, refine
 from geoflow_ros.bundle import Bundle, Calibration, IrsSettings
 from geoflow_ros.errors import BundleError, GeoFlowError, ImageError, InputError
 from geoflow_ros.geo import Datum, PatchFrame, confidence_ellipse, latlon_to_pixel, tile_bounds
-from geoflow_ros.inference import Localizer, QualityLimits, judge
-from geoflow_ros.inference.irs import INITIAL_SPREAD, agree, scatter, spread
+from geoflow_ros.inference import LocalizerNode, QualityLimits, assess
+from geoflow_ros.inference.irs import INITIAL_SPREAD, mean_estimate, sample_hypotheses, spread
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.localization.single_image import localize_image, read_image
 from geoflow_ros.tiles import SatellitePatch
@@ -88,7 +88,7 @@ def patch_at(bundle, east_m=0.0, north_m=0.0, yaw_rad=0.0, seed=1):
 
 
 def test_hypotheses_are_uniform_over_the_search_square():
-    hypotheses = scatter(4, 20_000, seed=1)
+    hypotheses = sample_hypotheses(4, 20_000, seed=1)
     assert hypotheses.shape == (4, 20_000, 2)
     assert hypotheses.dtype == np.float32
     assert np.abs(hypotheses).max() <= 1.0
@@ -98,16 +98,16 @@ def test_hypotheses_are_uniform_over_the_search_square():
 
 
 def test_hypotheses_depend_on_seed_and_stamp_alone():
-    np.testing.assert_array_equal(scatter(1, 10, 3, 77), scatter(1, 10, 3, 77))
-    assert not np.array_equal(scatter(1, 10, 3, 77), scatter(1, 10, 4, 77))
-    assert not np.array_equal(scatter(1, 10, 3, 77), scatter(1, 10, 3, 78))
+    np.testing.assert_array_equal(sample_hypotheses(1, 10, 3, 77), sample_hypotheses(1, 10, 3, 77))
+    assert not np.array_equal(sample_hypotheses(1, 10, 3, 77), sample_hypotheses(1, 10, 4, 77))
+    assert not np.array_equal(sample_hypotheses(1, 10, 3, 77), sample_hypotheses(1, 10, 3, 78))
 
 
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0])
 def test_exact_displacements_leave_the_fraction_that_step_and_iterations_say(step):
     settings = IrsSettings(hypotheses=7, iterations=4, step=step)
     truth = np.array([[0.3, -0.6], [-0.9, 0.1]], dtype=np.float32)
-    start = scatter(2, settings.hypotheses, seed=2)
+    start = sample_hypotheses(2, settings.hypotheses, seed=2)
     path = refine(ExactHead(), truth, start, settings.step, settings.iterations)
     assert path.shape == (5, 2, 7, 2)
     np.testing.assert_array_equal(path[0], start)
@@ -117,7 +117,7 @@ def test_exact_displacements_leave_the_fraction_that_step_and_iterations_say(ste
 
 def test_the_answer_is_the_mean_and_the_spread_its_root_mean_square_distance():
     hypotheses = np.array([[[0.0, 0.0], [0.6, 0.8]]], dtype=np.float32)
-    np.testing.assert_allclose(agree(hypotheses), [[0.3, 0.4]], atol=1e-7)
+    np.testing.assert_allclose(mean_estimate(hypotheses), [[0.3, 0.4]], atol=1e-7)
     np.testing.assert_allclose(spread(hypotheses), [0.5], atol=1e-7)
 
 
@@ -136,16 +136,16 @@ def test_refinement_that_could_not_run_is_refused(settings, word):
         IrsSettings(**settings)
 
 
-# --- judgement --------------------------------------------------------------------------------------------------------
+# --- estimate --------------------------------------------------------------------------------------------------------
 
 
-def judged(truth, hypotheses, head=None, calibration=None, settings=None):
+def assessed(truth, hypotheses, head=None, calibration=None, settings=None):
     hypotheses, truth = np.asarray(hypotheses, dtype=np.float32), np.asarray(truth, dtype=np.float32)
     probes = np.repeat(probe_grid()[None], len(truth), axis=0)
-    return judge(
+    return assess(
         (head or ExactHead()).head(truth, probes, 0.5),
         hypotheses,
-        agree(hypotheses),
+        mean_estimate(hypotheses),
         RADIUS_M,
         calibration or Calibration.unfitted(0.2),
         settings or IrsSettings(),
@@ -154,39 +154,39 @@ def judged(truth, hypotheses, head=None, calibration=None, settings=None):
 
 
 def test_hypotheses_that_met_inside_the_square_are_trusted():
-    judgement = judged([[0.5, -0.2]], [[[0.5, -0.2], [0.52, -0.2], [0.48, -0.2]]])
-    assert judgement.doubts == ("",)
-    np.testing.assert_allclose(judgement.answer_m, [[10.0, -4.0]], atol=1e-5)
-    np.testing.assert_allclose(judgement.posterior_mean_m, [[10.0, -4.0]], atol=0.1)
-    assert judgement.inside_fraction[0] == 1.0
-    assert judgement.heading_error_rad is None
+    estimate = assessed([[0.5, -0.2]], [[[0.5, -0.2], [0.52, -0.2], [0.48, -0.2]]])
+    assert estimate.reasons == ("",)
+    np.testing.assert_allclose(estimate.answer_m, [[10.0, -4.0]], atol=1e-5)
+    np.testing.assert_allclose(estimate.posterior_mean_m, [[10.0, -4.0]], atol=0.1)
+    assert estimate.inside_fraction[0] == 1.0
+    assert estimate.heading_error_rad is None
 
 
-def test_an_answer_outside_the_search_square_is_doubted_and_says_why():
-    judgement = judged([[1.4, 0.0]], [[[1.4, 0.0], [1.4, 0.0]]])
-    assert "outside the search square" in judgement.doubts[0]
-    assert judgement.inside_fraction[0] == 0.0
+def test_an_answer_outside_the_search_square_is_not_trusted_and_says_why():
+    estimate = assessed([[1.4, 0.0]], [[[1.4, 0.0], [1.4, 0.0]]])
+    assert "outside the search square" in estimate.reasons[0]
+    assert estimate.inside_fraction[0] == 0.0
 
 
-def test_hypotheses_in_two_clusters_are_doubted_and_the_reason_names_the_spread():
-    judgement = judged([[0.0, 0.0]], [[[-0.6, 0.0], [-0.6, 0.0], [0.6, 0.0], [0.6, 0.0]]])
-    assert "did not meet" in judgement.doubts[0]
-    assert judgement.spread_m[0] == pytest.approx(12.0, rel=1e-6)
+def test_hypotheses_in_two_clusters_are_not_trusted_and_the_reason_names_the_spread():
+    estimate = assessed([[0.0, 0.0]], [[[-0.6, 0.0], [-0.6, 0.0], [0.6, 0.0], [0.6, 0.0]]])
+    assert "did not meet" in estimate.reasons[0]
+    assert estimate.spread_m[0] == pytest.approx(12.0, rel=1e-6)
 
 
-def test_one_iteration_is_not_doubted_for_the_spread_that_it_must_leave():
+def test_one_iteration_is_trusted_for_the_spread_that_it_must_leave():
     settings = IrsSettings(hypotheses=200, iterations=1, step=0.5)
     truth = np.zeros((1, 2), dtype=np.float32)
-    end = refine(ExactHead(), truth, scatter(1, 200, 5), settings.step, settings.iterations)[-1]
-    assert judged(truth, end, settings=settings).doubts == ("",)
+    end = refine(ExactHead(), truth, sample_hypotheses(1, 200, 5), settings.step, settings.iterations)[-1]
+    assert assessed(truth, end, settings=settings).reasons == ("",)
 
 
 def test_the_covariance_grows_with_both_uncertainties_of_the_head():
     at = [[0.1, 0.1]]
-    sure = judged(at, [at], ExactHead(0.05, 100.0)).covariance[0]
-    far_unsure = judged(at, [at], ExactHead(0.5, 100.0)).covariance[0]
-    aside_unsure = judged(at, [at], ExactHead(0.05, 5.0)).covariance[0]
-    both_unsure = judged(at, [at], ExactHead(0.5, 5.0)).covariance[0]
+    sure = assessed(at, [at], ExactHead(0.05, 100.0)).covariance[0]
+    far_unsure = assessed(at, [at], ExactHead(0.5, 100.0)).covariance[0]
+    aside_unsure = assessed(at, [at], ExactHead(0.05, 5.0)).covariance[0]
+    both_unsure = assessed(at, [at], ExactHead(0.5, 5.0)).covariance[0]
     # from all around, distance alone or direction alone tells the position too: both must go for it to be lost
     assert np.trace(far_unsure) > 2.0 * np.trace(sure)
     assert np.trace(aside_unsure) > 2.0 * np.trace(sure)
@@ -195,28 +195,28 @@ def test_the_covariance_grows_with_both_uncertainties_of_the_head():
 
 def test_calibration_stretches_each_axis_of_the_patch_by_itself():
     at = [[0.0, 0.0]]
-    plain = judged(at, [at]).raw_covariance[0]
-    stretched = judged(at, [at], calibration=Calibration(3.0, 0.5, 0.4, 0.2, 100, "test")).covariance[0]
+    plain = assessed(at, [at]).raw_covariance[0]
+    stretched = assessed(at, [at], calibration=Calibration(3.0, 0.5, 0.4, 0.2, 100, "test")).covariance[0]
     assert stretched[0, 0] == pytest.approx(9.0 * plain[0, 0] + 0.16)
     assert stretched[1, 1] == pytest.approx(0.25 * plain[1, 1] + 0.04)
 
 
 def test_a_head_that_knows_nothing_is_worth_no_less_and_no_more_than_the_search_square():
-    covariance = judged([[0.0, 0.0]], [[[0.0, 0.0]]], ExactHead(3.0, 1e-3)).covariance[0]
+    covariance = assessed([[0.0, 0.0]], [[[0.0, 0.0]]], ExactHead(3.0, 1e-3)).covariance[0]
     np.testing.assert_allclose(covariance, np.eye(2) * RADIUS_M**2 / 3.0, rtol=1e-6, atol=1e-9)
 
 
 def test_an_output_that_is_not_finite_gives_no_fix():
     broken = ExactHead(sigma_log_r=float("nan"))
     with pytest.raises(BundleError, match="not finite"):
-        judged([[0.0, 0.0]], [[[0.0, 0.0]]], broken)
+        assessed([[0.0, 0.0]], [[[0.0, 0.0]]], broken)
     with pytest.raises(BundleError, match="not finite"):
-        judged([[0.0, 0.0]], [[[np.nan, 0.0]]])
+        assessed([[0.0, 0.0]], [[[np.nan, 0.0]]])
 
 
 def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle, backend):
     recorder = RecordingBackend(backend)
-    localizer = Localizer(bundle, recorder)
+    localizer = LocalizerNode(bundle, recorder)
     used, following = patch_at(bundle, seed=1), patch_at(bundle, seed=2)
     before = localizer.localize(ground_image(), used)
     localizer.prepare(following)
@@ -225,13 +225,13 @@ def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle, backend):
     ahead = localizer.localize(ground_image(), following)
     assert recorder.satellite_calls == 2
     np.testing.assert_array_equal(again.path, before.path)
-    np.testing.assert_array_equal(ahead.path, Localizer(bundle, backend).localize(ground_image(), following).path)
+    np.testing.assert_array_equal(ahead.path, LocalizerNode(bundle, backend).localize(ground_image(), following).path)
 
 
 def test_a_patch_of_another_size_is_not_encoded(bundle, backend):
     frame = replace(bundle.manifest.patch_frame(0.0, 0.0, 0.0), size_px=96)
     with pytest.raises(InputError, match="96"):
-        Localizer(bundle, backend).prepare(SatellitePatch(picture((96, 96, 3)), frame))
+        LocalizerNode(bundle, backend).prepare(SatellitePatch(picture((96, 96, 3)), frame))
 
 
 # --- the localizer ----------------------------------------------------------------------------------------------------
@@ -239,20 +239,20 @@ def test_a_patch_of_another_size_is_not_encoded(bundle, backend):
 
 def test_a_taught_network_finds_its_place_in_the_map(bundle, backend):
     yaw_rad = 0.7
-    fix = Localizer(bundle, backend).localize(ground_image(), patch_at(bundle, 500.0, -300.0, yaw_rad), stamp_ns=42)
+    fix = LocalizerNode(bundle, backend).localize(ground_image(), patch_at(bundle, 500.0, -300.0, yaw_rad), stamp_ns=42)
     forward, right = TAUGHT_OFFSET_M
     expected = [
         500.0 + forward * np.cos(yaw_rad) + right * np.sin(yaw_rad),
         -300.0 + forward * np.sin(yaw_rad) - right * np.cos(yaw_rad),
     ]
-    assert fix.quality.trustworthy, fix.quality.doubt
+    assert fix.assessment.trustworthy, fix.assessment.reason
     np.testing.assert_allclose(fix.position, expected, atol=1.5)
     np.testing.assert_allclose(fix.posterior_position, expected, atol=2.0)
     assert (fix.stamp_ns, fix.yaw_rad, fix.search_radius_m) == (42, yaw_rad, RADIUS_M)
     assert fix.path.shape == (6, 10, 2)
     np.testing.assert_array_equal(fix.path[-1], fix.hypotheses)
     np.testing.assert_allclose(fix.hypotheses.mean(axis=0), fix.position, atol=1e-3)
-    assert fix.quality.spread_m < 3.0
+    assert fix.assessment.spread_m < 3.0
     assert fix.heading_error_rad is not None
     stages = fix.timings
     parts = stages.resize_ms + stages.satellite_ms + stages.ground_ms + stages.refine_ms + stages.covariance_ms
@@ -261,7 +261,7 @@ def test_a_taught_network_finds_its_place_in_the_map(bundle, backend):
 
 @pytest.mark.parametrize("yaw_rad", [0.4, -2.1, np.pi / 2.0])
 def test_turning_and_moving_the_patch_turns_and_moves_the_fix(bundle, backend, yaw_rad):
-    localizer = Localizer(bundle, backend, seed=3)
+    localizer = LocalizerNode(bundle, backend, seed=3)
     still = localizer.localize(ground_image(), patch_at(bundle))
     moved = localizer.localize(ground_image(), patch_at(bundle, 1000.0, 2000.0, yaw_rad))
     turn = np.array([[np.cos(yaw_rad), -np.sin(yaw_rad)], [np.sin(yaw_rad), np.cos(yaw_rad)]])
@@ -272,7 +272,7 @@ def test_turning_and_moving_the_patch_turns_and_moves_the_fix(bundle, backend, y
 
 
 def test_the_published_covariance_is_symmetric_and_positive_definite(bundle, backend):
-    localizer = Localizer(bundle, backend)
+    localizer = LocalizerNode(bundle, backend)
     for seed in range(5):
         covariance = localizer.localize(ground_image(seed), patch_at(bundle, yaw_rad=seed, seed=seed)).covariance
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
@@ -281,7 +281,7 @@ def test_the_published_covariance_is_symmetric_and_positive_definite(bundle, bac
 
 def test_satellite_tokens_are_kept_while_the_patch_is_the_same_object(bundle, backend):
     recorder = RecordingBackend(backend)
-    localizer = Localizer(bundle, recorder)
+    localizer = LocalizerNode(bundle, recorder)
     patch = patch_at(bundle)
     first = localizer.localize(ground_image(0), patch)
     second = localizer.localize(ground_image(1), patch)
@@ -293,31 +293,31 @@ def test_satellite_tokens_are_kept_while_the_patch_is_the_same_object(bundle, ba
 
 def test_a_fix_does_not_depend_on_the_frames_before_it(bundle, backend):
     patch = patch_at(bundle)
-    fresh = Localizer(bundle, backend, seed=9).localize(ground_image(5), patch, stamp_ns=100)
-    used = Localizer(bundle, backend, seed=9)
+    fresh = LocalizerNode(bundle, backend, seed=9).localize(ground_image(5), patch, stamp_ns=100)
+    used = LocalizerNode(bundle, backend, seed=9)
     used.localize(ground_image(4), patch_at(bundle, seed=7), stamp_ns=50)
     again = used.localize(ground_image(5), patch, stamp_ns=100)
     np.testing.assert_array_equal(again.path, fresh.path)
     np.testing.assert_array_equal(again.covariance, fresh.covariance)
-    other_seed = Localizer(bundle, backend, seed=10).localize(ground_image(5), patch, stamp_ns=100)
+    other_seed = LocalizerNode(bundle, backend, seed=10).localize(ground_image(5), patch, stamp_ns=100)
     assert not np.array_equal(other_seed.path, fresh.path)
 
 
 @pytest.mark.parametrize(("hypotheses", "iterations"), [(1, 1), (1, 5), (10, 3), (1000, 5)])
 def test_hypotheses_and_iterations_are_chosen_at_run_time(bundle, backend, hypotheses, iterations):
-    localizer = Localizer(bundle, backend, hypotheses=hypotheses, iterations=iterations)
+    localizer = LocalizerNode(bundle, backend, hypotheses=hypotheses, iterations=iterations)
     fix = localizer.localize(ground_image(), patch_at(bundle))
     assert fix.path.shape == (iterations + 1, hypotheses, 2)
 
 
 def test_settings_may_be_changed_between_frames(bundle, backend):
-    localizer = Localizer(bundle, backend)
+    localizer = LocalizerNode(bundle, backend)
     localizer.settings = replace(localizer.settings, hypotheses=25, iterations=2)
     assert localizer.localize(ground_image(), patch_at(bundle)).path.shape == (3, 25, 2)
 
 
 def test_images_of_any_size_with_the_models_aspect_ratio_are_taken(bundle, backend):
-    localizer = Localizer(bundle, backend)
+    localizer = LocalizerNode(bundle, backend)
     patch = patch_at(bundle)
     small = cv2.GaussianBlur(ground_image(2), (0, 0), 3.0)
     native = localizer.localize(small, patch)
@@ -341,15 +341,15 @@ def test_images_of_any_size_with_the_models_aspect_ratio_are_taken(bundle, backe
     ],
 )
 def test_an_image_that_does_not_fit_is_refused_in_one_line_and_the_localizer_lives_on(bundle, backend, image, reason):
-    localizer = Localizer(bundle, backend)
+    localizer = LocalizerNode(bundle, backend)
     with pytest.raises(ImageError, match=reason) as caught:
         localizer.localize(image, patch_at(bundle))
     assert "\n" not in str(caught.value)
-    assert localizer.localize(ground_image(), patch_at(bundle)).quality.trustworthy
+    assert localizer.localize(ground_image(), patch_at(bundle)).assessment.trustworthy
 
 
 def test_a_patch_that_the_model_was_not_trained_on_is_refused(bundle, backend):
-    localizer = Localizer(bundle, backend)
+    localizer = LocalizerNode(bundle, backend)
     small = PatchFrame(0.0, 0.0, 0.0, 64, 0.7832)
     with pytest.raises(InputError, match="patch"):
         localizer.localize(ground_image(), SatellitePatch(picture((64, 64, 3)), small))
@@ -363,12 +363,12 @@ def test_a_north_up_model_gets_patches_that_are_not_turned(bundle, backend):
     assert north_up.manifest.patch_frame(1.0, 2.0, 0.9).yaw_rad == 0.0
     assert bundle.manifest.patch_frame(1.0, 2.0, 0.9).yaw_rad == 0.9
     with pytest.raises(InputError, match="north-up"):
-        Localizer(north_up, backend).localize(ground_image(), patch_at(bundle, yaw_rad=0.9))
+        LocalizerNode(north_up, backend).localize(ground_image(), patch_at(bundle, yaw_rad=0.9))
 
 
 def test_a_negative_seed_is_refused(bundle, backend):
     with pytest.raises(InputError, match="seed"):
-        Localizer(bundle, backend, seed=-1)
+        LocalizerNode(bundle, backend, seed=-1)
 
 
 # --- pictures and single images ---------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_a_negative_seed_is_refused(bundle, backend):
 def test_the_overlay_marks_answer_and_truth_where_they_are(bundle, backend):
     patch = patch_at(bundle, 100.0, 50.0, 0.5)
     grey = SatellitePatch(np.full_like(patch.pixels, 90), patch.frame)
-    fix = Localizer(bundle, backend).localize(ground_image(), patch)
+    fix = LocalizerNode(bundle, backend).localize(ground_image(), patch)
     truth = patch.frame.local_to_enu([-12.0, 9.0])
     picture_with = draw_fix(grey, fix, truth, size_px=512)
     assert picture_with.shape == (512, 512, 3)

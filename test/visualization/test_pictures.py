@@ -15,7 +15,7 @@ from fakes.bags import SECOND_NS, START_NS
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import synthetic
-from geoflow_ros.inference import Localizer
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
 from geoflow_ros.visualization import report
 from geoflow_ros.world import Area
@@ -82,6 +82,6 @@ def test_the_picture_of_one_frame_is_drawn(converging_bundle: Path, tmp_path: Pa
     bundle = Bundle.load(converging_bundle)
     pair = synthetic.sampler_for(bundle.manifest, synthetic.Protocol(Area.CROSS, 1, 14)).pair(0)
     patch = synthetic.as_patch(pair, bundle.manifest)
-    fix = Localizer(bundle, hypotheses=20).localize(pair.ground, patch)
+    fix = GeoFlowLocalizer(bundle, hypotheses=20).localize(pair.ground, patch)
     report.flow_picture(fix, patch, pair.ground, patch.frame.local_to_enu(pair.offset_m), tmp_path / "frame.png")
     assert picture_of(tmp_path / "frame.png").shape[0] > 600
