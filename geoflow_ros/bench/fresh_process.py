@@ -21,13 +21,13 @@ def main() -> None:
     from geoflow_ros.bench.candidates import Candidate, open_candidate
     from geoflow_ros.bench.pictures import Pictures, decode
     from geoflow_ros.bundle import Bundle
-    from geoflow_ros.inference import LocalizerNode
+    from geoflow_ros.inference import GeoFlowLocalizer
 
     imported = perf_counter()
     order = json.loads(sys.argv[1])
     bundle = Bundle.load(order["model"])
     backend = open_candidate(bundle, Candidate.of_label(order["candidate"]), order["threads"])
-    localizer = LocalizerNode(bundle, backend, hypotheses=order["hypotheses"], iterations=order["iterations"])
+    localizer = GeoFlowLocalizer(bundle, backend, hypotheses=order["hypotheses"], iterations=order["iterations"])
     loaded = perf_counter()
     pictures = Pictures.load(Path(order["pictures"]))
     patch = pictures.patch(bundle.manifest)

@@ -13,7 +13,7 @@ import numpy as np
 from geoflow_ros.bench.pictures import Pictures, decode
 from geoflow_ros.geo import Datum, GeoBounds
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference import LocalizerNode, Prior
+from geoflow_ros.inference import GeoFlowLocalizer, Prior
 from geoflow_ros.localization.patch_manager import PatchManager
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD
@@ -82,7 +82,7 @@ class _TimedMap(SatelliteMap):
 
 
 def measure_patch_change(
-    localizer: LocalizerNode,
+    localizer: GeoFlowLocalizer,
     pictures: Pictures,
     frames: int,
     paced: bool = True,

@@ -11,7 +11,7 @@ import numpy as np
 
 from geoflow_ros.bench.pictures import Pictures, decode
 from geoflow_ros.evaluation.metrics import timing
-from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference import GeoFlowLocalizer
 
 STAGES = ("decode", "resize", "satellite", "ground", "refinement", "covariance", "total")
 """In their order; "refinement" is one of the R."""
@@ -50,7 +50,7 @@ class StageTimes:
 
 
 def measure_stages(
-    localizer: LocalizerNode,
+    localizer: GeoFlowLocalizer,
     pictures: Sequence[Pictures],
     frames: int,
     kept: bool,

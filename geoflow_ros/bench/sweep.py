@@ -10,7 +10,7 @@ import numpy as np
 
 from geoflow_ros.bench.pictures import Pictures, decode
 from geoflow_ros.bundle import IrsSettings
-from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference import GeoFlowLocalizer
 
 HYPOTHESES = (1, 3, 10, 30, 100, 300, 1000)
 ITERATIONS = (1, 2, 5, 10, 20)
@@ -61,7 +61,7 @@ def settings_of(hypotheses: Sequence[int], iterations: Sequence[int]) -> list[tu
 
 
 def measure_sweep(
-    localizer: LocalizerNode,
+    localizer: GeoFlowLocalizer,
     pictures: Pictures,
     choices: Sequence[tuple[int, int]],
     rounds: int,

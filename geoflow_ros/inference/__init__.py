@@ -3,14 +3,14 @@
 from geoflow_ros.inference.assessment import BatchEstimate, QualityLimits, assess
 from geoflow_ros.inference.covariance import fit_calibration
 from geoflow_ros.inference.fix import Assessment, Fix, FixTimings, Prior
-from geoflow_ros.inference.localizer import LocalizerNode
+from geoflow_ros.inference.localizer import GeoFlowLocalizer
 
 __all__ = [
     "Fix",
     "Assessment",
     "FixTimings",
     "BatchEstimate",
-    "LocalizerNode",
+    "GeoFlowLocalizer",
     "Prior",
     "QualityLimits",
     "fit_calibration",

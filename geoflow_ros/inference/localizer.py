@@ -27,7 +27,7 @@ ASPECT_TOLERANCE = 0.03
 _RESOLUTION_TOLERANCE = 1e-3
 
 
-class LocalizerNode:
+class GeoFlowLocalizer:
     """Finds the camera on a satellite patch.
 
     Use it from one thread at a time for one answer at a time; concurrent calls wait for each other. `prepare` may run

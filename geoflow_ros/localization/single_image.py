@@ -14,7 +14,7 @@ from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image, write_image
 from geoflow_ros.inference.fix import Fix
-from geoflow_ros.inference.localizer import LocalizerNode
+from geoflow_ros.inference.localizer import GeoFlowLocalizer
 from geoflow_ros.tiles import SatelliteMap, open_tile_source
 from geoflow_ros.visualization.overlay import draw_fix
 
@@ -44,7 +44,7 @@ def localize_image(
         tiles_spec: MBTiles file or XYZ address, see `open_tile_source`.
         model_path: folder of a bundle.
         overlay_path: where to save the picture of `draw_fix`; none is drawn where None.
-        seed, hypotheses, iterations: see `LocalizerNode`.
+        seed, hypotheses, iterations: see `GeoFlowLocalizer`.
         backend: what runs the model, see `open_backend`.
 
     Returns:
@@ -61,7 +61,7 @@ def localize_image(
     ground = read_image(image_path)
     datum = Datum(lat_deg, lon_deg)
     bundle = Bundle.load(model_path)
-    localizer = LocalizerNode(
+    localizer = GeoFlowLocalizer(
         bundle, open_backend(bundle, backend), seed=seed, hypotheses=hypotheses, iterations=iterations
     )
     source = open_tile_source(tiles_spec)

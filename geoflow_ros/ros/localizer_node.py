@@ -36,7 +36,7 @@ from geoflow_ros.backends import open_backend
 from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.errors import GeoFlowError, GeometryError, ImageError, InputError, OdometryError, TileError
 from geoflow_ros.geo import Datum
-from geoflow_ros.inference import Fix, LocalizerNode, Prior
+from geoflow_ros.inference import Fix, GeoFlowLocalizer, Prior
 from geoflow_ros.localization import PatchManager, RejectReason
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.resources import model_path
@@ -94,7 +94,7 @@ class _SilentError(Exception):
 class _Model:
     """What exists between configure and cleanup."""
 
-    localizer: LocalizerNode
+    localizer: GeoFlowLocalizer
     source: TileSource
     satellite_map: SatelliteMap
     patches: PatchManager
@@ -291,7 +291,9 @@ class LocalizerNode(LifecycleNode):
             zoom = settings.count("tiles.zoom")
             satellite_map = SatelliteMap(source, datum, None if zoom < 0 else zoom, settings.count("tiles.cache"))
             bundle = Bundle.load(model_path(settings.text("model.path")))
-            localizer = LocalizerNode(bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed"))
+            localizer = GeoFlowLocalizer(
+                bundle, open_backend(bundle, settings.backend()), seed=settings.count("irs.seed")
+            )
             localizer.settings = _irs_settings(settings, localizer)
             _warm_up(localizer)
             undo.pop_all()
@@ -697,7 +699,7 @@ def _base_covariance(camera_covariance: np.ndarray, lever_m: np.ndarray, yaw_var
     return covariance
 
 
-def _irs_settings(settings: parameters.Settings, localizer: LocalizerNode) -> IrsSettings:
+def _irs_settings(settings: parameters.Settings, localizer: GeoFlowLocalizer) -> IrsSettings:
     """From parameters, of which 0 is the bundle's default.
 
     Raises:
@@ -745,7 +747,7 @@ def _backend_facts(model: _Model | None) -> dict[str, str]:
     }
 
 
-def _warm_up(localizer: LocalizerNode) -> None:
+def _warm_up(localizer: GeoFlowLocalizer) -> None:
     """Two answers to nothing: the first real frame must not pay for what the back end does once.
 
     The second because a back end on a GPU may make its CUDA graph of a frame that has run before.

@@ -21,7 +21,7 @@ from geoflow_ros.backends.protocol import FrameOutput, HeadOutput
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import synthetic
-from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
@@ -300,7 +300,7 @@ def test_nothing_to_refine_is_refused_and_the_next_frame_answered(case, hypothes
 
 def test_the_localizer_gives_the_same_fix(case):
     wanted, found = (
-        LocalizerNode(case.bundle, backend).localize(case.ground[0], patch_of(case), stamp_ns=4)
+        GeoFlowLocalizer(case.bundle, backend).localize(case.ground[0], patch_of(case), stamp_ns=4)
         for backend in (case.reference, case.backend)
     )
     assert found.assessment.trustworthy

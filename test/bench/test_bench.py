@@ -29,7 +29,7 @@ from geoflow_ros.bundle.bundle import sha256_of
 from geoflow_ros.bundle.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.errors import BundleError, GeoFlowError, InputError
 from geoflow_ros.evaluation import precision
-from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.world.pairs import Area
 
 
@@ -44,8 +44,8 @@ def pictures(bundle) -> list[Pictures]:
 
 
 @pytest.fixture
-def localizer(bundle) -> LocalizerNode:
-    return LocalizerNode(bundle, OnnxRuntimeBackend(bundle, threads=1))
+def localizer(bundle) -> GeoFlowLocalizer:
+    return GeoFlowLocalizer(bundle, OnnxRuntimeBackend(bundle, threads=1))
 
 
 # --- the cost model --------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_encoding_once_answers_as_the_authors_way(bundle, pictures, converging_c
     assert once.new_ms > once.kept_ms
     assert once.frames == 2
     # the run-time path's answer too
-    localizer = LocalizerNode(bundle, hypotheses=4, iterations=3, step=0.5)
+    localizer = GeoFlowLocalizer(bundle, hypotheses=4, iterations=3, step=0.5)
     fix = localizer.localize(decode(pictures[0].jpeg), pictures[0].patch(bundle.manifest), stamp_ns=0)
     answer = fix.frame.enu_to_local(fix.position) / bundle.manifest.search_radius_m
     np.testing.assert_allclose(quick, answer, atol=1e-3)

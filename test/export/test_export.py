@@ -18,7 +18,7 @@ from geoflow_ros.export import bundle as export_module  # noqa: E402
 from geoflow_ros.export import export_bundle, parity  # noqa: E402
 from geoflow_ros.export.parity import check_parity, parity_images, relative_difference  # noqa: E402
 from geoflow_ros.files import replace_folder  # noqa: E402
-from geoflow_ros.inference import LocalizerNode
+from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint  # noqa: E402
 from geoflow_ros.tiles import SatellitePatch  # noqa: E402
 
@@ -80,7 +80,7 @@ def test_the_final_position_equals_the_checkpoints_within_a_centimetre(convergin
     satellite, ground = parity_images(128, 64, 256, count=1, seed=13)
     patch = SatellitePatch(satellite[0], bundle.manifest.patch_frame(0.0, 0.0, 0.0))
     fixes = [
-        LocalizerNode(bundle, backend).localize(ground[0], patch)
+        GeoFlowLocalizer(bundle, backend).localize(ground[0], patch)
         for backend in (TorchBackend(load_checkpoint(converging_checkpoint)), OnnxRuntimeBackend(bundle))
     ]
     assert np.linalg.norm(fixes[0].position - fixes[1].position) < 0.01
@@ -103,7 +103,7 @@ def test_the_manifest_carries_what_the_export_was_told(authors_bundle):
 def test_images_squeezed_in_training_are_squeezed_by_the_localizer_too(authors_bundle):
     bundle = Bundle.load(authors_bundle)
     patch = SatellitePatch(np.zeros((64, 64, 3), np.uint8), bundle.manifest.patch_frame(0.0, 0.0, 0.0))
-    fix = LocalizerNode(bundle).localize(np.zeros((375, 1242, 3), np.uint8), patch)
+    fix = GeoFlowLocalizer(bundle).localize(np.zeros((375, 1242, 3), np.uint8), patch)
     assert fix.path.shape == (5, 20, 2)
 
 

@@ -12,7 +12,7 @@ from geoflow_ros.backends.host_frames import HostFrames, refine
 from geoflow_ros.bundle import Bundle, Calibration, IrsSettings
 from geoflow_ros.errors import BundleError, GeoFlowError, ImageError, InputError
 from geoflow_ros.geo import Datum, PatchFrame, confidence_ellipse, latlon_to_pixel, tile_bounds
-from geoflow_ros.inference import LocalizerNode, QualityLimits, assess
+from geoflow_ros.inference import GeoFlowLocalizer, QualityLimits, assess
 from geoflow_ros.inference.irs import INITIAL_SPREAD, mean_estimate, sample_hypotheses, spread
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.localization.single_image import localize_image, read_image
@@ -216,7 +216,7 @@ def test_an_output_that_is_not_finite_gives_no_fix():
 
 def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle, backend):
     recorder = RecordingBackend(backend)
-    localizer = LocalizerNode(bundle, recorder)
+    localizer = GeoFlowLocalizer(bundle, recorder)
     used, following = patch_at(bundle, seed=1), patch_at(bundle, seed=2)
     before = localizer.localize(ground_image(), used)
     localizer.prepare(following)
@@ -225,13 +225,15 @@ def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle, backend):
     ahead = localizer.localize(ground_image(), following)
     assert recorder.satellite_calls == 2
     np.testing.assert_array_equal(again.path, before.path)
-    np.testing.assert_array_equal(ahead.path, LocalizerNode(bundle, backend).localize(ground_image(), following).path)
+    np.testing.assert_array_equal(
+        ahead.path, GeoFlowLocalizer(bundle, backend).localize(ground_image(), following).path
+    )
 
 
 def test_a_patch_of_another_size_is_not_encoded(bundle, backend):
     frame = replace(bundle.manifest.patch_frame(0.0, 0.0, 0.0), size_px=96)
     with pytest.raises(InputError, match="96"):
-        LocalizerNode(bundle, backend).prepare(SatellitePatch(picture((96, 96, 3)), frame))
+        GeoFlowLocalizer(bundle, backend).prepare(SatellitePatch(picture((96, 96, 3)), frame))
 
 
 # --- the localizer ----------------------------------------------------------------------------------------------------
@@ -239,7 +241,9 @@ def test_a_patch_of_another_size_is_not_encoded(bundle, backend):
 
 def test_a_taught_network_finds_its_place_in_the_map(bundle, backend):
     yaw_rad = 0.7
-    fix = LocalizerNode(bundle, backend).localize(ground_image(), patch_at(bundle, 500.0, -300.0, yaw_rad), stamp_ns=42)
+    fix = GeoFlowLocalizer(bundle, backend).localize(
+        ground_image(), patch_at(bundle, 500.0, -300.0, yaw_rad), stamp_ns=42
+    )
     forward, right = TAUGHT_OFFSET_M
     expected = [
         500.0 + forward * np.cos(yaw_rad) + right * np.sin(yaw_rad),
@@ -261,7 +265,7 @@ def test_a_taught_network_finds_its_place_in_the_map(bundle, backend):
 
 @pytest.mark.parametrize("yaw_rad", [0.4, -2.1, np.pi / 2.0])
 def test_turning_and_moving_the_patch_turns_and_moves_the_fix(bundle, backend, yaw_rad):
-    localizer = LocalizerNode(bundle, backend, seed=3)
+    localizer = GeoFlowLocalizer(bundle, backend, seed=3)
     still = localizer.localize(ground_image(), patch_at(bundle))
     moved = localizer.localize(ground_image(), patch_at(bundle, 1000.0, 2000.0, yaw_rad))
     turn = np.array([[np.cos(yaw_rad), -np.sin(yaw_rad)], [np.sin(yaw_rad), np.cos(yaw_rad)]])
@@ -272,7 +276,7 @@ def test_turning_and_moving_the_patch_turns_and_moves_the_fix(bundle, backend, y
 
 
 def test_the_published_covariance_is_symmetric_and_positive_definite(bundle, backend):
-    localizer = LocalizerNode(bundle, backend)
+    localizer = GeoFlowLocalizer(bundle, backend)
     for seed in range(5):
         covariance = localizer.localize(ground_image(seed), patch_at(bundle, yaw_rad=seed, seed=seed)).covariance
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
@@ -281,7 +285,7 @@ def test_the_published_covariance_is_symmetric_and_positive_definite(bundle, bac
 
 def test_satellite_tokens_are_kept_while_the_patch_is_the_same_object(bundle, backend):
     recorder = RecordingBackend(backend)
-    localizer = LocalizerNode(bundle, recorder)
+    localizer = GeoFlowLocalizer(bundle, recorder)
     patch = patch_at(bundle)
     first = localizer.localize(ground_image(0), patch)
     second = localizer.localize(ground_image(1), patch)
@@ -293,31 +297,31 @@ def test_satellite_tokens_are_kept_while_the_patch_is_the_same_object(bundle, ba
 
 def test_a_fix_does_not_depend_on_the_frames_before_it(bundle, backend):
     patch = patch_at(bundle)
-    fresh = LocalizerNode(bundle, backend, seed=9).localize(ground_image(5), patch, stamp_ns=100)
-    used = LocalizerNode(bundle, backend, seed=9)
+    fresh = GeoFlowLocalizer(bundle, backend, seed=9).localize(ground_image(5), patch, stamp_ns=100)
+    used = GeoFlowLocalizer(bundle, backend, seed=9)
     used.localize(ground_image(4), patch_at(bundle, seed=7), stamp_ns=50)
     again = used.localize(ground_image(5), patch, stamp_ns=100)
     np.testing.assert_array_equal(again.path, fresh.path)
     np.testing.assert_array_equal(again.covariance, fresh.covariance)
-    other_seed = LocalizerNode(bundle, backend, seed=10).localize(ground_image(5), patch, stamp_ns=100)
+    other_seed = GeoFlowLocalizer(bundle, backend, seed=10).localize(ground_image(5), patch, stamp_ns=100)
     assert not np.array_equal(other_seed.path, fresh.path)
 
 
 @pytest.mark.parametrize(("hypotheses", "iterations"), [(1, 1), (1, 5), (10, 3), (1000, 5)])
 def test_hypotheses_and_iterations_are_chosen_at_run_time(bundle, backend, hypotheses, iterations):
-    localizer = LocalizerNode(bundle, backend, hypotheses=hypotheses, iterations=iterations)
+    localizer = GeoFlowLocalizer(bundle, backend, hypotheses=hypotheses, iterations=iterations)
     fix = localizer.localize(ground_image(), patch_at(bundle))
     assert fix.path.shape == (iterations + 1, hypotheses, 2)
 
 
 def test_settings_may_be_changed_between_frames(bundle, backend):
-    localizer = LocalizerNode(bundle, backend)
+    localizer = GeoFlowLocalizer(bundle, backend)
     localizer.settings = replace(localizer.settings, hypotheses=25, iterations=2)
     assert localizer.localize(ground_image(), patch_at(bundle)).path.shape == (3, 25, 2)
 
 
 def test_images_of_any_size_with_the_models_aspect_ratio_are_taken(bundle, backend):
-    localizer = LocalizerNode(bundle, backend)
+    localizer = GeoFlowLocalizer(bundle, backend)
     patch = patch_at(bundle)
     small = cv2.GaussianBlur(ground_image(2), (0, 0), 3.0)
     native = localizer.localize(small, patch)
@@ -341,7 +345,7 @@ def test_images_of_any_size_with_the_models_aspect_ratio_are_taken(bundle, backe
     ],
 )
 def test_an_image_that_does_not_fit_is_refused_in_one_line_and_the_localizer_lives_on(bundle, backend, image, reason):
-    localizer = LocalizerNode(bundle, backend)
+    localizer = GeoFlowLocalizer(bundle, backend)
     with pytest.raises(ImageError, match=reason) as caught:
         localizer.localize(image, patch_at(bundle))
     assert "\n" not in str(caught.value)
@@ -349,7 +353,7 @@ def test_an_image_that_does_not_fit_is_refused_in_one_line_and_the_localizer_liv
 
 
 def test_a_patch_that_the_model_was_not_trained_on_is_refused(bundle, backend):
-    localizer = LocalizerNode(bundle, backend)
+    localizer = GeoFlowLocalizer(bundle, backend)
     small = PatchFrame(0.0, 0.0, 0.0, 64, 0.7832)
     with pytest.raises(InputError, match="patch"):
         localizer.localize(ground_image(), SatellitePatch(picture((64, 64, 3)), small))
@@ -363,12 +367,12 @@ def test_a_north_up_model_gets_patches_that_are_not_turned(bundle, backend):
     assert north_up.manifest.patch_frame(1.0, 2.0, 0.9).yaw_rad == 0.0
     assert bundle.manifest.patch_frame(1.0, 2.0, 0.9).yaw_rad == 0.9
     with pytest.raises(InputError, match="north-up"):
-        LocalizerNode(north_up, backend).localize(ground_image(), patch_at(bundle, yaw_rad=0.9))
+        GeoFlowLocalizer(north_up, backend).localize(ground_image(), patch_at(bundle, yaw_rad=0.9))
 
 
 def test_a_negative_seed_is_refused(bundle, backend):
     with pytest.raises(InputError, match="seed"):
-        LocalizerNode(bundle, backend, seed=-1)
+        GeoFlowLocalizer(bundle, backend, seed=-1)
 
 
 # --- pictures and single images ---------------------------------------------------------------------------------------
@@ -377,7 +381,7 @@ def test_a_negative_seed_is_refused(bundle, backend):
 def test_the_overlay_marks_answer_and_truth_where_they_are(bundle, backend):
     patch = patch_at(bundle, 100.0, 50.0, 0.5)
     grey = SatellitePatch(np.full_like(patch.pixels, 90), patch.frame)
-    fix = LocalizerNode(bundle, backend).localize(ground_image(), patch)
+    fix = GeoFlowLocalizer(bundle, backend).localize(ground_image(), patch)
     truth = patch.frame.local_to_enu([-12.0, 9.0])
     picture_with = draw_fix(grey, fix, truth, size_px=512)
     assert picture_with.shape == (512, 512, 3)
