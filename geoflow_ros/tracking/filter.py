@@ -186,6 +186,25 @@ def update_heading(state: FilterState, yaw_rad: float, std_rad: float) -> Filter
     return _scalar_update(state, jacobian, residual, variance)
 
 
+def update_yaw(state: FilterState, yaw_rad: float, variance_rad2: float, new_information: float) -> FilterState | None:
+    """Fuses the yaw of base_link in the map that a fix measured; None where the gate rejects it.
+
+    Its errors are taken as independent of the fix's position: the covariance between the two is not used.
+
+    Args:
+        state: the state after the fix's position.
+        yaw_rad: the yaw that was measured.
+        variance_rad2: its variance.
+        new_information: share of the fix's information that is new, in (0, 1]; the gate does not depend on it.
+    """
+    residual = math.remainder(yaw_rad - (state.mean[YAW] + state.odometry.yaw_rad), math.tau)
+    jacobian = np.zeros(_STATES)
+    jacobian[YAW] = 1.0
+    if not _passes_yaw_gate(state, jacobian, residual, variance_rad2):
+        return None
+    return _scalar_update(state, jacobian, residual, variance_rad2 / new_information)
+
+
 def new_information_share(distance_m: float, seconds: float, settings: TrackerSettings) -> float:
     """Returns the share of a fix's information that its predecessor did not already give, in (0, 1].
 

@@ -1,15 +1,16 @@
-"""From the network's posterior back to what the image alone said.
+"""What an image alone says about the position: a fix without the prior of its search area.
 
-The network answers after having been shown a patch and told nothing else: its error statistics hold for a camera that
-is anywhere within ±radius of the patch centre with equal probability. On an axis where the image says nothing, its
-answer is therefore "the centre, with a standard deviation of radius / sqrt(3)". The centre is where the tracker put
-the patch; fusing such an answer as if it were a measurement would count the tracker's own prediction again. In
-information form the search prior is taken out:
+The covariance of a fix holds for a camera that is anywhere within ±radius of the patch centre with equal probability.
+On an axis where the image says nothing, a localizer's answer is therefore "the centre, with a standard deviation of
+radius / sqrt(3)". The centre is where the tracker put the patch; fusing such an answer as if it were a measurement
+would count the tracker's own prediction again. In information form the search prior is taken out:
 
     information of the image = inv(covariance of the fix) - 3 / radius² · I
 
 and the mean moves away from the centre correspondingly (Gaussian division; the uniform prior by its first two moments).
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ def likelihood_axes(
     search_radius_m: float,
     min_information_gain: float = MIN_INFORMATION_GAIN,
 ) -> tuple[AxisMeasurement, ...]:
-    """Independent measurements that one fix is worth, without its search prior.
+    """Returns the independent measurements that a fix is worth without its search prior.
 
     Args:
         mean_m: (2,) the fix (east, north), metres.

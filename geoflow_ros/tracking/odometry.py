@@ -1,5 +1,7 @@
 """Stamped planar odometry, kept for a while and interpolated at the stamps of camera images."""
 
+from __future__ import annotations
+
 import math
 import threading
 from bisect import bisect_left, bisect_right
@@ -9,17 +11,21 @@ from geoflow_ros.errors import OdometryError
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 
 # Two samples this close define a speed too noisy to extrapolate with; look further back for the second one.
-_EXTRAPOLATION_BASE_S = 0.1
+_EXTRAPOLATION_BASE_NS = NANOSECONDS_PER_SECOND // 10
 # Across a gap the odometry may have gone on, or begun again elsewhere. It went on where the distance is at most this
-# many times that at the greater of the speeds around the gap (a vehicle may be faster within it) ...
-_MOST_SPEED_UP = 1.5
-# ... and this: one that stands at both ends may have moved up in between.
-_MOST_FROM_REST_M = 5.0
+# many times that at the greater of the speeds around the gap (a vehicle may be faster within it), and this more: one
+# that stands at both ends may have moved up in between.
+_MAX_SPEED_RATIO_IN_GAP = 1.5
+_MAX_DISTANCE_FROM_REST_M = 5.0
+# Samples closer in time than this are tested for a jump as if they were this far apart: their stamps jitter.
+_MIN_STEP_S = 0.01
+# The front of the buffer is cut off in blocks of more than this many samples: deleting there moves all the rest.
+_TRIM_BLOCK = 256
 
 
 @dataclass(frozen=True)
 class OdometryPose:
-    """Where the odometry says that the vehicle is.
+    """The pose of the vehicle in the odometry frame.
 
     Attributes:
         stamp_ns: time of validity, nanoseconds.
@@ -37,7 +43,7 @@ class OdometryPose:
 
 
 class OdometryBuffer:
-    """The last seconds of odometry; thread-safe, since one thread fills it while another asks.
+    """Keeps the last seconds of odometry; thread-safe, since one thread fills it while another asks.
 
     Args:
         length_s: how much is kept.
@@ -70,7 +76,7 @@ class OdometryBuffer:
 
     @property
     def generation(self) -> int:
-        """Counts how often the buffer was cleared: poses of two generations share no frame."""
+        """How often the buffer was cleared: poses of two generations share no frame."""
         return self._generation
 
     @property
@@ -124,37 +130,34 @@ class OdometryBuffer:
                 return
             last = self._poses[-1]
             step_ns = pose.stamp_ns - last.stamp_ns
-            if step_ns < -self._jump_back_ns:
-                self._clear()
-                self._append(pose)
-                raise OdometryError(
-                    f"odometry's clock jumped back by {-step_ns / NANOSECONDS_PER_SECOND:.3f} s: the buffer was cleared, "
-                    "localization starts again"
-                )
-            if step_ns <= 0:
+            if -self._jump_back_ns <= step_ns <= 0:
                 raise OdometryError(
                     f"odometry out of order by {-step_ns / NANOSECONDS_PER_SECOND:.3f} s: the sample was dropped"
                 )
-            if step_ns > self._length_ns:
+            break_reason = self._break_before(pose)
+            if break_reason is not None:
                 self._clear()
                 self._append(pose)
-                raise OdometryError(
-                    f"odometry paused, or its clock jumped ahead, by {step_ns / NANOSECONDS_PER_SECOND:.1f} s: the buffer was cleared, "
-                    "localization starts again"
-                )
-            distance_m = math.hypot(pose.x_m - last.x_m, pose.y_m - last.y_m)
-            if distance_m > self._most_distance_m(pose):
-                self._clear()
-                self._append(pose)
-                raise OdometryError(
-                    f"odometry jumped by {distance_m:.1f} m in {step_ns / NANOSECONDS_PER_SECOND:.3f} s: it was reset, the buffer was "
-                    "cleared, localization starts again"
-                )
+                raise OdometryError(f"{break_reason} the buffer was cleared, localization starts again")
             turn = math.remainder(pose.yaw_rad - last.yaw_rad, math.tau)
             self._append(OdometryPose(pose.stamp_ns, pose.x_m, pose.y_m, last.yaw_rad + turn, pose.speed_mps))
 
-    def _most_distance_m(self, pose: OdometryPose) -> float:
-        """How far from the newest sample a later one can be, in the same odometry frame.
+    def _break_before(self, pose: OdometryPose) -> str | None:
+        """Tells what separates a sample from the newest, the first half of a sentence; None where nothing does."""
+        last = self._poses[-1]
+        step_ns = pose.stamp_ns - last.stamp_ns
+        step_s = step_ns / NANOSECONDS_PER_SECOND
+        if step_ns < -self._jump_back_ns:
+            return f"odometry's clock jumped back by {-step_s:.3f} s:"
+        if step_ns > self._length_ns:
+            return f"odometry paused, or its clock jumped ahead, by {step_s:.1f} s:"
+        distance_m = math.hypot(pose.x_m - last.x_m, pose.y_m - last.y_m)
+        if distance_m > self._max_distance_m(pose):
+            return f"odometry jumped by {distance_m:.1f} m in {step_s:.3f} s: it was reset,"
+        return None
+
+    def _max_distance_m(self, pose: OdometryPose) -> float:
+        """How far from the newest sample a later one can be in the same odometry frame, metres.
 
         After a gap the speed before it is also taken from the positions, for drivers that leave the twist at zero. What
         this cannot tell: such an odometry that stood before the gap and drove far within it looks like one that began
@@ -162,14 +165,15 @@ class OdometryBuffer:
         """
         last, seconds = self._poses[-1], (pose.stamp_ns - self._poses[-1].stamp_ns) / NANOSECONDS_PER_SECOND
         if seconds <= self._max_gap_s:
-            return self._max_speed_mps * max(seconds, 0.01)
+            return self._max_speed_mps * max(seconds, _MIN_STEP_S)
         speed = max(abs(last.speed_mps or 0.0), abs(pose.speed_mps or 0.0), self._speed_by_positions())
-        return min(self._max_speed_mps * seconds, _MOST_SPEED_UP * speed * seconds + _MOST_FROM_REST_M)
+        explained_m = _MAX_SPEED_RATIO_IN_GAP * speed * seconds + _MAX_DISTANCE_FROM_REST_M
+        return min(self._max_speed_mps * seconds, explained_m)
 
     def _speed_by_positions(self) -> float:
         """Speed over the newest samples, m/s; 0 where there is one only."""
         last = self._poses[-1]
-        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND)) - 1
+        base = bisect_right(self._stamps_ns, last.stamp_ns - _EXTRAPOLATION_BASE_NS) - 1
         first = self._poses[max(base, 0)]
         span_s = (last.stamp_ns - first.stamp_ns) / NANOSECONDS_PER_SECOND
         return math.hypot(last.x_m - first.x_m, last.y_m - first.y_m) / span_s if span_s > 0.0 else 0.0
@@ -177,9 +181,8 @@ class OdometryBuffer:
     def _append(self, pose: OdometryPose) -> None:
         self._stamps_ns.append(pose.stamp_ns)
         self._poses.append(pose)
-        # Trim in blocks: deleting from the front of a list moves all the rest.
         keep_from = bisect_left(self._stamps_ns, pose.stamp_ns - self._length_ns)
-        if keep_from > 256:
+        if keep_from > _TRIM_BLOCK:
             del self._stamps_ns[:keep_from]
             del self._poses[:keep_from]
             self._trimmed = True
@@ -200,7 +203,7 @@ class OdometryBuffer:
             return self._stamps_ns[bisect_right(self._stamps_ns, start_ns) : bisect_left(self._stamps_ns, end_ns)]
 
     def pose_at(self, stamp_ns: int) -> OdometryPose:
-        """Pose at a stamp: interpolated inside, extrapolated at constant velocity for a short time outside.
+        """Returns the pose at a stamp: interpolated inside, extrapolated at constant velocity for a short time outside.
 
         Raises:
             OdometryError: nothing there yet, the stamp lies too far outside, or in too long a gap; the message says
@@ -232,7 +235,7 @@ class OdometryBuffer:
                 f"the stamp is {ahead_s:.2f} s newer than the newest odometry (limit {self._max_extrapolation_s:g} s): "
                 "odometry stopped, or the two clocks differ"
             )
-        base = bisect_right(self._stamps_ns, last.stamp_ns - round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND)) - 1
+        base = bisect_right(self._stamps_ns, last.stamp_ns - _EXTRAPOLATION_BASE_NS) - 1
         return self._at_constant_velocity(self._poses[max(base, 0)], last, stamp_ns)
 
     def _extrapolate_before(self, stamp_ns: int) -> OdometryPose:
@@ -243,7 +246,7 @@ class OdometryBuffer:
                 f"the stamp is {behind_s:.2f} s older than the oldest odometry (limit "
                 f"{self._max_extrapolation_s:g} s): it came too late, or the two clocks differ"
             )
-        base = bisect_left(self._stamps_ns, first.stamp_ns + round(_EXTRAPOLATION_BASE_S * NANOSECONDS_PER_SECOND))
+        base = bisect_left(self._stamps_ns, first.stamp_ns + _EXTRAPOLATION_BASE_NS)
         return self._at_constant_velocity(first, self._poses[min(base, len(self._poses) - 1)], stamp_ns)
 
     def _at_constant_velocity(self, first: OdometryPose, second: OdometryPose, stamp_ns: int) -> OdometryPose:
@@ -256,6 +259,7 @@ class OdometryBuffer:
 
 
 def _on_line(first: OdometryPose, second: OdometryPose, stamp_ns: int) -> OdometryPose:
+    """The pose at a stamp on the line through two poses, inside or outside of them; the speed is not extrapolated."""
     share = (stamp_ns - first.stamp_ns) / (second.stamp_ns - first.stamp_ns)
     speed = None
     if first.speed_mps is not None and second.speed_mps is not None:

@@ -169,9 +169,15 @@ class Tracker:
     def update(self, fix: FixMeasurement) -> FixDecision:
         """Gate one fix, and fuse it where it passes.
 
+        The position decides. A yaw that the fix has is fused after it, as a scalar of its own (the covariance between
+        the two is not used), where it is within the gate of a heading; with a position that is not fused the yaw is not
+        either, since both come from the same match.
+
         Raises:
-            OdometryError: there is no track, or odometry does not cover the stamp.
+            OdometryError: there is no track, odometry does not cover the stamp, or the fix has a yaw that is not finite
+                or has no finite variance above zero.
         """
+        yaw = _checked_yaw(fix)
         with self._lock:
             if self._state is not None and fix.stamp_ns < self._state.odometry.stamp_ns:
                 self.counts.stale += 1
@@ -187,7 +193,7 @@ class Tracker:
             verdict = Verdict.FUSED if distance <= limit else self._rejected_or_relocalized(state, innovation)
             decision = FixDecision(verdict, distance, limit, len(axes), self._rejections.in_a_row)
             if verdict is not Verdict.OUTLIER:
-                self._fuse(fix, innovation)
+                self._fuse(innovation, yaw)
             return decision
 
     def _rejected_or_relocalized(self, state: FilterState, innovation: PositionInnovation) -> Verdict:
@@ -208,12 +214,22 @@ class Tracker:
         self.counts.relocalizations += 1
         return Verdict.RELOCALIZED
 
-    def _fuse(self, fix: FixMeasurement, innovation: PositionInnovation) -> None:
+    def _fuse(self, innovation: PositionInnovation, yaw: tuple[float, float] | None) -> None:
+        """Fuse a fix at the track's stamp: its position, then its yaw (rad) with its variance (rad²), if it has one."""
         assert self._state is not None
-        self._state = ekf.update_position(self._state, innovation, self._new_information(self._state))
+        new_information = self._new_information(self._state)
+        self._state = ekf.update_position(self._state, innovation, new_information)
         self._rejections.clear()
-        self._last_fused = (fix.stamp_ns, self._state.driven_m)
+        self._last_fused = (self._state.odometry.stamp_ns, self._state.driven_m)
         self.counts.fused += 1
+        if yaw is None:
+            return
+        with_yaw = ekf.update_yaw(self._state, *yaw, new_information)
+        if with_yaw is None:
+            self.counts.fix_yaws_rejected += 1
+        else:
+            self._state = with_yaw
+            self.counts.fix_yaws_fused += 1
 
     def _new_information(self, state: FilterState) -> float:
         """The share of a fix's information at the state's stamp that the fix before it did not already give."""
@@ -283,3 +299,19 @@ class Tracker:
     def _forget_fixes(self) -> None:
         self._last_fused = None
         self._rejections.clear()
+
+
+def _checked_yaw(fix: FixMeasurement) -> tuple[float, float] | None:
+    """The yaw of a fix with its variance (rad, rad²); None where it has none.
+
+    Raises:
+        OdometryError: one of the two is missing or not finite, or the variance is not above zero.
+    """
+    yaw, variance = fix.yaw_rad, fix.yaw_variance_rad2
+    if yaw is None and variance is None:
+        return None
+    if yaw is None or variance is None:
+        raise OdometryError("a fix with a yaw without a variance, or a variance without a yaw: give both or neither")
+    if not (math.isfinite(yaw) and math.isfinite(variance) and variance > 0.0):
+        raise OdometryError("a fix with a yaw that is not finite, or with a variance of it that is not above zero")
+    return yaw, variance

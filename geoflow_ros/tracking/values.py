@@ -122,6 +122,9 @@ class FixMeasurement:
         centre_m: (2,) centre of the search area (east, north), metres.
         search_radius_m: half its side.
         lever_arm_m: (forward, left) of the camera from base_link, metres.
+        yaw_rad: yaw of base_link in the map, where the localizer measures it too.
+        yaw_variance_rad2: variance of that yaw, of the image alone: no prior is taken out of it. The covariance
+            between yaw and position is not used: the tracker fuses the two as if their errors were independent.
     """
 
     stamp_ns: int
@@ -130,6 +133,8 @@ class FixMeasurement:
     centre_m: Float64Array
     search_radius_m: float
     lever_arm_m: tuple[float, float] = (0.0, 0.0)
+    yaw_rad: float | None = None
+    yaw_variance_rad2: float | None = None
 
 
 class Verdict(Enum):
@@ -171,6 +176,8 @@ class TrackerCounts:
     uninformative: int = 0
     stale: int = 0
     relocalizations: int = 0
+    fix_yaws_fused: int = 0
+    fix_yaws_rejected: int = 0
     headings_fused: int = 0
     headings_rejected: int = 0
     starts: int = 0
