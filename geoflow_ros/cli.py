@@ -62,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def localizer() -> int:
     """The executable `localizer`: the ROS node, or one line where ROS is not installed."""
     try:
-        from geoflow_ros.ros.localizer_node import main as node_main
+        from geoflow_ros.ros.command import main as localizer_main
+
+        return localizer_main()
     except ModuleNotFoundError as error:
         return _complain("localizer", _missing_extra(error), 2)
-    return node_main()
 
 
 def command_demo(args: argparse.Namespace) -> int:

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -759,33 +756,3 @@ def _warm_up(localizer: GeoFlowLocalizer) -> None:
     image = np.zeros((height, round(height * manifest.camera.aspect_ratio), 3), np.uint8)
     for _ in range(2):
         localizer.localize(image, patch)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the executable `localizer`; 2 where a parameter cannot be used."""
-    rclpy.init(args=list(arguments) if arguments is not None else None)
-    return spin(LocalizerNode)
-
-
-def spin(make: Callable[[], LocalizerNode]) -> int:
-    """Make the node, start it and serve it until the process is told to end."""
-    node = None
-    try:
-        node = make()
-        if node.get_parameter("autostart").value:
-            node.start()
-        rclpy.spin(node)
-    except InputError as error:
-        print(f"localizer: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -176,7 +176,7 @@ def _localizer_command(tiles_url: str, bundle: Bundle, world: World, drive: Driv
         "image_transport": "compressed",
         "camera.lever_arm.x_m": repr(float(drive.lever_arm_m)),
     }
-    command = [sys.executable, "-m", "geoflow_ros.ros.localizer_node", "--ros-args"]
+    command = [sys.executable, "-m", "geoflow_ros.ros.command", "--ros-args"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
     return command

@@ -90,8 +90,8 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
         "camera.lever_arm.x_m": "1.2",
     }
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    processes.start("ros.localizer_node", "--ros-args", *given)
-    processes.wait_for("ros.localizer_node", "]: active")
+    processes.start("ros.command", "--ros-args", *given)
+    processes.wait_for("ros.command", "]: active")
     bag = tmp_path / "bag"
     processes.start("simulation.recorder", str(bag), *TOPICS)
     processes.wait_for("simulation.recorder", "recording")
@@ -100,7 +100,7 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
     processes.start("simulation.vehicle", "--seed", "5", "--seconds", str(SECONDS), *size, *heard)
     assert processes.end("simulation.vehicle") == 0, processes.said("simulation.vehicle")
     assert processes.end("simulation.recorder", signal.SIGINT) == 0, processes.said("simulation.recorder")
-    assert processes.end("ros.localizer_node", signal.SIGTERM) == 0, processes.said("ros.localizer_node")
+    assert processes.end("ros.command", signal.SIGTERM) == 0, processes.said("ros.command")
 
     messages: dict[str, list[Any]] = {topic: [] for topic in TOPICS}
     with AnyReader([bag]) as reader:
@@ -120,9 +120,9 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
 
 
 def test_a_parameter_that_cannot_be_used_ends_the_node_with_one_line(processes: Processes) -> None:
-    processes.start("ros.localizer_node", "--ros-args", "-p", "gate.probability:=2.0")
-    assert processes.end("ros.localizer_node") == 2
-    last = processes.said("ros.localizer_node").strip().splitlines()[-1]
+    processes.start("ros.command", "--ros-args", "-p", "gate.probability:=2.0")
+    assert processes.end("ros.command") == 2
+    last = processes.said("ros.command").strip().splitlines()[-1]
     assert last.startswith("localizer: ")
     assert "gate.probability" in last
 
