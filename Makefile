@@ -14,18 +14,20 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 ARGS ?=
 DEMO_OUT ?= out/demo
+DOCS_OUT ?= docs/_build/html
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
-PACKAGING := setup.py setup.cfg
+PACKAGING := setup.py setup.cfg pyproject.toml
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs docs-pictures clean
 
 help:
 	@echo "make demo   a simulated vehicle drives through a city and is localized on its map (ARGS=...)"
 	@echo "make test   the whole test suite (ARGS=...)"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, ruff format and mypy"
+	@echo "make docs   these pages and the API reference, as HTML"
 	@echo "make clean  removes .venv, caches and build outputs"
 
 demo: $(STAMPS)/demo
@@ -36,10 +38,21 @@ test: $(STAMPS)/test
 
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: $(STAMPS)/docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --fresh-env docs $(DOCS_OUT)
+	@echo "$(DOCS_OUT)/index.html"
+
+# Needs Graphviz; the pictures are in the repository, so that nothing else needs it.
+docs-pictures: docs/images/architecture.svg
+
+docs/images/%.svg: docs/images/%.dot
+	dot -Tsvg $< -o $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build docs/api/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(STAMPS)/venv:
 	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11, or name one with PYTHON=..." >&2; exit 2; }
@@ -56,4 +69,8 @@ $(STAMPS)/demo: $(STAMPS)/venv $(PACKAGING)
 $(STAMPS)/test: $(STAMPS)/venv $(PACKAGING)
 	$(PIP) install --quiet $(TORCH)
 	$(PIP) install --quiet --use-pep517 --editable ".[demo,train,openvino,rtx,test]"
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/venv $(PACKAGING)
+	$(PIP) install --quiet --use-pep517 --editable ".[docs]"
 	@touch $@

@@ -1,7 +1,8 @@
 """One description for colcon (ament_python), `pip install .` and the package index.
 
 Launch files, configuration and model bundles are data files, so that every kind of install has them under
-`<prefix>/share/geoflow_ros/`; `geoflow_ros.resources` finds them there and in a source checkout.
+`<prefix>/share/geoflow_ros/`; `geoflow_ros.resources` finds them there and in a source checkout. The metadata
+are here and not in pyproject.toml because data files are collected by code, and colcon reads setup.py.
 """
 
 import re
@@ -29,6 +30,7 @@ OPENVINO = ["openvino>=2024.4"]
 # (on a Jetson it comes with JetPack, and cuda-python alone is missing).
 RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.8"]
 TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.8"]
+DOCS = ["sphinx>=7.4", "myst-parser>=3", "furo>=2024.8"]
 TEST = ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]
 
 
@@ -68,6 +70,17 @@ setup(
     maintainer="geoflow_ros maintainers",
     maintainer_email="maintainers@geoflow-ros.org",
     license="Apache-2.0",
+    keywords=["ROS 2", "localization", "satellite imagery", "cross-view", "robotics"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed"]},
@@ -86,6 +99,7 @@ setup(
         "rtx": RTX,
         "tensorrt": TENSORRT,
         "train": TRAIN,
+        "docs": DOCS,
         "test": TEST,
     },
     entry_points={
