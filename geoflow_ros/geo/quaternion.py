@@ -10,6 +10,11 @@ _MAX_LENGTH_ERROR = 0.1
 _ZERO_LENGTH = 1e-6  # shorter than this, a quaternion counts as not filled
 
 
+def quaternion_of_yaw(yaw_rad: float) -> tuple[float, float, float, float]:
+    """Returns the attitude (x, y, z, w) of a level body with a yaw, radians counter-clockwise from the x axis."""
+    return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)
+
+
 def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
     """Returns the yaw of a body whose attitude in an ENU (or odometry) frame is the quaternion (x, y, z, w).
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
-from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.geo.quaternion import quaternion_of_yaw, yaw_of_quaternion
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tracking import OdometryPose, PlanarTransform, StartPose, TrackedPose
 
@@ -22,17 +22,18 @@ UNKNOWN_VARIANCE = 1e6
 
 
 def time_from_ns(nanoseconds: int) -> Time:
-    """A message stamp of nanoseconds."""
+    """Returns the message stamp of a time in nanoseconds."""
     return Time(sec=nanoseconds // NANOSECONDS_PER_SECOND, nanosec=nanoseconds % NANOSECONDS_PER_SECOND)
 
 
-def quaternion_of_yaw(yaw_rad: float) -> Quaternion:
-    """Attitude of a body that stands level with a yaw."""
-    return Quaternion(x=0.0, y=0.0, z=math.sin(yaw_rad / 2.0), w=math.cos(yaw_rad / 2.0))
+def quaternion_message(yaw_rad: float) -> Quaternion:
+    """Returns the attitude of a level body with a yaw."""
+    x, y, z, w = quaternion_of_yaw(yaw_rad)
+    return Quaternion(x=x, y=y, z=z, w=w)
 
 
 def odometry_from_message(message: Odometry) -> OdometryPose:
-    """Planar odometry of a message.
+    """Returns the planar odometry of a message.
 
     Raises:
         OdometryError: its attitude is not a rotation. (That numbers are finite, and in order, the buffer checks.)
@@ -49,7 +50,7 @@ def odometry_from_message(message: Odometry) -> OdometryPose:
 
 
 def heading_from_imu(message: Imu, default_std_rad: float) -> tuple[int, float, float] | None:
-    """Stamp (ns), yaw (rad) and its standard deviation (rad), or None where the message has no attitude (REP-145: -1).
+    """Returns stamp (ns), yaw (rad) and its standard deviation (rad); None without an attitude (REP-145: -1).
 
     Raises:
         OdometryError: the attitude is not a rotation.
@@ -67,7 +68,7 @@ def heading_from_imu(message: Imu, default_std_rad: float) -> tuple[int, float, 
 def start_from_initialpose(
     message: PoseWithCovarianceStamped, map_frame: str, min_position_std_m: float, min_yaw_std_rad: float
 ) -> StartPose:
-    """Where a person or another system says that the vehicle is.
+    """Returns where a person or another system says that the vehicle is.
 
     Args:
         message: pose of base_link in the map frame.
@@ -97,7 +98,7 @@ def start_from_initialpose(
 
 
 def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
-    """A (3, 3) covariance of (east, north, yaw) whose position and yaw are at least as uncertain as given."""
+    """Returns a (3, 3) covariance of (east, north, yaw) with lower limits on its standard deviations."""
     values, vectors = np.linalg.eigh((covariance[:2, :2] + covariance[:2, :2].T) / 2.0)
     floored = np.zeros((3, 3))
     floored[:2, :2] = (vectors * np.maximum(values, min_position_std_m**2)) @ vectors.T
@@ -108,7 +109,7 @@ def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_
 def pose_with_covariance(
     stamp: Time, frame_id: str, position_m: Float64Array, yaw_rad: float, covariance: Float64Array
 ) -> PoseWithCovarianceStamped:
-    """A planar pose with the (3, 3) covariance of (east, north, yaw)."""
+    """Returns a planar pose with the (3, 3) covariance of (east, north, yaw)."""
     message = PoseWithCovarianceStamped()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -118,7 +119,7 @@ def pose_with_covariance(
 
 
 def odometry_message(tracked: TrackedPose, map_frame: str, base_frame: str) -> Odometry:
-    """The tracked pose in the map frame, with the odometry's forward speed."""
+    """Returns the tracked pose in the map frame, with the odometry's forward speed."""
     message = Odometry()
     message.header.stamp = time_from_ns(tracked.stamp_ns)
     message.header.frame_id = map_frame
@@ -126,13 +127,13 @@ def odometry_message(tracked: TrackedPose, map_frame: str, base_frame: str) -> O
     message.pose.pose = _planar_pose(np.array([tracked.east_m, tracked.north_m]), tracked.yaw_rad)
     message.pose.covariance = full_covariance(tracked.covariance).ravel()
     message.twist.twist.linear.x = float(tracked.odometry.speed_mps or 0.0)
-    # The twist is the odometry's, handed on without a judgement of its quality.
+    # The twist is the odometry's, handed on without an assessment of its quality.
     message.twist.covariance = (np.eye(6) * UNKNOWN_VARIANCE).ravel()
     return message
 
 
 def hypotheses_message(stamp: Time, frame_id: str, positions_m: Float64Array, yaw_rad: float) -> PoseArray:
-    """Positions (N, 2) in the map, all with one yaw."""
+    """Returns poses at the positions (N, 2) in the map, all with one yaw."""
     message = PoseArray()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -141,7 +142,7 @@ def hypotheses_message(stamp: Time, frame_id: str, positions_m: Float64Array, ya
 
 
 def navsat_message(stamp: Time, frame_id: str, lat_deg: float, lon_deg: float, covariance: Float64Array) -> NavSatFix:
-    """Latitude and longitude with the (2, 2) covariance of (east, north), m²."""
+    """Returns latitude and longitude with the (2, 2) covariance of (east, north), m²."""
     message = NavSatFix()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -155,19 +156,19 @@ def navsat_message(stamp: Time, frame_id: str, lat_deg: float, lon_deg: float, c
 
 
 def transform_message(transform: PlanarTransform, parent: str, child: str) -> TransformStamped:
-    """TF's form of a planar transform: pose of `child` in `parent`."""
+    """Returns TF's form of a planar transform: the pose of `child` in `parent`."""
     message = TransformStamped()
     message.header.stamp = time_from_ns(transform.stamp_ns)
     message.header.frame_id = parent
     message.child_frame_id = child
     message.transform.translation.x = transform.x_m
     message.transform.translation.y = transform.y_m
-    message.transform.rotation = quaternion_of_yaw(transform.yaw_rad)
+    message.transform.rotation = quaternion_message(transform.yaw_rad)
     return message
 
 
 def full_covariance(planar: Float64Array) -> Float64Array:
-    """(6, 6) of (x, y, z, roll, pitch, yaw) of the (3, 3) of (x, y, yaw); the rest is unknown."""
+    """Returns (6, 6) of (x, y, z, roll, pitch, yaw) for the (3, 3) covariance of (x, y, yaw); the rest is unknown."""
     full = np.diag([0.0, 0.0, UNKNOWN_VARIANCE, UNKNOWN_VARIANCE, UNKNOWN_VARIANCE, 0.0])
     # Exactly symmetric: some consumers refuse a matrix that rounding has left a bit otherwise.
     full[np.ix_([0, 1, 5], [0, 1, 5])] = (planar + planar.T) / 2.0
@@ -177,5 +178,5 @@ def full_covariance(planar: Float64Array) -> Float64Array:
 def _planar_pose(position_m: Float64Array, yaw_rad: float) -> Pose:
     pose = Pose()
     pose.position.x, pose.position.y = float(position_m[0]), float(position_m[1])
-    pose.orientation = quaternion_of_yaw(yaw_rad)
+    pose.orientation = quaternion_message(yaw_rad)
     return pose

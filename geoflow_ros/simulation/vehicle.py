@@ -24,7 +24,7 @@ from sensor_msgs.msg import CompressedImage, Image, Imu
 
 from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.ros.images import compressed_from_rgb, image_from_rgb
-from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_of_yaw, time_from_ns
+from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_message, time_from_ns
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.world import Area, Camera, Drive, World
 
@@ -206,7 +206,7 @@ def _odometry(frame: str, x_m: float, y_m: float, yaw_rad: float, speed_mps: flo
     message = Odometry()
     message.header.frame_id, message.child_frame_id = frame, "base_link"
     message.pose.pose.position.x, message.pose.pose.position.y = float(x_m), float(y_m)
-    message.pose.pose.orientation = quaternion_of_yaw(float(yaw_rad))
+    message.pose.pose.orientation = quaternion_message(float(yaw_rad))
     message.twist.twist.linear.x, message.twist.twist.angular.z = float(speed_mps), float(yaw_rate_rps)
     message.pose.covariance = full_covariance(np.diag([0.01, 0.01, 1e-4])).ravel()
     return message
@@ -215,7 +215,7 @@ def _odometry(frame: str, x_m: float, y_m: float, yaw_rad: float, speed_mps: flo
 def _imu(yaw_rad: float, yaw_rate_rps: float) -> Imu:
     message = Imu()
     message.header.frame_id = "base_link"
-    message.orientation = quaternion_of_yaw(yaw_rad)
+    message.orientation = quaternion_message(yaw_rad)
     message.orientation_covariance = np.diag([1e-4, 1e-4, _HEADING_STD_RAD**2]).ravel()
     message.angular_velocity.z = yaw_rate_rps
     message.linear_acceleration_covariance[0] = -1.0  # REP-145: there is no accelerometer

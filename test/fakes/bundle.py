@@ -1,0 +1,163 @@
+"""A model bundle whose answers a test chooses by the colour of the picture.
+
+Three small ONNX graphs with the interface of any other model. The mean of red says how far ahead of the patch's centre
+the camera is (`GREY`: at the centre, 255: one and a half search radii), the mean of blue how uncertain that is (0:
+hardly, 255: nothing is known). The satellite patch is cut and encoded, and says nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoflow_ros.bundle.bundle import Bundle, sha256_of
+from geoflow_ros.bundle.calibration import Calibration
+from geoflow_ros.bundle.irs_settings import IrsSettings
+from geoflow_ros.bundle.manifest import (
+    GRAPHS,
+    CameraModel,
+    GraphSpec,
+    GroundInput,
+    Manifest,
+    SatelliteInput,
+    TensorSpec,
+    expected_tensors,
+)
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
+GREY = 128
+"""Red of a picture that the model takes for "at the centre of the patch"; brighter is further ahead."""
+SATELLITE_PX = 128
+GROUND_SHAPE = (64, 256)
+"""Height and width of a picture, pixels."""
+
+_FEATURES = 128
+_TOKENS = (SATELLITE_PX // 32) ** 2
+_WHITE = 255
+_RADII_AT_WHITE = 1.5
+_UNCERTAINTY_AT_WHITE = 3.0
+
+_NODES = {
+    "satellite_encoder": """
+        real = Cast <to = 1> (satellite)
+        mean = ReduceMean <axes = [2, 3], keepdims = 1> (real)
+        one = ReduceMean <axes = [1], keepdims = 0> (mean)
+        satellite_tokens = Mul (one, zero_tokens)
+    """,
+    "ground_encoder": """
+        real = Cast <to = 1> (ground)
+        colour = ReduceMean <axes = [1, 2], keepdims = 0> (real)
+        mixed = MatMul (colour, features_of_colour)
+        seen = Add (mixed, features_of_black)
+        nothing = ReduceMean <axes = [1], keepdims = 0> (satellite_tokens)
+        f_vis = Add (seen, nothing)
+    """,
+    "head": """
+        answer = MatMul (f_vis, answer_of_features)
+        answers = Unsqueeze (answer, axis_1)
+        left = Sub (answers, hypotheses)
+        squares = Mul (left, left)
+        square = ReduceSum <keepdims = 1> (squares, last_axis)
+        square_above_0 = Add (square, tiny)
+        r = Sqrt (square_above_0)
+        direction = Div (left, r)
+        log_r = Log (r)
+        mu_log_r = Squeeze (log_r, last_axis)
+        moved = Mul (left, step)
+        refined = Add (hypotheses, moved)
+        uncertainty = MatMul (f_vis, uncertainty_of_features)
+        zeros = Mul (mu_log_r, zero)
+        uncertainties = Add (zeros, uncertainty)
+        var_log_r = Add (uncertainties, least_variance)
+        blur = Mul (uncertainties, blur_per_uncertainty)
+        blur_above_1 = Add (blur, one)
+        kappa = Div (greatest_kappa, blur_above_1)
+    """,
+}
+"""What each graph computes, in ONNX's text form; each line is one node."""
+
+
+def write_bundle(folder: Path) -> Path:
+    """Writes the bundle into a new folder `colours` below `folder` and returns its path."""
+    import onnx
+
+    folder = folder / "colours"
+    folder.mkdir()
+    specs = expected_tensors(SATELLITE_PX, *GROUND_SHAPE, _FEATURES, False)
+    constants = _constants()
+    for name in GRAPHS:
+        onnx.save(_model(name, specs[name], constants[name]), folder / f"{name}.onnx")
+    (folder / "manifest.json").write_text(_manifest(folder, specs).to_json())
+    return Bundle.load(folder).path
+
+
+def _model(name: str, spec: GraphSpec, constants: dict[str, Any]) -> ModelProto:
+    """A graph of `_NODES`, with the interface of `spec`."""
+    from onnx import parser
+
+    inputs, outputs = (", ".join(map(_declared, tensors)) for tensors in (spec.inputs, spec.outputs))
+    nodes = _NODES[name].strip()
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {name} ({inputs}) => ({outputs}) {{{nodes}}}')
+    model.graph.initializer.extend(_tensor(constant, value) for constant, value in constants.items())
+    return model
+
+
+def _declared(tensor: TensorSpec) -> str:
+    kind = {"float32": "float"}.get(tensor.dtype, tensor.dtype)
+    return f"{kind}[{','.join(map(str, tensor.shape))}] {tensor.name}"
+
+
+def _tensor(name: str, value: Any) -> TensorProto:
+    from onnx import numpy_helper
+
+    array = np.asarray(value)
+    return numpy_helper.from_array(array.astype(np.float32 if array.dtype.kind == "f" else np.int64), name)
+
+
+def _constants() -> dict[str, dict[str, Any]]:
+    """The numbers of each graph. Of the features of a picture, the first is distance ahead, the second uncertainty."""
+    features_of_colour, features_of_black = np.zeros((3, _FEATURES)), np.zeros(_FEATURES)
+    features_of_colour[0, 0] = _RADII_AT_WHITE / (_WHITE - GREY)
+    features_of_black[0] = -GREY * features_of_colour[0, 0]
+    features_of_colour[2, 1] = _UNCERTAINTY_AT_WHITE / _WHITE
+    answer_of_features, uncertainty_of_features = np.zeros((_FEATURES, 2)), np.zeros((_FEATURES, 1))
+    answer_of_features[0, 0] = uncertainty_of_features[1, 0] = 1.0
+    return {
+        "satellite_encoder": {"zero_tokens": np.zeros((1, _TOKENS, _FEATURES))},
+        "ground_encoder": {"features_of_colour": features_of_colour, "features_of_black": features_of_black},
+        "head": {
+            "answer_of_features": answer_of_features,
+            "uncertainty_of_features": uncertainty_of_features,
+            "axis_1": [1],
+            "last_axis": [2],
+            "tiny": 1e-10,
+            "zero": 0.0,
+            "one": 1.0,
+            "least_variance": 0.01,
+            "blur_per_uncertainty": 20.0,
+            "greatest_kappa": 20.0,
+        },
+    }
+
+
+def _manifest(folder: Path, specs: dict[str, GraphSpec]) -> Manifest:
+    height, width = GROUND_SHAPE
+    return Manifest(
+        name="colours",
+        satellite=SatelliteInput(SATELLITE_PX, 0.1958 * 512 / SATELLITE_PX),
+        ground=GroundInput(height, width),
+        camera=CameraModel("perspective", 90.0, width / height),
+        search_radius_m=20.0,
+        alignment="forward-x",
+        direction_family="angmf",
+        irs=IrsSettings(),
+        calibration=Calibration(1.0, 1.0, 0.1, 0.1, 0, "none"),
+        training={},
+        figures={},
+        tensors=specs,
+        files={f"{name}.onnx": sha256_of(folder / f"{name}.onnx") for name in GRAPHS},
+    )
