@@ -29,7 +29,7 @@ def domain_id() -> int:
 
 def _claimed_block() -> int:
     """A block of domains that belongs to this process until it ends; with too many test runs, one that is shared."""
-    wish = os.getpid() % _BLOCKS
+    wish: int = os.getpid() % _BLOCKS
     for block in [*range(wish, _BLOCKS), *range(wish)]:
         claim = socket.socket(socket.AF_UNIX)
         try:

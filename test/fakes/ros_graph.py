@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Graph:
         ):
             name = topic.rsplit("/", 1)[1]
             self.received[name] = []
-            self.node.create_subscription(kind, topic, lambda message, name=name: self._receive(name, message), 50)
+            self.node.create_subscription(kind, topic, partial(self._receive, name), 50)
         self.publishers = {
             "image": self.node.create_publisher(Image, "image", 5),
             "compressed": self.node.create_publisher(CompressedImage, "image/compressed", 5),
@@ -164,18 +165,29 @@ class Graph:
         return self.localizer._odometry
 
     @property
+    def _model(self) -> Any:
+        return self.localizer._model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a model is loaded."""
+        return self._model is not None
+
+    @property
     def method(self) -> Any:
         """The localizer of the model that is loaded."""
-        return self.localizer._model.localizer
+        return self._model.localizer
 
     @property
     def patch(self) -> Any:
         """The satellite patch that is kept."""
-        return self.localizer._model.patches._kept
+        return self._model.patches._kept
 
     @property
     def datum(self) -> Datum:
-        return self.localizer._datum
+        datum = self.localizer._datum
+        assert datum is not None, self.problem
+        return datum
 
     @property
     def waiting_gnss(self) -> Any:

@@ -125,11 +125,13 @@ def test_a_shutdown_ends_the_attempts_to_start(own: MakeGraph) -> None:
 
     graph = own({"autostart": True}, start=False, source="/nowhere.mbtiles")
     graph.diagnosed("nowhere")
-    assert not graph.localizer._autostart.is_canceled()
+    attempts = graph.localizer._autostart
+    assert attempts is not None
+    assert not attempts.is_canceled()
     assert graph.localizer.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
-    assert graph.localizer._autostart.is_canceled()
+    assert attempts.is_canceled()
     graph.localizer.start()  # as a timer that was due already would
-    assert graph.localizer._model is None
+    assert not graph.loaded
 
 
 @pytest.fixture

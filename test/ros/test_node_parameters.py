@@ -59,7 +59,7 @@ def test_more_hypotheses_than_the_back_end_takes_are_refused(graph: Graph, monke
 
 
 def test_every_parameter_is_described_and_limited(graph: Graph) -> None:
-    from geoflow_ros.ros.parameters import SPECS
+    from geoflow_ros.ros.parameter_table import SPECS
 
     for name, spec in SPECS.items():
         descriptor = graph.localizer.describe_parameter(name)
