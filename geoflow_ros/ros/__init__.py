@@ -1,1 +1,1 @@
-"""The ROS 2 side: nodes, parameters, messages, images, diagnostics. Nothing outside this package knows ROS."""
+"""The ROS 2 edge: node, parameters, messages, images, diagnostics. No room to its left knows ROS."""

@@ -47,7 +47,7 @@ DECODED_ENCODINGS = (*_EIGHT_BIT, *_SIXTEEN_BIT)
 
 
 def rgb_from_image(message: Image) -> UInt8Array:
-    """RGB uint8 (height, width, 3) of an Image message.
+    """Returns an Image message as RGB uint8 (height, width, 3).
 
     Raises:
         ImageError: empty, of an encoding that nothing here decodes, or with fewer bytes than its size says.
@@ -75,7 +75,7 @@ def rgb_from_image(message: Image) -> UInt8Array:
 
 
 def _pixels(message: Image, bytes_per_pixel: int, word: int) -> UInt8Array:
-    """(height, width, bytes_per_pixel) view of the message's bytes; rows may be padded."""
+    """A (height, width, bytes_per_pixel) view of the message's bytes; rows may be padded."""
     row = message.width * bytes_per_pixel
     step = message.step or row
     if step < row:
@@ -111,7 +111,7 @@ def _rgb_by_cv_bridge(message: Image) -> UInt8Array:
 
 
 def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
-    """RGB uint8 (height, width, 3) of a CompressedImage message (JPEG, PNG and what else OpenCV reads).
+    """Returns a CompressedImage message (JPEG, PNG and what else OpenCV reads) as RGB uint8 (height, width, 3).
 
     Raises:
         ImageError: empty, or not such an image.
@@ -128,7 +128,7 @@ def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
 
 
 def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:
-    """A JPEG CompressedImage of an RGB uint8 (height, width, 3) array."""
+    """Returns an RGB uint8 (height, width, 3) array as a JPEG CompressedImage."""
     message = CompressedImage()
     message.header.stamp = stamp
     message.header.frame_id = frame_id
@@ -138,7 +138,7 @@ def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_qualit
 
 
 def image_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str) -> Image:
-    """An `rgb8` Image of an RGB uint8 (height, width, 3) array."""
+    """Returns an RGB uint8 (height, width, 3) array as an `rgb8` Image."""
     message = Image()
     message.header.stamp = stamp
     message.header.frame_id = frame_id

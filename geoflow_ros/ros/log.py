@@ -1,4 +1,4 @@
-"""What the library says through Python's logging, in ROS's log."""
+"""What the package logs through Python's logging appears in ROS's log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _RosHandler(logging.Handler):
 
 
 def forward_logs(ros_logger: Any) -> logging.Handler:
-    """Hand what `geoflow_ros` logs, from INFO on, to a node's logger.
+    """Hands what `geoflow_ros` logs, from INFO on, to a node's logger.
 
     Returns:
         The handler, to be removed from the logger `geoflow_ros` when the node ends.

@@ -1,4 +1,4 @@
-"""A letter box with room for one: newest wins."""
+"""A queue of length one between two threads: the newest value wins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Hands the newest value from one thread to another; an older one that was not taken yet is dropped."""
+    """Hands the newest value from one thread to another and drops an older one that was not taken yet."""
 
     def __init__(self) -> None:
         self._value: T | None = None
@@ -17,7 +17,7 @@ class Mailbox(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, value: T) -> bool:
-        """Leave a value; True where it took the place of one that nobody had taken."""
+        """Leaves a value and returns whether it replaced one that nobody had taken."""
         with self._changed:
             replaced = self._value is not None
             self._value = value
@@ -25,14 +25,14 @@ class Mailbox(Generic[T]):
             return replaced
 
     def take(self) -> T | None:
-        """Wait for a value and take it; None once the box is closed."""
+        """Waits for a value and returns it; None once the mailbox is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._value is not None or self._closed)
             value, self._value = self._value, None
             return None if self._closed else value
 
     def close(self) -> None:
-        """Wake whoever waits; from now on `take` returns None."""
+        """Wakes a thread that waits; from now on `take` returns None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,7 @@
-"""ROS messages to the package's values and back. Axes: x east, y north, z up in the map (REP-103, REP-105)."""
+"""Conversion of ROS messages to the package's values and back.
+
+Axes of the map: x east, y north, z up (REP-103, REP-105).
+"""
 
 from __future__ import annotations
 

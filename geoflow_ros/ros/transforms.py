@@ -1,4 +1,4 @@
-"""map→odom for TF: through tf2_ros where it is installed, else straight as a message, else not at all."""
+"""The transform from map to odom is sent through tf2_ros where that is installed, else as a plain message, else not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from rclpy.qos import QoSProfile
 
 
 class TransformSender(Protocol):
-    """Something that makes a transform known."""
+    """Anything that publishes transforms.
+
+    Attributes:
+        name: of the package that it uses, for the diagnostics.
+    """
 
     name: str
 
     def send(self, transform: TransformStamped) -> None:
-        """Publish one transform."""
+        """Publishes one transform."""
 
 
 class Tf2Sender:
-    """tf2_ros's broadcaster."""
+    """Sends through the broadcaster of tf2_ros."""
 
     name = "tf2_ros"
 
@@ -28,12 +32,12 @@ class Tf2Sender:
         self._broadcaster: Any = importlib.import_module("tf2_ros").TransformBroadcaster(node)
 
     def send(self, transform: TransformStamped) -> None:
-        """Publish one transform."""
+        """Publishes one transform."""
         self._broadcaster.sendTransform(transform)
 
 
 class MessageSender:
-    """The same message on the same topic, where only tf2_msgs is installed."""
+    """Sends the same message on the same topic, where only tf2_msgs is installed."""
 
     name = "tf2_msgs"
 
@@ -42,21 +46,21 @@ class MessageSender:
         self._publisher = node.create_publisher(self._message_type, "/tf", QoSProfile(depth=100))
 
     def send(self, transform: TransformStamped) -> None:
-        """Publish one transform."""
+        """Publishes one transform."""
         self._publisher.publish(self._message_type(transforms=[transform]))
 
 
 class NoSender:
-    """Neither is installed: the pose topics are all there is."""
+    """Sends nothing: neither is installed, and the pose topics are all there is."""
 
     name = "none"
 
     def send(self, transform: TransformStamped) -> None:
-        """Do nothing; diagnostics name the sender, so that nobody waits for TF."""
+        """Does nothing; the diagnostics name the sender, so that nobody waits for TF."""
 
 
 def transform_sender(node: Node) -> TransformSender:
-    """The best sender that this installation has."""
+    """Returns the best sender that this installation has."""
     for sender in (Tf2Sender, MessageSender):
         try:
             return sender(node)

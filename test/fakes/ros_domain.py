@@ -29,8 +29,9 @@ def domain_id() -> int:
 
 def _claimed_block() -> int:
     """A block of domains that belongs to this process until it ends; with too many test runs, one that is shared."""
-    wish: int = os.getpid() % _BLOCKS
-    for block in [*range(wish, _BLOCKS), *range(wish)]:
+    wish = os.getpid() % _BLOCKS
+    for offset in range(_BLOCKS):
+        block = (wish + offset) % _BLOCKS
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0geoflow_ros tests, block {block} of ROS domains")

@@ -7,12 +7,12 @@ import math
 import pytest
 
 from geoflow_ros.errors import OdometryError
-from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.geo.quaternion import quaternion_of_yaw, yaw_of_quaternion
 
 
 @pytest.mark.parametrize("yaw", [-3.1, -1.0, 0.0, 0.5, 3.1])
 def test_yaw_comes_back_out_of_its_quaternion(yaw: float) -> None:
-    assert yaw_of_quaternion(0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)) == pytest.approx(yaw, abs=1e-12)
+    assert yaw_of_quaternion(*quaternion_of_yaw(yaw)) == pytest.approx(yaw, abs=1e-12)
 
 
 @pytest.mark.parametrize(
