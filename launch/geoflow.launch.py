@@ -2,7 +2,8 @@
 
     ros2 launch geoflow_ros geoflow.launch.py tiles:=town.mbtiles image:=/camera/image_raw odom:=/odometry
 
-`config:=FILE` takes the place of config/geoflow.yaml; the arguments that are given here win over the file.
+`config:=FILE` replaces config/geoflow.yaml (config/geoflow_full.yaml has every parameter); the arguments that are
+given here take precedence over the file.
 """
 
 from pathlib import Path

@@ -17,6 +17,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (the extra [ros], or a ROS inst
 from fakes.node_checks import MakeGraph, expect_rejection
 from fakes.ros_graph import GREY, GROUND_SHAPE, Graph
 
+from geoflow_ros.ros import command
+
 
 def test_a_frame_becomes_a_pose_of_base_link_at_the_images_stamp(graph: Graph) -> None:
     graph.drive(0.5, speed_mps=6.0)  # far enough for a patch with the track in its centre
@@ -37,6 +39,30 @@ def test_a_frame_becomes_a_pose_of_base_link_at_the_images_stamp(graph: Graph) -
     fix = graph.localized("fix")
     east, north = graph.datum.to_enu(fix.latitude, fix.longitude)
     assert (east, north) == pytest.approx((pose.pose.pose.position.x, pose.pose.pose.position.y), abs=1e-3)
+
+
+def test_the_nodes_topics_and_services_are_those_that_its_help_names(graph: Graph) -> None:
+    def found(listed: list[tuple[str, list[str]]]) -> dict[str, str]:
+        return {
+            name.replace("/geoflow_localizer/", "~/"): kinds[0].replace("/msg/", "/").replace("/srv/", "/")
+            for name, kinds in listed
+        }
+
+    def described(interfaces: dict[str, tuple[str, str]]) -> dict[str, str]:
+        return {
+            name if name[0] in "~/" else f"/{name}": kind
+            for name, (kind, _) in interfaces.items()
+            if name != "image/compressed"  # the other transport
+        }
+
+    node = ("geoflow_localizer", "/")
+    published = found(graph.node.get_publisher_names_and_types_by_node(*node))
+    assert described(command.OUTPUTS).items() <= published.items()
+    assert {n for n in published if n.startswith("~")} - {*command.OUTPUTS} == {"~/transition_event"}
+    subscribed = found(graph.node.get_subscriber_names_and_types_by_node(*node))
+    assert described(command.INPUTS) == {n: k for n, k in subscribed.items() if n != "/clock"}
+    served = found(graph.node.get_service_names_and_types_by_node(*node))
+    assert described(command.SERVICES).items() <= served.items()
 
 
 def test_a_picture_that_says_further_ahead_moves_the_pose_ahead_and_the_track_with_it(graph: Graph) -> None:
