@@ -1,4 +1,4 @@
-"""Image messages become RGB, whatever they were sent as; what is no image is refused with a reason."""
+"""Image messages of every usual encoding become RGB; what is no image is refused with a reason."""
 
 import cv2
 import numpy as np

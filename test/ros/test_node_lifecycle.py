@@ -135,7 +135,7 @@ def test_a_shutdown_ends_the_attempts_to_start(own: MakeGraph) -> None:
 
 
 @pytest.fixture
-def silent_server() -> Iterator[UnresponsiveServer]:
+def unresponsive() -> Iterator[UnresponsiveServer]:
     server = UnresponsiveServer()
     yield server
     server.close()
@@ -151,24 +151,24 @@ def wait_for_tiles(graph: Graph, server: UnresponsiveServer) -> None:
 
 
 def test_a_tile_server_that_does_not_answer_is_waited_for_once_when_deactivated(
-    own: MakeGraph, silent_server: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch
+    own: MakeGraph, unresponsive: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_in_node(monkeypatch, "open_tile_source", lambda spec: XyzSource(spec, timeout_s=1.0))
-    graph = own(source=silent_server.url)
-    wait_for_tiles(graph, silent_server)
+    graph = own(source=unresponsive.url)
+    wait_for_tiles(graph, unresponsive)
     graph.localizer.trigger_deactivate()
     assert graph.count("tile_errors") == 1
-    assert len(silent_server.requests) == len(set(silent_server.requests)), "a tile was asked for again"
+    assert len(unresponsive.requests) == len(set(unresponsive.requests)), "a tile was asked for again"
 
 
 @pytest.mark.parametrize("end", ["shutdown", "destroy"])
 def test_a_tile_server_that_does_not_answer_does_not_hold_the_end_up(
-    own: MakeGraph, silent_server: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch, end: str
+    own: MakeGraph, unresponsive: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    # So patient that whoever waits for an answer is told from who does not, however busy this machine is.
+    # So long that waiting for an answer is told from not waiting, however busy this machine is.
     replace_in_node(monkeypatch, "open_tile_source", lambda spec: XyzSource(spec, timeout_s=120.0))
-    graph = own(source=silent_server.url)
-    wait_for_tiles(graph, silent_server)
+    graph = own(source=unresponsive.url)
+    wait_for_tiles(graph, unresponsive)
     ending = threading.Thread(target=graph.localizer.trigger_shutdown if end == "shutdown" else graph.close)
     ending.start()
     ending.join(60.0)

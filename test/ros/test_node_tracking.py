@@ -53,7 +53,7 @@ def test_an_answer_that_contradicts_the_track_is_gated(graph: Graph) -> None:
     expect_pose(graph)
 
 
-def test_when_rejected_fixes_agree_over_some_distance_the_track_follows_them(graph: Graph) -> None:
+def test_when_rejected_fixes_are_consistent_over_some_distance_the_track_follows_them(graph: Graph) -> None:
     for _ in range(3):
         graph.drive(1.0, speed_mps=5.0)
         graph.show()
