@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array
-from geoflow_ros.bench.pictures import Pictures, decode
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.inference.irs import sample_hypotheses
 from geoflow_ros.inference.localizer import fit_image
@@ -76,7 +76,7 @@ class TorchNetwork:
         if threads is not None:
             torch.set_num_threads(threads)
         self._torch, self._model, self._settings = torch, model, settings
-        ground = fit_image(decode(pictures.jpeg), bundle.manifest)
+        ground = fit_image(pictures.decode(), bundle.manifest)
         self._ground, self._satellite = (
             normalize_images(torch.tensor(image[None])).contiguous() for image in (ground, pictures.satellite)
         )

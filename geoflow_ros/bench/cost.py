@@ -1,4 +1,4 @@
-"""What the graphs cost: operations and bytes of every layer, and the least time that a machine could take for them.
+"""The cost of the graphs: operations and bytes of every layer, and the least time that a machine could take for them.
 
 Counted are the layers that compute: convolutions and matrix products. All else (activations, gates, sums) can be done
 while a layer's result is still in registers, so its traffic is not part of the floor; its share of the bytes is
@@ -46,31 +46,37 @@ class LayerCost:
     weight_values: int
 
     def bytes(self, value_bytes: int) -> int:
-        """Moved, where a number takes so many bytes."""
+        """Bytes moved, where a number takes so many bytes."""
         return value_bytes * (self.activation_values + self.weight_values)
 
     def floor_s(self, gflops: float, gb_s: float, value_bytes: int) -> float:
-        """Seconds that it takes at the least."""
+        """The least seconds that it takes."""
         return max(2.0 * self.macs / (1e9 * gflops), self.bytes(value_bytes) / (1e9 * gb_s))
 
 
 @dataclass(frozen=True)
 class GraphCost:
-    """A whole graph; `layers` are those that compute, `others` the rest that moves data."""
+    """The cost of a whole graph.
+
+    Attributes:
+        layers: those that compute.
+        others: the rest that moves data.
+    """
 
     layers: tuple[LayerCost, ...]
     others: tuple[LayerCost, ...]
 
     @property
     def macs(self) -> int:
+        """Multiplications with addition of all layers that compute."""
         return sum(layer.macs for layer in self.layers)
 
     def floor_ms(self, gflops: float, gb_s: float, value_bytes: int = 4) -> float:
-        """Least time of all layers, one after the other."""
+        """The least milliseconds of all layers, one after the other."""
         return 1e3 * sum(layer.floor_s(gflops, gb_s, value_bytes) for layer in self.layers)
 
     def summary(self, gflops: float, gb_s: float, value_bytes: int = 4) -> dict[str, Any]:
-        """Figures for a report: of the graph, and of each kind of layer."""
+        """Returns figures for a report: those of the graph, and of each kind of layer."""
         kinds = {}
         for kind in sorted({layer.kind for layer in self.layers}):
             chosen = [layer for layer in self.layers if layer.kind == kind]
@@ -96,7 +102,7 @@ def _figures(layers: Iterable[LayerCost], gflops: float, gb_s: float, value_byte
 
 
 def count(path: Path, axes: Mapping[str, int]) -> GraphCost:
-    """Operations and bytes of an ONNX file.
+    """Counts operations and bytes of an ONNX file.
 
     Args:
         path: of the file.

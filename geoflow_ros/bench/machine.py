@@ -24,6 +24,7 @@ _PACKAGES = (
     "tensorrt-rtx-cu12", "tensorrt_rtx", "cuda-python", "onnx",
 )  # fmt: skip
 _VECTOR_UNITS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2", "asimd", "bf16")
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")  # flags of x86-64, the last of ARM
 _REPEATS = 10
 
 
@@ -33,7 +34,7 @@ class Peaks:
 
     Attributes:
         fp32_gflops: of a large matrix product (BLAS), 10^9 floating-point operations a second.
-        bf16_gflops: the same in bfloat16 by torch; None where torch is not installed.
+        bf16_gflops: the same in bfloat16 by torch; None without torch, or where the CPU has no bfloat16 instructions.
         copy_gb_s: of copying memory far larger than the caches, bytes read and written, 10^9 a second.
     """
 
@@ -52,7 +53,7 @@ class Peaks:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, memory, accelerator and versions."""
+    """Returns processor, memory, accelerator and versions."""
     installed = {name: found for name in _PACKAGES if (found := _version(name))}
     return {
         "cpu": _cpu_name(),
@@ -65,8 +66,13 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16, rather than having it emulated many times slower."""
+    return not _cpu_flags().isdisjoint(_BFLOAT16_UNITS)
+
+
 def cores() -> int:
-    """Processors that this process may use."""
+    """Counts the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -88,7 +94,7 @@ def _fp32_gflops(size: int) -> float:
 
 
 def _bf16_gflops(sizes: Sequence[int]) -> float | None:
-    if find_spec("torch") is None:
+    if find_spec("torch") is None or not has_bfloat16():
         return None
     import torch
 
@@ -113,7 +119,7 @@ def _copy_gb_s(megabytes: int) -> float:
 
 
 def _best_s(work: Callable[[], object]) -> float:
-    """Seconds of the quickest of a few runs: the peak, not the usual."""
+    """Returns the seconds of the quickest of a few runs: the peak, not the usual."""
     work()
     times = []
     for _ in range(_REPEATS):
@@ -124,7 +130,7 @@ def _best_s(work: Callable[[], object]) -> float:
 
 
 def device_memory_mib() -> float | None:
-    """Memory in use on the first GPU, by all processes; None without nvidia-smi."""
+    """Returns the MiB in use on the first GPU, by all processes; None without nvidia-smi."""
     answer = _nvidia_smi("memory.used")
     return float(answer) if answer else None
 
@@ -152,7 +158,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_info(key: str) -> str:
-    """The first line of that name in /proc/cpuinfo; empty where there is none."""
+    """Reads the first line of that name in /proc/cpuinfo; empty where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a new satellite patch costs a vehicle that drives: how late it is, and how long the frames beside it take."""
+"""The cost of a new satellite patch on a drive: how late it is, and how long the frames beside its making take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from time import perf_counter, sleep
 import cv2
 import numpy as np
 
-from geoflow_ros.bench.pictures import Pictures, decode
+from geoflow_ros.arrays import UInt8Array
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.geo import Datum, GeoBounds
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference import GeoFlowLocalizer, Prior
@@ -23,6 +24,9 @@ RATE_HZ = 29.49  # the paper's
 RANGE_M, RANGE_RAD = 5.0, math.radians(2.0)  # the node's defaults
 _DATUM = Datum(49.0, 8.4)
 _TILE_PX, _ZOOM = 256, 19
+
+_Span = tuple[float, float]
+"""Begin and end by the wall clock, seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,13 @@ class PictureTiles:
     tile_size = _TILE_PX
     min_zoom = max_zoom = _ZOOM
 
-    def __init__(self, picture: np.ndarray) -> None:
+    def __init__(self, picture: UInt8Array) -> None:
         tile = cv2.resize(picture, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
         self._tile = cv2.imencode(".jpg", tile)[1].tobytes()
 
     @property
     def bounds(self) -> GeoBounds:
+        """The whole world."""
         return WEB_MERCATOR_WORLD
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
@@ -71,7 +76,7 @@ class PictureTiles:
 
 
 class _TimedMap(SatelliteMap):
-    """Knows when it began to cut its latest patch."""
+    """A map that notes when it began to cut its latest patch."""
 
     begun_s = 0.0
 
@@ -97,42 +102,61 @@ def measure_patch_change(
         paced: frames come at their rate, as from a camera; else each follows the last at once.
         tick: called after every frame.
     """
-    making: list[tuple[float, float]] = []
+    making: list[_Span] = []
 
     def prepare(patch: SatellitePatch) -> None:
         localizer.prepare(patch)
         making.append((satellite_map.begun_s, perf_counter()))
 
-    spans: list[tuple[float, float]] = []
     satellite_map = _TimedMap(PictureTiles(pictures.satellite), _DATUM)
     with satellite_map:
-        keeper = PatchManager(satellite_map, localizer.manifest, prepare, RANGE_M, RANGE_RAD)
+        manager = PatchManager(satellite_map, localizer.manifest, prepare, RANGE_M, RANGE_RAD)
         try:
-            first = perf_counter()
-            for index in range(frames):
-                due = first + index / RATE_HZ
-                if paced and due > perf_counter():
-                    sleep(due - perf_counter())
-                begin = perf_counter()
-                image = decode(pictures.jpeg)
-                prior = Prior(index * SPEED_M_S / RATE_HZ, 0.0, np.eye(2), 0.0, index)
-                localizer.localize(image, keeper.patch_for(prior), stamp_ns=index)
-                spans.append((begin, perf_counter()))
-                tick()
+            spans = _drive(localizer, manager, pictures, frames, paced, tick)
         finally:
-            keeper.close()
-    alone: list[float] = []
-    beside: list[float] = []
-    for begin, end in spans[1:]:  # the first frame pays for the first patch
-        overlaps = any(made_begin < end and begin < made_end for made_begin, made_end in making)
-        (beside if overlaps else alone).append(1e3 * (end - begin))
-    counts = keeper.counts
+            manager.close()
+    alone_ms, beside_ms = _split(spans[1:], making)  # the first frame pays for the first patch
+    counts = manager.counts
     return PatchChange(
         frames=frames,
         prepared=counts.prepared,
         awaited=counts.awaited,
         most_frames_late=counts.most_frames_late,
-        alone_ms=float(np.median(alone or beside)),
-        beside_ms=float(np.median(beside)) if beside else None,
-        longest_ms=max(alone + beside),
+        alone_ms=float(np.median(alone_ms or beside_ms)),
+        beside_ms=float(np.median(beside_ms)) if beside_ms else None,
+        longest_ms=max(alone_ms + beside_ms),
     )
+
+
+def _drive(
+    localizer: GeoFlowLocalizer,
+    manager: PatchManager,
+    pictures: Pictures,
+    frames: int,
+    paced: bool,
+    tick: Callable[[], object],
+) -> list[_Span]:
+    """Localizes one frame after the other; returns when each began and ended."""
+    spans: list[_Span] = []
+    first = perf_counter()
+    for index in range(frames):
+        due = first + index / RATE_HZ
+        if paced and due > perf_counter():
+            sleep(due - perf_counter())
+        begin = perf_counter()
+        image = pictures.decode()
+        prior = Prior(index * SPEED_M_S / RATE_HZ, 0.0, np.eye(2), 0.0, index)
+        localizer.localize(image, manager.patch_for(prior), stamp_ns=index)
+        spans.append((begin, perf_counter()))
+        tick()
+    return spans
+
+
+def _split(spans: list[_Span], making: list[_Span]) -> tuple[list[float], list[float]]:
+    """The milliseconds of the frames without and with a patch in the making."""
+    alone_ms: list[float] = []
+    beside_ms: list[float] = []
+    for begin, end in spans:
+        overlaps = any(made_begin < end and begin < made_end for made_begin, made_end in making)
+        (beside_ms if overlaps else alone_ms).append(1e3 * (end - begin))
+    return alone_ms, beside_ms

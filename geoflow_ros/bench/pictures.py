@@ -1,4 +1,4 @@
-"""What the benchmarks look at. Light to import: a process whose start is measured reads its pictures with it."""
+"""The pictures that the benchmarks localize. Light to import: a process whose start is measured reads them with it."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ class Pictures:
     satellite: UInt8Array
 
     def patch(self, manifest: Manifest) -> SatellitePatch:
-        """A patch that no one has seen before."""
+        """Returns a new patch, for which nothing has been encoded yet."""
         return SatellitePatch(self.satellite, manifest.patch_frame(0.0, 0.0, 0.0))
 
+    def decode(self) -> UInt8Array:
+        """Decodes the camera image to RGB uint8 (h, w, 3), as the node decodes a compressed one.
+
+        Raises:
+            InputError: not a picture.
+        """
+        rgb = decode_image(self.jpeg)
+        if rgb is None:
+            raise InputError("the benchmark's camera image cannot be decoded: it was damaged")
+        return rgb
+
     def save(self, path: Path) -> None:
-        """For another process."""
+        """Writes both to a file for another process."""
         np.savez(path, jpeg=self.jpeg, satellite=self.satellite)
 
     @classmethod
     def load(cls, path: Path) -> Pictures:
-        """What `save` wrote."""
+        """Reads what `save` wrote."""
         with np.load(path) as content:
             return cls(content["jpeg"], content["satellite"])
-
-
-def decode(jpeg: UInt8Array) -> UInt8Array:
-    """RGB uint8 (h, w, 3) of a JPEG's bytes, as the node decodes a compressed image.
-
-    Raises:
-        InputError: not a picture.
-    """
-    rgb = decode_image(jpeg)
-    if rgb is None:
-        raise InputError("the benchmark's camera image cannot be decoded: it was damaged")
-    return rgb

@@ -14,7 +14,7 @@ from geoflow_ros.visualization.plots import pyplot, save_figure
 
 
 def text_of(result: Mapping[str, Any]) -> str:
-    """The tables of `run.run_bench`'s result, for a person."""
+    """Formats the result of `run.run_bench` as tables."""
     parts = [_head(result), _stages(result), _rates(result)]
     if any(report["sweep"] for report in result["backends"].values()):
         parts.append(_sweep(result))
@@ -240,11 +240,11 @@ def _targets(result: Mapping[str, Any]) -> str:
         notes.append("(the targets are for 512² and 256 x 1024, N = 10, R = 5)")
     if not result["quickest_is_checked"]:
         notes.append(f"(no check says that {result['quickest']} is accurate enough: `geoflow evaluate precision`)")
-    return "\n".join([table([title, "measured", "bar", ""], rows), *notes])
+    return "\n".join([table([title, "measured", "limit", ""], rows), *notes])
 
 
 def sweep_picture(result: Mapping[str, Any], path: Path) -> None:
-    """Cost of a frame against N and against R, as PNG.
+    """Draws the time of a frame against N and against R, as PNG.
 
     Raises:
         InputError: matplotlib is not installed, the place cannot be written, or the sweep was left out.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,14 @@ import numpy as np
 from geoflow_ros.backends import Backend
 from geoflow_ros.bench import cost, targets
 from geoflow_ros.bench.authors import TorchNetwork
-from geoflow_ros.bench.candidates import CANDIDATES, Candidate, open_candidate
+from geoflow_ros.bench.candidates import (
+    CANDIDATES,
+    UNAVAILABLE,
+    Candidate,
+    open_candidate,
+    reason_of,
+    require_available,
+)
 from geoflow_ros.bench.machine import Peaks, describe_machine, measure_peaks
 from geoflow_ros.bench.patch_change import measure_patch_change
 from geoflow_ros.bench.pictures import Pictures
@@ -24,29 +30,27 @@ from geoflow_ros.bench.sizes import MODEL, in_size
 from geoflow_ros.bench.stages import measure_stages
 from geoflow_ros.bench.start import FreshProcesses
 from geoflow_ros.bench.sweep import FEW, HYPOTHESES, ITERATIONS, MANY, measure_sweep, settings_of
+from geoflow_ros.bench.temporary import temporary_folder
 from geoflow_ros.bench.views import render_pictures
 from geoflow_ros.bundle import Bundle, IrsSettings
 from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32, PrecisionCheck
-from geoflow_ros.errors import BackendError, BundleError, InputError
+from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import precision
 from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import model_path
 
-_CANNOT = (InputError, BundleError, BackendError, ModuleNotFoundError)
-"""Why a back end is left out rather than the run given up."""
-
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What is measured, and for how long.
+    """The back ends and measurements of a run, and how long each takes.
 
     Attributes:
         model: a bundle's folder or a shipped one's name.
         size: "full", "half" or "model" (see `sizes.in_size`).
         hypotheses, iterations: N and R of all but the sweep.
-        candidates: labels of the back ends; all where empty.
+        candidates: labels of the back ends, each of which must run here; where empty, all that do.
         threads: of the CPU back ends; their own choice where None.
         frames, new_patch_frames: counted for each back end, on a kept patch and on a new one each.
         sweep_rounds: of every N and R; 0 leaves the sweep out.
@@ -85,7 +89,7 @@ class BenchSettings:
     progress: bool = False
 
     def quick(self) -> BenchSettings:
-        """The same as a look that takes seconds: every measurement, far too short for its figures to mean much."""
+        """Returns settings for seconds: every measurement, far too short for its figures to mean much."""
         return replace(
             self,
             frames=4,
@@ -118,13 +122,22 @@ class _Measured:
 
 @dataclass
 class _Run:
-    """What the measurements of one run share."""
+    """The state that the measurements of one run share.
+
+    Attributes:
+        bundle: as it was trained.
+        sized: the same weights in the image size that is measured.
+        pictures: that are localized.
+        folder: for temporary files.
+        left_out: what could not be measured, with the reasons.
+    """
 
     settings: BenchSettings
     bundle: Bundle
     sized: Bundle
     pictures: list[Pictures]
-    left_out: dict[str, str] = field(default_factory=dict)
+    folder: Path
+    left_out: dict[str, str]
 
     @property
     def irs(self) -> IrsSettings:
@@ -147,53 +160,84 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
     """Measures everything and returns it as plain values for JSON; `report.text_of` makes tables of it.
 
     Raises:
-        GeoFlowError: the bundle or a setting cannot be used, or no back end runs here.
+        GeoFlowError: the bundle or a setting cannot be used, a back end that was asked for cannot run here, or none
+            can. What can be known before anything is measured is said at once.
     """
     bundle = Bundle.load(model_path(settings.model))
-    candidates = [Candidate.of_label(label) for label in settings.candidates] or list(CANDIDATES)
     IrsSettings(settings.hypotheses, settings.iterations)  # refuses what cannot be, before anything is measured
     if settings.frames < 1 or settings.new_patch_frames < 1:
         raise InputError("the bench needs at least one frame on a kept patch and one on a new one")
-    with in_size(bundle, settings.size) as sized:
-        run = _Run(settings, bundle, sized, render_pictures(sized.manifest, 4))
+    candidates, left_out = _available(settings, bundle)
+    with in_size(bundle, settings.size) as sized, temporary_folder() as folder:
+        run = _Run(settings, bundle, sized, render_pictures(sized.manifest, 4), folder, left_out)
         peaks = measure_peaks(settings.peak_size, settings.peak_megabytes)
         measured = [found for candidate in candidates if (found := _measure_backend(run, candidate)) is not None]
         if not measured:
-            reasons = "; ".join(f"{label}: {reason}" for label, reason in run.left_out.items())
-            raise InputError(f"no back end runs here ({reasons})")
-        checks = _check_precisions(run, measured)
-        usable = [found for found in measured if found.counts]
-        quickest = min(usable or measured, key=lambda found: found.total_ms)
-        result: dict[str, Any] = {
-            "command": settings.command,
-            "machine": describe_machine(),
-            "model": _describe_model(run),
-            "settings": {
-                "hypotheses": settings.hypotheses,
-                "iterations": settings.iterations,
-                "step": run.irs.step,
-                "threads": settings.threads,
-            },
-            "backends": {found.candidate.label: found.report for found in measured},
-            "left_out": run.left_out,
-            "quickest": quickest.candidate.label,
-            "quickest_is_checked": quickest.counts,
-            "precision_checks": [{**asdict(check), "change": check.change, "passes": check.passes} for check in checks],
-            "torch": _torch_rows(run, [found for found in usable or measured if found.candidate.on_cpu]),
-            "patch_change": _patch_change(run, quickest.candidate),
-            "soak": None,
-        }
-        with tempfile.TemporaryDirectory(prefix="geoflow-bench-") as folder:
-            processes = FreshProcesses(sized, run.pictures[0], run.irs, settings.threads, Path(folder))
-            _starts(run, processes, measured)
-            if settings.soak:
-                with run.bar("soak", settings.soak) as tick:
-                    result["soak"] = asdict(processes.soak(quickest.candidate, settings.soak, tick))
+            raise _none_runs(run.left_out)
+        result = _measure_rest(run, measured)
         # again at the end: the peaks are what the machine can do, not what it did at one moment
         peaks = peaks.or_better(measure_peaks(settings.peak_size, settings.peak_megabytes))
         result["cost"] = _costs(run, measured, peaks)
         result["targets"] = [asdict(target) for target in targets.assess(result)]
     return result
+
+
+def _available(settings: BenchSettings, bundle: Bundle) -> tuple[list[Candidate], dict[str, str]]:
+    """Finds the back ends that can run here, and the reasons of those that cannot.
+
+    Raises:
+        InputError: one that was asked for cannot, or none can.
+    """
+    asked = [Candidate.of_label(label) for label in settings.candidates]
+    available: list[Candidate] = []
+    left_out: dict[str, str] = {}
+    for candidate in asked or CANDIDATES:
+        try:
+            require_available(bundle, candidate)
+            available.append(candidate)
+        except UNAVAILABLE as error:
+            if asked:
+                raise InputError(f"{candidate.label} cannot run here: {reason_of(error)}") from error
+            left_out[candidate.label] = reason_of(error)
+    if not available:
+        raise _none_runs(left_out)
+    return available, left_out
+
+
+def _none_runs(left_out: Mapping[str, str]) -> InputError:
+    reasons = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
+    return InputError(f"no back end runs here ({reasons})")
+
+
+def _measure_rest(run: _Run, measured: Sequence[_Measured]) -> dict[str, Any]:
+    """Measures what is not done with each back end by itself; all of the result but costs and targets."""
+    settings = run.settings
+    checks = _check_precisions(run, measured)
+    usable = [found for found in measured if found.counts]
+    quickest = min(usable or measured, key=lambda found: found.total_ms)
+    torch_rows = _torch_rows(run, [found for found in usable or measured if found.candidate.on_cpu])
+    patch_change = _patch_change(run, quickest.candidate)
+    processes = FreshProcesses(run.sized, run.pictures[0], run.irs, settings.threads, run.folder)
+    _starts(run, processes, measured)
+    return {
+        "command": settings.command,
+        "machine": describe_machine(),
+        "model": _describe_model(run),
+        "settings": {
+            "hypotheses": settings.hypotheses,
+            "iterations": settings.iterations,
+            "step": run.irs.step,
+            "threads": settings.threads,
+        },
+        "backends": {found.candidate.label: found.report for found in measured},
+        "left_out": run.left_out,
+        "quickest": quickest.candidate.label,
+        "quickest_is_checked": quickest.counts,
+        "precision_checks": [{**asdict(check), "change": check.change, "passes": check.passes} for check in checks],
+        "torch": torch_rows,
+        "patch_change": patch_change,
+        "soak": _soak(run, processes, quickest.candidate),
+    }
 
 
 def _describe_model(run: _Run) -> dict[str, Any]:
@@ -209,12 +253,12 @@ def _describe_model(run: _Run) -> dict[str, Any]:
 
 
 def _measure_backend(run: _Run, candidate: Candidate) -> _Measured | None:
-    """Stages and sweep of one back end; None, with the reason noted, where it cannot run here."""
+    """Measures stages and sweep of one back end; None, with the reason noted, where it cannot run here."""
     s = run.settings
     try:
         backend = open_candidate(run.sized, candidate, s.threads)
-    except _CANNOT as error:
-        run.left_out[candidate.label] = _reason(error)
+    except UNAVAILABLE as error:
+        run.left_out[candidate.label] = reason_of(error)
         return None
     localizer = run.localizer(backend)
     choices = settings_of(s.sweep_hypotheses, s.sweep_iterations) if s.sweep_rounds else []
@@ -240,7 +284,7 @@ def _measure_backend(run: _Run, candidate: Candidate) -> _Measured | None:
 
 
 def _check_precisions(run: _Run, measured: Sequence[_Measured]) -> list[PrecisionCheck]:
-    """Of every reduced precision that runs here, on the bundle as it was trained."""
+    """Checks every reduced precision that runs here, on the bundle as it was trained."""
     checks = []
     for found in measured:
         if found.candidate.precision == FLOAT32:
@@ -251,8 +295,8 @@ def _check_precisions(run: _Run, measured: Sequence[_Measured]) -> list[Precisio
         try:
             backend = open_candidate(run.bundle, found.candidate, run.settings.threads)
             check = precision.compare(run.bundle, backend, run.settings.precision_pairs, progress=run.settings.progress)
-        except _CANNOT as error:
-            run.left_out[f"precision of {found.candidate.label}"] = _reason(error)
+        except UNAVAILABLE as error:
+            run.left_out[f"precision of {found.candidate.label}"] = reason_of(error)
             found.counts = False
             continue
         checks.append(check)
@@ -261,8 +305,9 @@ def _check_precisions(run: _Run, measured: Sequence[_Measured]) -> list[Precisio
 
 
 def _torch_rows(run: _Run, on_cpu: Sequence[_Measured]) -> dict[str, Any] | None:
-    """The authors' way of evaluating, and torch as it comes with each image encoded once: both on the processor, and
-    beside the quickest of the back ends that run there too.
+    """Measures the authors' way of evaluating, and torch as it comes with each image encoded once.
+
+    Both run on the processor, and are compared with the quickest of the back ends that run there too.
     """
     s = run.settings
     if not (s.authors_frames or s.authors_passes):
@@ -271,8 +316,8 @@ def _torch_rows(run: _Run, on_cpu: Sequence[_Measured]) -> dict[str, Any] | None
         from geoflow_ros.backends.torch_backend import network_of
 
         network = TorchNetwork(network_of(run.sized), run.sized, run.pictures[0], run.irs, s.threads)
-    except _CANNOT as error:
-        run.left_out["torch as it comes"] = _reason(error)
+    except UNAVAILABLE as error:
+        run.left_out["torch as it comes"] = reason_of(error)
         return None
     with run.bar("the authors' way", s.authors_frames * s.iterations or s.authors_passes) as tick:
         authors, slow_answer = network.authors_way(s.authors_frames, s.authors_passes, tick)
@@ -306,7 +351,7 @@ def _patch_change(run: _Run, candidate: Candidate) -> dict[str, Any] | None:
 
 
 def _starts(run: _Run, processes: FreshProcesses, measured: Sequence[_Measured]) -> None:
-    """The first start of each back end (nothing compiled is kept), and the median of a few later ones."""
+    """Measures the first start of each back end (nothing compiled is kept), and the median of a few later ones."""
     count = run.settings.starts
     if not count:
         return
@@ -320,8 +365,16 @@ def _starts(run: _Run, processes: FreshProcesses, measured: Sequence[_Measured])
             found.report["start"] = {"first": asdict(starts[0]), "later": asdict(later)}
 
 
+def _soak(run: _Run, processes: FreshProcesses, candidate: Candidate) -> dict[str, Any] | None:
+    frames = run.settings.soak
+    if not frames:
+        return None
+    with run.bar("soak", frames) as tick:
+        return asdict(processes.soak(candidate, frames, tick))
+
+
 def _costs(run: _Run, measured: Sequence[_Measured], peaks: Peaks) -> dict[str, Any] | None:
-    """Operations, bytes and floor of the graphs, and how far the back ends on the CPU are from it."""
+    """Returns operations, bytes and floor of the graphs, and how far the back ends on the CPU are from it."""
     if find_spec("onnx") is None:
         run.left_out["cost model"] = "onnx is not installed: pip install 'geoflow_ros[train]'"
         return None
@@ -333,33 +386,24 @@ def _costs(run: _Run, measured: Sequence[_Measured], peaks: Peaks) -> dict[str, 
         "backends": {},
     }
     for found in measured:
-        gflops = peaks.bf16_gflops if found.candidate.precision == BFLOAT16 else peaks.fp32_gflops
-        if found.candidate.device != "cpu" or gflops is None:
+        reduced_gflops = peaks.bf16_gflops if found.candidate.precision == BFLOAT16 else peaks.fp32_gflops
+        if not found.candidate.on_cpu or reduced_gflops is None:
             continue  # the peaks are the CPU's
         value_bytes = 4 if found.candidate.precision == FLOAT32 else 2
-        stages = {}
         refinement_ms = found.report["kept_patch"]["stages_ms"]["refinement"]["p50"]
-        for graph, ms in (
-            (GROUND_ENCODER, found.ground_ms),
-            (SATELLITE_ENCODER, found.satellite_ms),
-            (HEAD, refinement_ms),
+        stages = {}
+        # the head is float32 in every precision
+        for graph, ms, gflops, size in (
+            (GROUND_ENCODER, found.ground_ms, reduced_gflops, value_bytes),
+            (SATELLITE_ENCODER, found.satellite_ms, reduced_gflops, value_bytes),
+            (HEAD, refinement_ms, peaks.fp32_gflops, 4),
         ):
-            head_in_float32 = graph == HEAD
-            floor_ms = graphs[graph].floor_ms(
-                peaks.fp32_gflops if head_in_float32 else gflops, peaks.copy_gb_s, 4 if head_in_float32 else value_bytes
-            )
-            achieved = 2.0 * graphs[graph].macs / ms / 1e6 if ms > 0.0 else math.nan
+            floor_ms = graphs[graph].floor_ms(gflops, peaks.copy_gb_s, size)
             stages[graph] = {
                 "floor_ms": floor_ms,
                 "measured_ms": ms,
                 "times_floor": ms / floor_ms,
-                "gflops": achieved,
+                "gflops": 2.0 * graphs[graph].macs / ms / 1e6 if ms > 0.0 else math.nan,
             }
         result["backends"][found.candidate.label] = stages
     return result
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed"
-    return str(error)

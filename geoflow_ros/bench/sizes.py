@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
-from geoflow_ros.bundle import Bundle
+from geoflow_ros.bench.temporary import temporary_folder
+from geoflow_ros.bundle import Bundle, Manifest
+from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, ImageSize
 from geoflow_ros.errors import InputError
 
 MODEL = "model"
-_SIZES = {"full": (512, 256, 1024), "half": (256, 128, 512)}  # patch, height and width of the camera image, px
-SIZES = (MODEL, *_SIZES)
+SIZES = (MODEL, *IMAGE_SIZES)
 
 
 @contextmanager
 def in_size(bundle: Bundle, size: str) -> Iterator[Bundle]:
-    """The bundle itself where it has that size, else one of the same weights, which is gone after the block.
+    """Yields the bundle itself where it has that size, else one of the same weights, which is gone after the block.
 
     The patch covers the same ground in other pixels.
 
@@ -33,33 +32,36 @@ def in_size(bundle: Bundle, size: str) -> Iterator[Bundle]:
     if size not in SIZES:
         raise InputError(f"size is '{size}'; it must be one of {', '.join(SIZES)}")
     manifest = bundle.manifest
-    own = (manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px)
-    if size == MODEL or own == _SIZES[size]:
+    if size == MODEL or _size_of(manifest) == IMAGE_SIZES[size]:
         yield bundle
         return
     from geoflow_ros.backends.torch_backend import network_of
     from geoflow_ros.export import export_bundle
     from geoflow_ros.model import GeoFlow, save_checkpoint
 
-    patch_px, height_px, width_px = _SIZES[size]
+    wanted = IMAGE_SIZES[size]
     trained = network_of(bundle)
     config = replace(
         trained.config,
-        satellite_size_px=patch_px,
-        ground_height_px=height_px,
-        ground_width_px=width_px,
-        ground_resolution_m=trained.config.ground_resolution_m * own[0] / patch_px,
+        satellite_size_px=wanted.satellite_px,
+        ground_height_px=wanted.ground_height_px,
+        ground_width_px=wanted.ground_width_px,
+        ground_resolution_m=trained.config.ground_resolution_m * manifest.satellite.size_px / wanted.satellite_px,
     )
     resized = GeoFlow(config)
     resized.load_state_dict(trained.state_dict())
-    with tempfile.TemporaryDirectory(prefix="geoflow-bench-") as temporary:
-        checkpoint = save_checkpoint(resized.eval(), Path(temporary) / "weights.safetensors")
+    with temporary_folder() as folder:
+        checkpoint = save_checkpoint(resized.eval(), folder / "weights.safetensors")
         out = export_bundle(
             checkpoint,
-            Path(temporary) / manifest.name,
+            folder / manifest.name,
             calibration=manifest.calibration,
             irs=manifest.irs,
             camera=manifest.camera,
             with_checkpoint=True,
         )
         yield Bundle.load(out)
+
+
+def _size_of(manifest: Manifest) -> ImageSize:
+    return ImageSize(manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px)

@@ -1,4 +1,4 @@
-"""How long each stage of a camera frame takes, from the JPEG to the fix."""
+"""The time that each stage of a camera frame takes, from the JPEG to the fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geoflow_ros.bench.pictures import Pictures, decode
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.evaluation.metrics import timing
 from geoflow_ros.inference import GeoFlowLocalizer
 
@@ -33,15 +33,15 @@ class StageTimes:
 
     @property
     def refinement_share(self) -> float:
-        """Part of the total that all R refinements take, by medians."""
+        """The part of the total that all R refinements take, by medians."""
         return self.iterations * self.median("refinement") / self.median("total")
 
     def median(self, stage: str) -> float:
-        """Milliseconds."""
+        """The median of a stage, milliseconds."""
         return float(np.median(self.ms[stage]))
 
     def as_json(self) -> dict[str, Any]:
-        """Median and 95th percentile of the stages, latency and rate of the whole."""
+        """Returns median and 95th percentile of the stages, latency and rate of the whole."""
         stages = {
             stage: {"p50": self.median(stage), "p95": float(np.percentile(times, 95))}
             for stage, times in self.ms.items()
@@ -74,7 +74,7 @@ def measure_stages(
         if not kept:
             patch = picture.patch(manifest)
         begin = perf_counter()
-        image = decode(picture.jpeg)
+        image = picture.decode()
         decoded = perf_counter()
         timings = localizer.localize(image, patch, stamp_ns=index).timings
         done = perf_counter()

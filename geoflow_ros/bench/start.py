@@ -1,4 +1,4 @@
-"""How soon a fresh process answers, what memory it takes, and whether that grows."""
+"""The start of a fresh process: how soon it answers, what memory it takes, and whether that grows."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FreshProcesses:
     ) -> None:
         self._pictures, self._cache = folder / "pictures.npz", folder / "cache"
         pictures.save(self._pictures)
-        self._order = {
+        self._request = {
             "model": str(bundle.path.resolve()),
             "pictures": str(self._pictures),
             "hypotheses": settings.hypotheses,
@@ -130,15 +130,15 @@ class FreshProcesses:
     def _started(
         self, candidate: Candidate, frames: int, report_every: int
     ) -> Iterator[tuple[Start, Iterator[dict[str, Any]]]]:
-        """A process that has answered once; reading its reports makes it go on."""
-        order = {**self._order, "candidate": candidate.label, "frames": frames, "report_every": report_every}
+        """Yields a process that has answered once; reading its reports makes it go on."""
+        request = {**self._request, "candidate": candidate.label, "frames": frames, "report_every": report_every}
         paths = [str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # also from a source checkout
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(self._cache)}
         device_before = device_memory_mib()
         with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
             begin = perf_counter()
             process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, json.dumps(order)],
+                [sys.executable, "-m", _MODULE, json.dumps(request)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -162,7 +162,7 @@ class FreshProcesses:
                     yield _start_of(json.loads(first), wall_s, device_before), reports()
                 if process.wait() != 0:
                     log.seek(0)
-                    reason = (log.read().strip().splitlines() or ["it said nothing"])[-1]
+                    reason = (log.read().strip().splitlines() or ["it wrote no reason"])[-1]
                     raise GeoFlowError(f"a fresh process with {candidate.label} failed: {reason}")
             finally:
                 process.kill()
@@ -171,21 +171,21 @@ class FreshProcesses:
                 stdout.close()
 
 
-def _start_of(told: dict[str, Any], wall_s: float, device_before_mib: float | None) -> Start:
+def _start_of(report: dict[str, Any], wall_s: float, device_before_mib: float | None) -> Start:
     device_mib = device_memory_mib()
     return Start(
         wall_s=wall_s,
-        import_s=told["import_s"],
-        load_s=told["load_s"],
-        first_answer_s=told["first_answer_s"],
-        rss_mib=told.get("rss_mib"),
-        peak_rss_mib=told.get("peak_rss_mib"),
+        import_s=report["import_s"],
+        load_s=report["load_s"],
+        first_answer_s=report["first_answer_s"],
+        rss_mib=report.get("rss_mib"),
+        peak_rss_mib=report.get("peak_rss_mib"),
         device_mib=None if device_mib is None or device_before_mib is None else device_mib - device_before_mib,
     )
 
 
 def soak_of(start_mib: float, samples: list[tuple[int, float]]) -> Soak:
-    """The figures of (frame, resident MiB) samples in the order of the frames."""
+    """Computes the figures of (frame, resident MiB) samples in the order of the frames."""
     frames, mib = np.array(samples, dtype=np.float64).T
     settled = frames >= _SETTLING_SHARE * frames[-1]
     slope = np.polyfit(frames[settled], mib[settled], 1)[0] if settled.sum() > 1 else 0.0

@@ -1,4 +1,4 @@
-"""What more hypotheses and more iterations cost."""
+"""The cost of more hypotheses and of more iterations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geoflow_ros.bench.pictures import Pictures, decode
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bundle import IrsSettings
 from geoflow_ros.inference import GeoFlowLocalizer
 
@@ -35,7 +35,7 @@ class Sweep:
     points: tuple[SweepPoint, ...]
 
     def at(self, hypotheses: int, iterations: int) -> SweepPoint:
-        """The point of that setting."""
+        """Finds the point of that setting."""
         return next(p for p in self.points if (p.hypotheses, p.iterations) == (hypotheses, iterations))
 
     @property
@@ -44,6 +44,7 @@ class Sweep:
         return self.at(MANY, USUAL_ITERATIONS).total_ms / self.at(FEW, USUAL_ITERATIONS).total_ms
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the ratio and all points as plain values."""
         return {
             "ratio_1000_to_10_hypotheses": self.ratio,
             "points": [
@@ -54,7 +55,7 @@ class Sweep:
 
 
 def settings_of(hypotheses: Sequence[int], iterations: Sequence[int]) -> list[tuple[int, int]]:
-    """Every N with the usual R, every R with few and with many hypotheses; each once, sorted."""
+    """Returns every N with the usual R and every R with few and with many hypotheses; each once, sorted."""
     chosen = {(n, USUAL_ITERATIONS) for n in (*hypotheses, FEW, MANY)}
     chosen |= {(n, r) for n in (FEW, MANY) for r in iterations}
     return sorted(chosen)
@@ -77,7 +78,7 @@ def measure_sweep(
         tick: called after every counted round.
     """
     before = localizer.settings
-    image, patch = decode(pictures.jpeg), pictures.patch(localizer.manifest)
+    image, patch = pictures.decode(), pictures.patch(localizer.manifest)
     times: dict[tuple[int, int], list[tuple[float, float]]] = {choice: [] for choice in choices}
     try:
         for index in range(rounds):

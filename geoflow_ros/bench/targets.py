@@ -1,4 +1,4 @@
-"""What the package sets out to reach, and whether a run did."""
+"""The package's performance targets, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ N, R = 10, 5
 
 @dataclass(frozen=True)
 class Target:
-    """One figure against its limit.
+    """One figure and its limit.
 
     Attributes:
-        what: in words, with the unit.
+        what: the figure in words, with the unit.
         measured: None where it was left out.
         limit: what it should reach.
         at_least: whether the limit is a lower one.
@@ -32,7 +32,7 @@ class Target:
 
 
 def assess(result: Mapping[str, Any]) -> list[Target]:
-    """The targets of a finished run (`run.run_bench`), for its quickest back end."""
+    """Compares a finished run (`run.run_bench`) with the targets, for its quickest back end."""
     model, settings = result["model"], result["settings"]
     applies = (model["satellite_px"], model["ground_px"]) == FULL_SIZE
     applies = applies and (settings["hypotheses"], settings["iterations"]) == (N, R)

@@ -17,7 +17,7 @@ from geoflow_ros.bench import report, targets
 from geoflow_ros.bench.candidates import CANDIDATES, Candidate, open_candidate
 from geoflow_ros.bench.machine import describe_machine, measure_peaks
 from geoflow_ros.bench.patch_change import measure_patch_change
-from geoflow_ros.bench.pictures import Pictures, decode
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bench.run import BenchSettings, run_bench
 from geoflow_ros.bench.sizes import in_size
 from geoflow_ros.bench.stages import STAGES, StageTimes, measure_stages
@@ -145,14 +145,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
 
 
 def test_the_pictures_have_the_sizes_of_a_camera_and_of_the_model(bundle, pictures, tmp_path):
-    image = decode(pictures[0].jpeg)
+    image = pictures[0].decode()
     assert image.shape == (80, 320, 3)  # a quarter more than 64 x 256
     assert pictures[0].satellite.shape == (128, 128, 3)
     assert not np.array_equal(pictures[0].satellite, pictures[1].satellite)
     assert pictures[0].patch(bundle.manifest) is not pictures[0].patch(bundle.manifest)
     pictures[0].save(tmp_path / "pictures.npz")
     loaded = Pictures.load(tmp_path / "pictures.npz")
-    assert np.array_equal(decode(loaded.jpeg), image)
+    assert np.array_equal(loaded.decode(), image)
     assert np.array_equal(loaded.satellite, pictures[0].satellite)
 
 
@@ -266,7 +266,7 @@ def test_encoding_once_answers_as_the_authors_way(bundle, pictures, converging_c
     assert once.frames == 2
     # the run-time path's answer too
     localizer = GeoFlowLocalizer(bundle, hypotheses=4, iterations=3, step=0.5)
-    fix = localizer.localize(decode(pictures[0].jpeg), pictures[0].patch(bundle.manifest), stamp_ns=0)
+    fix = localizer.localize(pictures[0].decode(), pictures[0].patch(bundle.manifest), stamp_ns=0)
     answer = fix.frame.enu_to_local(fix.position) / bundle.manifest.search_radius_m
     np.testing.assert_allclose(quick, answer, atol=1e-3)
 
