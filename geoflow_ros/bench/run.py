@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class _Run:
     sized: Bundle
     pictures: list[Pictures]
     folder: Path
-    left_out: dict[str, str]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def irs(self) -> IrsSettings:
@@ -167,13 +167,14 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
     IrsSettings(settings.hypotheses, settings.iterations)  # refuses what cannot be, before anything is measured
     if settings.frames < 1 or settings.new_patch_frames < 1:
         raise InputError("the bench needs at least one frame on a kept patch and one on a new one")
-    candidates, left_out = _available(settings, bundle)
+    candidates = _asked_for(settings, bundle) or CANDIDATES
     with in_size(bundle, settings.size) as sized, temporary_folder() as folder:
-        run = _Run(settings, bundle, sized, render_pictures(sized.manifest, 4), folder, left_out)
+        run = _Run(settings, bundle, sized, render_pictures(sized.manifest, 4), folder)
         peaks = measure_peaks(settings.peak_size, settings.peak_megabytes)
         measured = [found for candidate in candidates if (found := _measure_backend(run, candidate)) is not None]
         if not measured:
-            raise _none_runs(run.left_out)
+            reasons = "; ".join(f"{label}: {reason}" for label, reason in run.left_out.items())
+            raise InputError(f"no back end runs here ({reasons})")
         result = _measure_rest(run, measured)
         # again at the end: the peaks are what the machine can do, not what it did at one moment
         peaks = peaks.or_better(measure_peaks(settings.peak_size, settings.peak_megabytes))
@@ -182,31 +183,19 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
     return result
 
 
-def _available(settings: BenchSettings, bundle: Bundle) -> tuple[list[Candidate], dict[str, str]]:
-    """Finds the back ends that can run here, and the reasons of those that cannot.
+def _asked_for(settings: BenchSettings, bundle: Bundle) -> list[Candidate]:
+    """Finds the back ends that were asked for; empty for all.
 
     Raises:
-        InputError: one that was asked for cannot, or none can.
+        InputError: one of them is not known, or cannot run here.
     """
     asked = [Candidate.of_label(label) for label in settings.candidates]
-    available: list[Candidate] = []
-    left_out: dict[str, str] = {}
-    for candidate in asked or CANDIDATES:
+    for candidate in asked:
         try:
             require_available(bundle, candidate)
-            available.append(candidate)
         except UNAVAILABLE as error:
-            if asked:
-                raise InputError(f"{candidate.label} cannot run here: {reason_of(error)}") from error
-            left_out[candidate.label] = reason_of(error)
-    if not available:
-        raise _none_runs(left_out)
-    return available, left_out
-
-
-def _none_runs(left_out: Mapping[str, str]) -> InputError:
-    reasons = "; ".join(f"{label}: {reason}" for label, reason in left_out.items())
-    return InputError(f"no back end runs here ({reasons})")
+            raise InputError(f"{candidate.label} cannot run here: {reason_of(error)}") from error
+    return asked
 
 
 def _measure_rest(run: _Run, measured: Sequence[_Measured]) -> dict[str, Any]:
@@ -256,6 +245,7 @@ def _measure_backend(run: _Run, candidate: Candidate) -> _Measured | None:
     """Measures stages and sweep of one back end; None, with the reason noted, where it cannot run here."""
     s = run.settings
     try:
+        require_available(run.bundle, candidate)
         backend = open_candidate(run.sized, candidate, s.threads)
     except UNAVAILABLE as error:
         run.left_out[candidate.label] = reason_of(error)

@@ -89,7 +89,7 @@ def _cells(f: dict[str, Any]) -> list[str]:
 
 
 def _batches(features: Float32Array, hypotheses: int) -> Iterator[tuple[Float32Array, Float32Array]]:
-    """Yields features (b, d) and their start hypotheses (b, N, 2): those that `GeoFlowLocalizer` samples for each frame."""
+    """Yields features (b, d) and the start hypotheses (b, N, 2) that `GeoFlowLocalizer` samples for each frame."""
     for first in range(0, len(features), _HEAD_BATCH):
         batch = features[first : first + _HEAD_BATCH]
         starts = [sample_hypotheses(1, hypotheses, 0, first + offset) for offset in range(len(batch))]

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from geoflow_ros.errors import InputError
@@ -10,7 +11,7 @@ from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
 from geoflow_ros.geo.gaussian import chi_square_quantile
 
 
-def test_figures_of_known_errors_are_the_ones_computed_by_hand():
+def test_figures_of_known_errors_are_the_ones_computed_by_hand() -> None:
     f = figures([[3.0, 4.0], [0.0, -0.5], [-1.0, 0.0], [6.0, 8.0]])
     assert f["frames"] == 4
     assert f["mean_error_m"] == pytest.approx((5 + 0.5 + 1 + 10) / 4)
@@ -24,13 +25,13 @@ def test_figures_of_known_errors_are_the_ones_computed_by_hand():
     assert f["rmse_m"] == pytest.approx(math.sqrt((25 + 0.25 + 1 + 100) / 4))
 
 
-def test_figures_without_covariances_or_times_leave_those_keys_out():
+def test_figures_without_covariances_or_times_leave_those_keys_out() -> None:
     f = figures([[1.0, 1.0]])
     for key in ("anees", "coverage_95", "nll", "latency_ms", "frames_per_second", "availability"):
         assert key not in f
 
 
-def test_truthful_covariances_have_anees_one_and_nominal_coverage():
+def test_truthful_covariances_have_anees_one_and_nominal_coverage() -> None:
     rng = np.random.default_rng(3)
     n = 40_000
     factors = rng.normal(size=(n, 2, 2)) + 2 * np.eye(2)
@@ -43,7 +44,7 @@ def test_truthful_covariances_have_anees_one_and_nominal_coverage():
     assert f["coverage_95"] == pytest.approx(0.95, abs=0.01)
 
 
-def test_halving_sigma_multiplies_anees_by_four_and_worsens_nll():
+def test_halving_sigma_multiplies_anees_by_four_and_worsens_nll() -> None:
     rng = np.random.default_rng(4)
     errors = rng.normal(size=(20_000, 2))
     truthful = figures(errors, np.tile(np.eye(2), (len(errors), 1, 1)))
@@ -53,13 +54,13 @@ def test_halving_sigma_multiplies_anees_by_four_and_worsens_nll():
     assert truthful["nll"] == pytest.approx(1 + math.log(2 * math.pi), abs=0.03)
 
 
-def test_sigmas_name_the_axis_they_belong_to():
+def test_sigmas_name_the_axis_they_belong_to() -> None:
     f = figures([[0.0, 0.0]], [[[9.0, 0.0], [0.0, 0.25]]])
     assert f["longitudinal_sigma_m"] == pytest.approx(3.0)
     assert f["lateral_sigma_m"] == pytest.approx(0.5)
 
 
-def test_latency_percentiles_and_rate_come_from_single_frames():
+def test_latency_percentiles_and_rate_come_from_single_frames() -> None:
     t = timing(np.arange(1, 101))
     assert t["latency_ms"]["p50"] == pytest.approx(50.5)
     assert t["latency_ms"]["p95"] == pytest.approx(95.05)
@@ -67,12 +68,12 @@ def test_latency_percentiles_and_rate_come_from_single_frames():
     assert t["frames_per_second"] == pytest.approx(1000 / 50.5)
 
 
-def test_the_chi_square_quantiles_are_those_of_the_tables():
+def test_the_chi_square_quantiles_are_those_of_the_tables() -> None:
     assert chi_square_quantile(0.95, 2) == pytest.approx(5.991, abs=1e-3)
     assert chi_square_quantile(0.50, 2) == pytest.approx(1.386, abs=1e-3)
 
 
-def test_trajectory_figures_are_of_distances_in_time_order():
+def test_trajectory_figures_are_of_distances_in_time_order() -> None:
     t = trajectory_figures([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
     assert t["rmse_m"] == pytest.approx(math.sqrt(26 / 3))
     assert t["median_error_m"] == 1.0
@@ -93,17 +94,19 @@ def test_trajectory_figures_are_of_distances_in_time_order():
         ([[1.0, 2.0]], [[[1.0, 2.0], [2.0, 1.0]]], "positive definite"),
     ],
 )
-def test_figures_refuse_what_cannot_be_measured(errors, covariances, reason):
+def test_figures_refuse_what_cannot_be_measured(
+    errors: npt.ArrayLike, covariances: npt.ArrayLike | None, reason: str
+) -> None:
     with pytest.raises(InputError, match=reason):
         figures(errors, covariances)
 
 
 @pytest.mark.parametrize("latencies", [[], [math.nan], [-1.0]])
-def test_timing_refuses_impossible_latencies(latencies):
+def test_timing_refuses_impossible_latencies(latencies: list[float]) -> None:
     with pytest.raises(InputError, match="latencies"):
         timing(latencies)
 
 
-def test_availability_is_a_share():
+def test_availability_is_a_share() -> None:
     with pytest.raises(InputError, match="share"):
         figures([[1.0, 1.0]], availability=1.5)
