@@ -55,7 +55,10 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
             poses[topic].append(_pose_row(message, received_ns))
     for needed in (names.truth, names.odometry):
         if len(poses[needed]) < 2:
-            raise InputError(f"bag {path} holds no drive: topic {needed} has {len(poses[needed])} messages")
+            raise InputError(
+                f"bag {path} holds no drive: topic {needed} has {len(poses[needed])} messages; name the topic that has "
+                f"them (the bag's topics: {', '.join(_topics_in(path)) or 'none'})"
+            )
     return DriveRecord(
         truth=_trajectory(poses[names.truth]),
         odometry=_trajectory(poses[names.odometry]),
@@ -78,6 +81,11 @@ def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, An
             return
         for connection, received_ns, raw in reader.messages(connections=connections):
             yield connection.topic, int(received_ns), reader.deserialize(raw, connection.msgtype)
+
+
+def _topics_in(path: str | Path) -> list[str]:
+    with _open_bag(Path(path)) as reader:
+        return sorted(reader.topics)
 
 
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
