@@ -1,4 +1,4 @@
-"""Speed, memory and start of this package on this machine: what `geoflow bench` measures, and of what it is made.
+"""Measures the speed, memory and start of this package on this machine: `geoflow bench`.
 
 `run.run_bench` is the whole; each other module measures one thing and can be used alone.
 """

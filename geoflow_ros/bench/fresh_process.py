@@ -61,7 +61,7 @@ def _follow_parent(go_on: threading.Event) -> None:
 
 
 def _memory_mib() -> dict[str, float]:
-    """Returns resident memory of this process now and at its highest; nothing where the system does not tell."""
+    """Returns resident memory of this process now and at its highest; empty where the system does not report it."""
     found = resident_bytes()
     return {} if found is None else {"rss_mib": found[0] / 2**20, "peak_rss_mib": found[1] / 2**20}
 

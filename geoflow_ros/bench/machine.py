@@ -43,7 +43,7 @@ class Peaks:
     copy_gb_s: float
 
     def or_better(self, other: Peaks) -> Peaks:
-        """The higher of two measurements: something else may have run beside one of them."""
+        """Returns the higher of two measurements: something else may have run beside one of them."""
         bf16 = [value for value in (self.bf16_gflops, other.bf16_gflops) if value is not None]
         return Peaks(
             max(self.fp32_gflops, other.fp32_gflops),
@@ -106,7 +106,7 @@ def _bf16_gflops(sizes: Sequence[int]) -> float | None:
 
 
 def _copy_gb_s(megabytes: int) -> float:
-    """One thread a core, each with a part of its own: a single one seldom fills the memory bus."""
+    """Copies with one thread a core, each in a part of its own: a single one seldom fills the memory bus."""
     threads = cores()
     source = np.ones((threads, megabytes * 250_000 // threads), np.float32)
     target = np.zeros_like(source)

@@ -151,7 +151,7 @@ class _Run:
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[..., object]]:
-        """A progress bar; yields what moves it on."""
+        """Shows progress; yields the function that counts steps."""
         with progress_bar(total, what, "steps", is_shown=self.settings.progress, leave=False) as bar:
             yield bar.update
 

@@ -112,14 +112,14 @@ class FreshProcesses:
             tick: called with the frames that were run since the last call.
 
         Raises:
-            GeoFlowError: the process failed, or the system does not tell its memory.
+            GeoFlowError: the process failed, or the system does not report its memory.
         """
         every = max(1, frames // _SOAK_REPORTS)
         samples = []
         with self._started(candidate, frames, every) as (start, reports):
             for report in reports:
                 if "rss_mib" not in report:
-                    raise GeoFlowError("this system does not tell a process's memory: leave out the soak")
+                    raise GeoFlowError("this system does not report a process's memory: leave out the soak")
                 samples.append((report["frame"], report["rss_mib"]))
                 tick(every)
         if start.rss_mib is None or not samples:

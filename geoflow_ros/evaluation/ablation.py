@@ -64,7 +64,7 @@ def ablate(
 
 
 def ablation_tables(rows: Sequence[AblationRow], default: IrsSettings) -> list[str]:
-    """The tables over iterations, hypotheses and steps as text; `rows` and `default` as in `ablate`."""
+    """Formats the tables over iterations, hypotheses and steps; `rows` and `default` as in `ablate`."""
     n, r = default.hypotheses, default.iterations
     by_step = {f"step {step:g}": IrsSettings(n, r, step) for step in STEPS}
     return [

@@ -108,7 +108,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
     images = record.image_stamps_ns[(record.image_stamps_ns >= first_ns) & (record.image_stamps_ns <= last_ns)]
     forward_right, covariances = _in_vehicle_frame(fixes, record.truth)
     latencies_ms = (fixes.received_ns - fixes.stamps_ns) * 1e-6
-    clocks_agree = bool((latencies_ms >= 0.0).all())
+    same_clock = bool((latencies_ms >= 0.0).all())
     duration_s = (last_ns - first_ns) * 1e-9
     steps_m = np.diff(record.truth.positions_m, axis=0)
     return {
@@ -119,7 +119,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
         },
         "track": dict(trajectory_figures(_errors(track, record.truth))),
         "fixes_per_second": len(fixes) / duration_s,
-        "latency_ms": timing(latencies_ms)["latency_ms"] if clocks_agree else None,
+        "latency_ms": timing(latencies_ms)["latency_ms"] if same_clock else None,
         "availability": availability(images, fixes),
         "camera_frames_per_second": len(images) / duration_s,
         "duration_s": duration_s,
@@ -128,7 +128,7 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
 
 
 def availability(image_stamps_ns: Int64Array, fixes: Trajectory) -> float:
-    """The share of camera frames with an answer, as `metrics.figures` has it; 0 without frames.
+    """Computes the share of camera frames with an answer, as `metrics.figures` has it; 0 without frames.
 
     On a drive, a frame's answer is its own fix or that of an earlier frame whose stamp is at most `FRESH_FIX_NS` before
     its own. A fix that was received later than that after its stamp counts for no frame.

@@ -147,7 +147,7 @@ def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, 
 
 
 def timing(latencies_ms: npt.ArrayLike) -> dict[str, Any]:
-    """`latency_ms` {p50, p95, p99} of single frames (ms), and the frames a second that one after the other gives.
+    """Computes `latency_ms` {p50, p95, p99} of single frames, and the frames a second of one after the other.
 
     Raises:
         InputError: none given, or values that are not finite or negative.

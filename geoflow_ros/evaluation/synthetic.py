@@ -65,7 +65,7 @@ class SyntheticReport:
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The tables that the command prints."""
+        """Formats the tables that the command prints."""
         p, s = self.protocol, self.settings
         latency = self.figures["latency_ms"]
         parts = [
@@ -82,7 +82,7 @@ class SyntheticReport:
         return "\n\n".join(parts)
 
     def as_json(self) -> dict[str, Any]:
-        """The fixed keys at the top; how they were measured, ablation and baselines beside them."""
+        """Returns plain values: the fixed keys at the top; how they were measured, ablation, baselines beside them."""
         return {
             "model": self.model,
             "area": self.protocol.area.value,
@@ -96,7 +96,7 @@ class SyntheticReport:
         }
 
     def summary(self) -> dict[str, Any]:
-        """The part that a manifest keeps: the figures, and how they were measured."""
+        """Returns the part that a manifest keeps: the figures, and how they were measured."""
         kept = self.as_json()
         for key in ("model", "ablation", "baselines"):
             kept.pop(key)
@@ -181,7 +181,7 @@ class _Answers:
         self.trusted.append(fix.assessment.trustworthy)
 
     def figures(self) -> dict[str, Any]:
-        """The fixed figures of all answers, times included."""
+        """Computes the fixed figures of all answers, times included."""
         # The first frame pays for what is set up once.
         warm_ms = self.latencies_ms[1:] if len(self.latencies_ms) > 1 else self.latencies_ms
         # By the localizer's own assessment: a node publishes nothing from a fix that it does not trust.
@@ -190,7 +190,7 @@ class _Answers:
 
 
 def _baselines(matching_errors_m: list[Float64Array], offsets_m: Float64Array) -> dict[str, dict[str, Any]]:
-    """The figures of what needs no network, on the same pairs."""
+    """Computes the figures of what needs no network, on the same pairs."""
     return {
         "bird's-eye template matching": dict(figures(matching_errors_m)),
         "centre of the patch": dict(figures(-offsets_m)),
@@ -230,7 +230,7 @@ def _loaded(model: str | Path) -> Bundle:
 
 
 def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
-    """The sampler of the protocol's pairs, in the sizes and scale of a model."""
+    """Makes the sampler of the protocol's pairs, in the sizes and scale of a model."""
     return PairSampler(
         area=protocol.area,
         seed=protocol.seed,
@@ -244,7 +244,7 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
 
 
 def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
-    """A pair's patch in a map of its own: its centre is the origin, its forward the east."""
+    """Places a pair's patch in a map of its own: its centre is the origin, its forward the east."""
     frame = PatchFrame(0.0, 0.0, 0.0, manifest.satellite.size_px, manifest.satellite.ground_resolution_m)
     return SatellitePatch(pair.satellite, frame)
 
@@ -254,12 +254,12 @@ def _matcher(sampler: PairSampler, manifest: Manifest) -> BirdsEyeMatcher:
 
 
 def heading_error(normal_deg: float | None, uniform_deg: float | None) -> HeadingError:
-    """The heading error that the command line's options ask for: normal with 2° where neither is given."""
+    """Returns the heading error that the command line's options ask for: normal with 2° where neither is given."""
     return HeadingError(sigma_deg=2.0 if normal_deg is None else normal_deg, uniform_deg=uniform_deg)
 
 
 def describe(heading: HeadingError) -> str:
-    """The heading error in a few words."""
+    """Describes the heading error in a few words."""
     if heading.uniform_deg is not None:
         return f"uniform in ±{heading.uniform_deg:g}°"
     return f"normal, sigma {heading.sigma_deg:g}°"
