@@ -22,6 +22,9 @@ from geoflow_ros.errors import BundleError
 if TYPE_CHECKING:
     import onnx
 
+FLOAT32_BYTES, REDUCED_BYTES = 4, 2
+"""Size of a number in float32, and in bfloat16 or float16."""
+
 _COMPUTING = ("Conv", "MatMul", "Gemm")
 _FREE = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Shape", "Constant", "Identity", "Slice", "Split", "Expand")
 """Operations that need not move anything."""
@@ -71,11 +74,11 @@ class GraphCost:
         """Multiplications with addition of all layers that compute."""
         return sum(layer.macs for layer in self.layers)
 
-    def floor_ms(self, gflops: float, gb_s: float, value_bytes: int = 4) -> float:
+    def floor_ms(self, gflops: float, gb_s: float, value_bytes: int = FLOAT32_BYTES) -> float:
         """The least milliseconds of all layers, one after the other."""
         return 1e3 * sum(layer.floor_s(gflops, gb_s, value_bytes) for layer in self.layers)
 
-    def summary(self, gflops: float, gb_s: float, value_bytes: int = 4) -> dict[str, Any]:
+    def summary(self, gflops: float, gb_s: float, value_bytes: int = FLOAT32_BYTES) -> dict[str, Any]:
         """Returns figures for a report: those of the graph, and of each kind of layer."""
         kinds = {}
         for kind in sorted({layer.kind for layer in self.layers}):

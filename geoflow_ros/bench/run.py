@@ -379,14 +379,14 @@ def _costs(run: _Run, measured: Sequence[_Measured], peaks: Peaks) -> dict[str, 
         reduced_gflops = peaks.bf16_gflops if found.candidate.precision == BFLOAT16 else peaks.fp32_gflops
         if not found.candidate.on_cpu or reduced_gflops is None:
             continue  # the peaks are the CPU's
-        value_bytes = 4 if found.candidate.precision == FLOAT32 else 2
+        value_bytes = cost.FLOAT32_BYTES if found.candidate.precision == FLOAT32 else cost.REDUCED_BYTES
         refinement_ms = found.report["kept_patch"]["stages_ms"]["refinement"]["p50"]
         stages = {}
         # the head is float32 in every precision
         for graph, ms, gflops, size in (
             (GROUND_ENCODER, found.ground_ms, reduced_gflops, value_bytes),
             (SATELLITE_ENCODER, found.satellite_ms, reduced_gflops, value_bytes),
-            (HEAD, refinement_ms, peaks.fp32_gflops, 4),
+            (HEAD, refinement_ms, peaks.fp32_gflops, cost.FLOAT32_BYTES),
         ):
             floor_ms = graphs[graph].floor_ms(gflops, peaks.copy_gb_s, size)
             stages[graph] = {

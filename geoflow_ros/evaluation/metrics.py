@@ -22,7 +22,7 @@ LATENCY_PERCENTILES = (50, 95, 99)
 class Figures(TypedDict, total=False):
     """The accuracy and consistency of a set of position fixes. Keys that a measurement cannot fill are absent.
 
-    `anees`, `coverage_*` and `nll` need covariances, `latency_ms` and `frames_per_second` need times.
+    `anees`, `coverage_*` and `nll` need covariances; `latency_ms` and `frames_per_second` are those of `timing`.
     """
 
     frames: int
@@ -67,7 +67,6 @@ class TrajectoryFigures(TypedDict):
 def figures(
     errors_forward_right: npt.ArrayLike,
     covariances: npt.ArrayLike | None = None,
-    latencies_ms: npt.ArrayLike | None = None,
     availability: float | None = None,
 ) -> Figures:
     """Computes the fixed figures of a set of fixes.
@@ -75,7 +74,6 @@ def figures(
     Args:
         errors_forward_right: (n, 2) estimate minus truth in metres, (forward, right) of the vehicle.
         covariances: (n, 2, 2) covariance of each error in the same frame, m², positive definite.
-        latencies_ms: (n,) milliseconds that each fix took.
         availability: the share of the frames (0 to 1) with an answer that the localizer itself trusts: of the frame,
             or, on a drive, at most a second old (see `bag.availability`).
 
@@ -104,8 +102,6 @@ def figures(
             result[f"{prefix}recall_{limit:.0f}m"] = float(np.mean(values <= limit))
     if covariances is not None:
         result.update(consistency(errors, covariances))
-    if latencies_ms is not None:
-        result.update(timing(latencies_ms))
     if availability is not None:
         if not 0.0 <= availability <= 1.0:
             raise InputError(f"an availability is a share between 0 and 1, not {availability}")
