@@ -90,5 +90,5 @@ def test_another_size_needs_the_checkpoint_and_a_known_name(bundle: Bundle) -> N
         assert same is bundle
     with pytest.raises(InputError, match="--with-checkpoint"), in_size(bundle, "half"):
         pass
-    with pytest.raises(InputError, match="full, half"), in_size(bundle, "huge"):
+    with pytest.raises(InputError, match="half, full"), in_size(bundle, "huge"):
         pass
