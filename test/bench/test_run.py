@@ -16,6 +16,7 @@ from geoflow_ros import cli
 from geoflow_ros.backends import Backend
 from geoflow_ros.bench import candidates, report, run
 from geoflow_ros.bench.candidates import Candidate, open_candidate
+from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bench.run import BenchSettings, run_bench
 from geoflow_ros.bench.stages import STAGES
 from geoflow_ros.bundle import Bundle
@@ -76,9 +77,14 @@ def open_on_any_machine(bundle: Bundle, candidate: Candidate, threads: int | Non
 
 
 def test_a_reduced_precision_without_a_check_is_not_counted_as_the_quickest(
-    converging_bundle: Path, converging_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    converging_bundle: Path,
+    converging_checkpoint: Path,
+    pictures: list[Pictures],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("torch")
+    monkeypatch.setattr(run, "render_pictures", lambda manifest, count: pictures)  # rendered once for all tests
     monkeypatch.setattr(run, "require_available", lambda bundle, candidate: None)
     monkeypatch.setattr(run, "open_candidate", open_on_any_machine)
     from geoflow_ros.model import load_checkpoint, save_float16_parts
@@ -128,7 +134,10 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_where_no_back_end_runs_each_reason_is_given(converging_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_back_end_runs_each_reason_is_given(
+    converging_bundle: Path, pictures: list[Pictures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "render_pictures", lambda manifest, count: pictures)
     monkeypatch.setattr(run, "CANDIDATES", (Candidate.of_label("torch fp32"), Candidate.of_label("torch bf16")))
     monkeypatch.setattr(candidates, "has_bfloat16", lambda: False)
     with pytest.raises(InputError, match=r"no back end runs here \(torch fp32: .*checkpoint.*; torch bf16: .*bfloat16"):
