@@ -296,7 +296,7 @@ def command_evaluate_bag(args: argparse.Namespace) -> int:
     """The figures of a recorded drive with ground truth."""
     from geoflow_ros.evaluation.bag import Topics, drive_figures, read_drive
     from geoflow_ros.evaluation.tables import drive_table
-    from geoflow_ros.visualization.report import error_picture
+    from geoflow_ros.visualization.drive import error_picture
 
     topics = Topics(truth=args.truth, odometry=args.odometry, fixes=args.fixes, track=args.track, image=args.image)
     record = read_drive(args.bag, topics)
@@ -311,7 +311,7 @@ def command_evaluate_bag(args: argparse.Namespace) -> int:
 
 def command_evaluate_curves(args: argparse.Namespace) -> int:
     """The learning curves of training runs, as a picture."""
-    from geoflow_ros.visualization.report import learning_curves
+    from geoflow_ros.visualization.learning_curves import learning_curves
 
     learning_curves({run.resolve().name: run for run in args.runs}, args.out)
     print(args.out)

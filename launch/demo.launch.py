@@ -15,7 +15,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from geoflow_ros.resources import config_file
-from geoflow_ros.simulation.demo import write_drive_map
+from geoflow_ros.simulation.drive_map import write_drive_map
 from geoflow_ros.world import Area, Drive, World
 from launch import LaunchContext, LaunchDescription
 

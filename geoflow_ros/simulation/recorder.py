@@ -32,6 +32,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 
 from geoflow_ros.errors import GeoFlowError, InputError
+from geoflow_ros.simulation.events import EventKind, tell
 
 _DISCOVERY_PERIOD_S = 0.2
 _DEPTH = 1000
@@ -40,7 +41,7 @@ _DEPTH = 1000
 _QUIET_S, _DRAIN_S = 0.3, 2.0
 
 
-class Recorder(Node):  # type: ignore[misc]  # rclpy has no types
+class Recorder(Node):
     """Writes topics to a bag from the moment that they appear; `close` makes the bag whole.
 
     Args:
@@ -142,7 +143,7 @@ def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
     recorder = Recorder(bag, topics)
     executor = rclpy.executors.SingleThreadedExecutor()
     executor.add_node(recorder)
-    print(f"recording {len(topics)} topics to {bag}", flush=True)
+    tell(EventKind.READY)
     try:
         while not told_to_end:
             executor.spin_once(timeout_sec=0.1)

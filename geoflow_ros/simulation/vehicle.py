@@ -25,6 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image, Imu
 from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.ros.images import compressed_from_rgb, image_from_rgb
 from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_message, time_from_ns
+from geoflow_ros.simulation.events import EventKind, tell
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.world import Area, Camera, Drive, World
 
@@ -54,7 +55,7 @@ class StartError:
         )
 
 
-class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
+class SimulatedVehicle(Node):
     """Publishes one drive in real time.
 
     Topics: image/compressed or image, odom, imu, initialpose (once), /ground_truth/odom.
@@ -82,20 +83,20 @@ class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
         self._truth_output = self.create_publisher(Odometry, "/ground_truth/odom", _STREAM)
 
     def render(self) -> list[Image | CompressedImage]:
-        """All frames of the drive, still without stamps. Says how far it is, a line every second."""
+        """All frames of the drive, still without stamps. Tells how far it is once a second."""
         frames: list[Image | CompressedImage] = []
-        said_s = -math.inf
+        told_s = -math.inf
         stamp = time_from_ns(0)
         for index, t_s in enumerate(self._image_times_s):
-            if time.monotonic() - said_s > 1.0:
-                print(f"rendered {index}/{len(self._image_times_s)} frames", flush=True)
-                said_s = time.monotonic()
+            if time.monotonic() - told_s > 1.0:
+                tell(EventKind.RENDERED, index, len(self._image_times_s))
+                told_s = time.monotonic()
             rgb = self._drive.frame(float(t_s))
             if self._compressed:
                 frames.append(compressed_from_rgb(rgb, stamp, "camera", self._jpeg_quality))
             else:
                 frames.append(image_from_rgb(rgb, stamp, "camera"))
-        print(f"rendered {len(frames)}/{len(frames)} frames", flush=True)
+        tell(EventKind.RENDERED, len(frames), len(frames))
         return frames
 
     def wait_for_localizer(self, node_name: str, timeout_s: float) -> bool:
@@ -125,7 +126,7 @@ class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
         """Publish everything at its time, in real time; returns at the end of the drive or when told to end."""
         start_ns = self.get_clock().now().nanoseconds
         start_steady = time.monotonic()
-        said_s = 0.0
+        told_s = 0.0
         self._tell_start(start_ns)
         for t_s, publish in self._events(frames):
             delay_s = start_steady + t_s - time.monotonic()
@@ -134,9 +135,9 @@ class SimulatedVehicle(Node):  # type: ignore[misc]  # rclpy has no types
             if not rclpy.ok(context=self.context):
                 return
             publish(start_ns + round(t_s * NANOSECONDS_PER_SECOND))
-            if t_s - said_s >= 1.0:
-                print(f"driven {t_s:.0f}/{self._drive.duration_s:.0f} s", flush=True)
-                said_s = t_s
+            if t_s - told_s >= 1.0:
+                tell(EventKind.DRIVEN, t_s, self._drive.duration_s)
+                told_s = t_s
 
     def _events(self, frames: Sequence[Image | CompressedImage]) -> Iterator[tuple[float, _Event]]:
         """When to publish what, in order; sensors before the image of the same time."""

@@ -50,7 +50,7 @@ class States:
     yaw_rate_rps: Float64Array
 
     def at(self, t_s: float) -> tuple[float, float, float]:
-        """(east, north, yaw) at any time of the drive, interpolated."""
+        """Returns (east, north, yaw) at any time of the drive, interpolated."""
         east, north, yaw = (float(np.interp(t_s, self.t_s, a)) for a in (self.east_m, self.north_m, self.yaw_rad))
         return east, north, yaw
 
@@ -91,20 +91,20 @@ class Drive:
         self.states = _states_inside(world.layout, seed, duration_s, lever_arm_m)
 
     def state_at(self, t_s: float) -> tuple[float, float, float]:
-        """True (east, north, yaw) of base_link."""
+        """Returns the true (east, north, yaw) of base_link."""
         return self.states.at(t_s)
 
     def camera_at(self, t_s: float) -> tuple[float, float, float]:
-        """True (east, north, yaw) of the camera."""
+        """Returns the true (east, north, yaw) of the camera."""
         east, north, yaw = self.states.at(t_s)
         return east + self.lever_arm_m * np.cos(yaw), north + self.lever_arm_m * np.sin(yaw), yaw
 
     def frame(self, t_s: float) -> UInt8Array:
-        """(H, W, 3) uint8 RGB at time ``t_s``."""
-        return self.world.view(self.camera, *self.camera_at(t_s)).rgb[0]
+        """Returns what the camera sees at time ``t_s``, (H, W, 3) uint8 RGB."""
+        return np.asarray(self.world.view(self.camera, *self.camera_at(t_s)).rgb[0], np.uint8)
 
     def odometry(self) -> Odometry:
-        """Wheel odometry with scale error, gyro bias and noise: drifts by some per cent of the way."""
+        """Returns wheel odometry with scale error, gyro bias and noise: drifts by some per cent of the way."""
         s = self.states
         rng = np.random.default_rng([self.seed, 72])
         n, dt = len(s.t_s), 1 / RATE_HZ
@@ -120,14 +120,18 @@ class Drive:
         return Odometry(s.t_s, x, y, yaw, speed, yaw_rate)
 
     def headings(self) -> Float64Array:
-        """(n,) absolute yaw at the states' times: constant bias, slow wander and white noise, together about 1.6°."""
+        """Returns absolute yaws (n,) at the states' times.
+
+        They have a constant bias, slow wander and white noise, together about 1.6 degrees.
+        """
         rng = np.random.default_rng([self.seed, 73])
         n, dt, memory_s = len(self.states.t_s), 1 / RATE_HZ, 20.0
         wander = np.zeros(n)
         kick = rng.normal(0, np.radians(0.8) * np.sqrt(2 * dt / memory_s), n)
         for i in range(1, n):
             wander[i] = wander[i - 1] * (1 - dt / memory_s) + kick[i]
-        return self.states.yaw_rad + np.radians(rng.normal(0, 1.0)) + wander + np.radians(rng.normal(0, 1.0, n))
+        biased = self.states.yaw_rad + np.radians(rng.normal(0, 1.0))
+        return np.asarray(biased + wander + np.radians(rng.normal(0, 1.0, n)))
 
 
 def _states_inside(layout: CityLayout, seed: int, duration_s: float, lever_arm_m: float) -> States:

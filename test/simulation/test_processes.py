@@ -21,6 +21,8 @@ pytest.importorskip("rosbags", reason="needs rosbags (the extra [demo])")
 
 from fakes.ros_graph import GROUND_SHAPE, domain_id, write_bundle, write_map
 
+from geoflow_ros.simulation.events import EventKind, EventReader
+
 SECONDS = 4.0
 TRUTH, POSE, TRACK = "/ground_truth/odom", "/geoflow_localizer/pose", "/geoflow_localizer/track"
 TOPICS = ("/odom", "/imu", "/initialpose", "/image/compressed", TRUTH, POSE, TRACK, "/diagnostics")
@@ -47,9 +49,10 @@ class Processes:
     def said(self, module: str) -> str:
         return (self._folder / f"{module}.log").read_text()
 
-    def wait_for(self, module: str, text: str) -> None:
+    def wait_for(self, module: str, awaited: EventKind) -> None:
         deadline = time.monotonic() + 120
-        while text not in self.said(module):
+        reader = EventReader(self._folder / f"{module}.log")
+        while not any(event.kind is awaited and event.done == event.of for event in reader.new_events()):
             assert self._running[module].poll() is None, self.said(module)
             assert time.monotonic() < deadline, self.said(module)
             time.sleep(0.05)
@@ -91,10 +94,11 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
     }
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     processes.start("ros.command", "--ros-args", *given)
-    processes.wait_for("ros.command", "]: active")
+    processes.start("simulation.ready", "/geoflow_localizer", "--timeout", "100")
+    assert processes.end("simulation.ready") == 0, processes.said("simulation.ready")
     bag = tmp_path / "bag"
     processes.start("simulation.recorder", str(bag), *TOPICS)
-    processes.wait_for("simulation.recorder", "recording")
+    processes.wait_for("simulation.recorder", EventKind.READY)
     size = ("--width", str(GROUND_SHAPE[1]), "--height", str(GROUND_SHAPE[0]))
     heard = ("--recorder", "geoflow_recorder")
     processes.start("simulation.vehicle", "--seed", "5", "--seconds", str(SECONDS), *size, *heard)
@@ -135,11 +139,11 @@ def test_a_vehicle_to_which_nobody_listens_gives_up_with_one_line(processes: Pro
 
 def test_a_vehicle_that_nobody_records_gives_up_with_one_line(processes: Processes, tmp_path: Path) -> None:
     processes.start("simulation.recorder", str(tmp_path / "bag"), "/image/compressed", "/odom", "/initialpose")
-    processes.wait_for("simulation.recorder", "recording")
+    processes.wait_for("simulation.recorder", EventKind.READY)
     size = ("--width", "64", "--height", "16")
     heard = ("--listener", "geoflow_recorder", "--recorder", "geoflow_recorder", "--wait", "8")
     processes.start("simulation.vehicle", "--seconds", "0.1", *size, *heard)
-    processes.wait_for("simulation.vehicle", "rendered 1/1 frames")
+    processes.wait_for("simulation.vehicle", EventKind.RENDERED)
     assert processes.end("simulation.vehicle") == 2
     assert "did not listen to all of the vehicle's topics" in processes.said("simulation.vehicle")
 
@@ -149,3 +153,12 @@ def test_a_recorder_does_not_write_over_a_bag(processes: Processes, tmp_path: Pa
     processes.start("simulation.recorder", str(tmp_path / "there"), "/odom")
     assert processes.end("simulation.recorder") == 2
     assert "cannot be written" in processes.said("simulation.recorder")
+
+
+def test_a_probe_of_a_node_that_is_not_there_gives_up_with_one_line(processes: Processes) -> None:
+    processes.start("simulation.ready", "/nobody", "--timeout", "0.2")
+    assert processes.end("simulation.ready") == 2
+    assert (
+        processes.said("simulation.ready")
+        == "ready: /nobody was not active after 0.2 s but not there: look at its log\n"
+    )
