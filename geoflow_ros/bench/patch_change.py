@@ -14,8 +14,8 @@ from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.geo import Datum, GeoBounds
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference import GeoFlowLocalizer, Prior
-from geoflow_ros.localization.patch_manager import PatchManager
+from geoflow_ros.inference import GeoFlowLocalizer
+from geoflow_ros.localization.patch_manager import PatchManager, Prior
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD
 
@@ -145,7 +145,7 @@ def _drive(
             sleep(due - perf_counter())
         begin = perf_counter()
         image = pictures.decode()
-        prior = Prior(index * SPEED_M_S / RATE_HZ, 0.0, np.eye(2), 0.0, index)
+        prior = Prior(index * SPEED_M_S / RATE_HZ, 0.0, 0.0)
         localizer.localize(image, manager.patch_for(prior), stamp_ns=index)
         spans.append((begin, perf_counter()))
         tick()

@@ -14,7 +14,7 @@ from geoflow_ros.errors import BundleError
 from geoflow_ros.geo.gaussian import Gaussian2D
 from geoflow_ros.inference.covariance import bounded_by_prior, covariance_about
 from geoflow_ros.inference.irs import INITIAL_SPREAD, spread
-from geoflow_ros.inference.posterior import fit_posterior, probe_grid
+from geoflow_ros.inference.posterior import fit_posterior
 
 
 @dataclass(frozen=True)
@@ -31,97 +31,135 @@ class QualityLimits:
     outside_margin: float = 0.15
 
 
-@dataclass(frozen=True, eq=False)
-class BatchEstimate:
-    """About B answers. Lengths in metres, axes (forward, right) from the patch centre.
+@dataclass(frozen=True)
+class Assessment:
+    """What speaks for and against a fix.
 
     Attributes:
-        answer_m: (B, 2) mean of the refined hypotheses.
-        posterior_mean_m: (B, 2) mean of the Gaussian that explains the head's answers.
-        raw_covariance: (B, 2, 2) mean square error of the answer as the head sees it.
-        covariance: (B, 2, 2) the same calibrated, nowhere worse than knowing nothing but the search square.
-        spread_m, inside_fraction, kappa_mean, sigma_log_r_mean, posterior_misfit: (B,), see `Assessment`.
-        heading_error_rad: (B,), or None without an orientation head.
-        reasons: B reasons not to trust; empty where there is none.
+        trustworthy: whether the fix may be used; `reason` says why not.
+        reason: why not, in one clause; empty for a trustworthy fix.
+        spread_m: root mean square distance of the hypotheses from their mean. Convergence, not accuracy.
+        inside_fraction: share of the hypotheses that ended inside the search square.
+        centre_distance_m: of the answer from the patch centre.
+        kappa_mean: AngMF rate of the direction, mean over the probes (see `posterior`).
+        sigma_log_r_mean: standard deviation of log r, mean over the probes.
+        posterior_misfit: how badly one Gaussian explains all the probes; above about 0.5 it does not,
+            and the covariance is mostly that of their mixture.
+        posterior_distance_m: between the answer and the mean of that Gaussian.
     """
 
-    answer_m: Float64Array
+    trustworthy: bool
+    reason: str
+    spread_m: float
+    inside_fraction: float
+    centre_distance_m: float
+    kappa_mean: float
+    sigma_log_r_mean: float
+    posterior_misfit: float
+    posterior_distance_m: float
+
+
+@dataclass(frozen=True, eq=False)
+class AssessedEstimate:
+    """One answer with its covariance and assessment. Lengths in metres, axes (forward, right) from the patch centre.
+
+    Attributes:
+        position_m: (2,) mean of the refined hypotheses.
+        posterior_mean_m: (2,) mean of the Gaussian that explains the head's answers.
+        raw_covariance: (2, 2) mean square error of the answer as the head sees it.
+        covariance: (2, 2) the same calibrated, nowhere worse than knowing nothing but the search square.
+        heading_error_rad: None without an orientation head.
+        assessment: what speaks for and against the answer.
+    """
+
+    position_m: Float64Array
     posterior_mean_m: Float64Array
     raw_covariance: Float64Array
     covariance: Float64Array
-    spread_m: Float64Array
-    inside_fraction: Float64Array
-    kappa_mean: Float64Array
-    sigma_log_r_mean: Float64Array
-    posterior_misfit: Float64Array
-    heading_error_rad: Float64Array | None
-    reasons: tuple[str, ...]
+    heading_error_rad: float | None
+    assessment: Assessment
 
 
 def assess(
-    output: HeadOutput,
+    probed: HeadOutput,
+    probes: Float32Array,
     hypotheses: Float32Array,
-    answer: Float64Array,
+    estimate: Float64Array,
     search_radius_m: float,
     calibration: Calibration,
     settings: IrsSettings,
     limits: QualityLimits,
-) -> BatchEstimate:
-    """Covariance and quality of the answers of B frames.
+) -> tuple[AssessedEstimate, ...]:
+    """Covariance and assessment of the answers of B frames.
 
     Args:
-        output: the head's answers (B, K) at `probe_grid`'s places.
-        hypotheses: (B, N, 2) refined, in units of the search radius.
-        answer: (B, 2) what they agreed on, in the same units.
+        probed: the head's answers (B, K) at the probes.
+        probes: (K, 2) places in search radii at which it was asked.
+        hypotheses: (B, N, 2) refined, in search radii.
+        estimate: (B, 2) the answers, in search radii.
         search_radius_m: metres of that unit.
         calibration: of the covariance.
         settings: with which the hypotheses were refined.
         limits: of trust.
 
+    Returns:
+        B answers.
+
     Raises:
         BundleError: the network answered with numbers that are not finite.
     """
-    for values in (hypotheses, output.mu_log_r, output.var_log_r, output.direction, output.kappa):
+    _require_finite(probed, hypotheses)
+    posterior = fit_posterior(probes, probed)
+    gaussian = Gaussian2D(posterior.gaussian.mean * search_radius_m, posterior.gaussian.covariance * search_radius_m**2)
+    position_m = estimate * search_radius_m
+    raw = covariance_about(gaussian, position_m)
+    covariance = bounded_by_prior(calibration.apply(raw), position_m, search_radius_m)
+    spread_m = spread(hypotheses) * search_radius_m
+    inside_fraction = np.mean((np.abs(hypotheses) <= 1.0).all(axis=-1), axis=-1)
+    kappa_mean = probed.kappa.mean(axis=-1, dtype=np.float64)
+    sigma_mean = np.sqrt(probed.var_log_r).mean(axis=-1, dtype=np.float64)
+    headings = None if probed.orientation is None else _mean_angle(probed.orientation)
+    leftover_m = INITIAL_SPREAD * settings.remaining_fraction * search_radius_m
+    spread_limit_m = leftover_m + limits.largest_spread * search_radius_m
+
+    def one(b: int) -> AssessedEstimate:
+        reason = _reason(estimate[b], float(spread_m[b]), 1.0 + limits.outside_margin, spread_limit_m)
+        assessment = Assessment(
+            trustworthy=not reason,
+            reason=reason,
+            spread_m=float(spread_m[b]),
+            inside_fraction=float(inside_fraction[b]),
+            centre_distance_m=float(np.hypot(*position_m[b])),
+            kappa_mean=float(kappa_mean[b]),
+            sigma_log_r_mean=float(sigma_mean[b]),
+            posterior_misfit=float(posterior.misfit[b]),
+            posterior_distance_m=float(np.hypot(*(gaussian.mean[b] - position_m[b]))),
+        )
+        heading = None if headings is None else float(headings[b])
+        return AssessedEstimate(position_m[b], gaussian.mean[b], raw[b], covariance[b], heading, assessment)
+
+    return tuple(one(b) for b in range(len(estimate)))
+
+
+def _require_finite(probed: HeadOutput, hypotheses: Float32Array) -> None:
+    for values in (hypotheses, probed.mu_log_r, probed.var_log_r, probed.direction, probed.kappa):
         if not np.isfinite(values).all():
             raise BundleError(
                 "the network answered with numbers that are not finite: its weights or the precision of its back end "
                 "are at fault; export the bundle again or choose another back end"
             )
-    posterior = fit_posterior(probe_grid(), output)
-    belief = Gaussian2D(
-        posterior.belief.mean * search_radius_m,
-        posterior.belief.covariance * search_radius_m**2,
-    )
-    answer_m = answer * search_radius_m
-    raw = covariance_about(belief, answer_m)
-    spread_m = spread(hypotheses) * search_radius_m
-    leftover_m = INITIAL_SPREAD * settings.remaining_fraction * search_radius_m
-    limit_m = leftover_m + limits.largest_spread * search_radius_m
-    border = 1.0 + limits.outside_margin
-    return BatchEstimate(
-        answer_m=answer_m,
-        posterior_mean_m=belief.mean,
-        raw_covariance=raw,
-        covariance=bounded_by_prior(calibration.apply(raw), answer_m, search_radius_m),
-        spread_m=spread_m,
-        inside_fraction=np.mean((np.abs(hypotheses) <= 1.0).all(axis=-1), axis=-1),
-        kappa_mean=output.kappa.mean(axis=-1, dtype=np.float64),
-        sigma_log_r_mean=np.sqrt(output.var_log_r).mean(axis=-1, dtype=np.float64),
-        posterior_misfit=posterior.misfit,
-        heading_error_rad=None if output.orientation is None else _mean_angle(output.orientation),
-        reasons=tuple(_reason(a, s, border, limit_m) for a, s in zip(answer, spread_m, strict=True)),
-    )
 
 
 def _mean_angle(orientation: Float32Array) -> Float64Array:
     """(B,) direction of the mean of unit vectors (B, K, 2), cosine first."""
     mean = orientation.mean(axis=-2, dtype=np.float64)
-    return np.arctan2(mean[..., 1], mean[..., 0])
+    return np.asarray(np.arctan2(mean[..., 1], mean[..., 0]))
 
 
-def _reason(answer: Float64Array, spread_m: float, border: float, limit_m: float) -> str:
-    if np.abs(answer).max() > border:
-        return f"the answer lies outside the search square ({np.abs(answer).max():.1f} search radii from the centre)"
-    if spread_m > limit_m:
-        return f"the hypotheses did not meet (spread {spread_m:.1f} m, limit {limit_m:.1f} m)"
+def _reason(estimate: Float64Array, spread_m: float, border: float, spread_limit_m: float) -> str:
+    """Why an answer is not to be trusted; empty where it is."""
+    if np.abs(estimate).max() > border:
+        return f"the answer lies outside the search square ({np.abs(estimate).max():.1f} search radii from the centre)"
+    if spread_m > spread_limit_m:
+        return f"the hypotheses did not meet (spread {spread_m:.1f} m, limit {spread_limit_m:.1f} m)"
     return ""

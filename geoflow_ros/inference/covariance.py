@@ -50,8 +50,10 @@ def direction_moments(kappa: ArrayLike) -> tuple[Float64Array, Float64Array]:
 
 
 def mean_angle(kappa: ArrayLike) -> Float64Array:
-    """E[theta] of the AngMF family: 2 kappa/(kappa^2+1) + pi/(exp(kappa pi)+1), minus the derivative of the log of its
-    normalizing integral (1+exp(-kappa pi))/(kappa^2+1).
+    """The mean angle E[theta] of the AngMF family.
+
+    It is 2 kappa/(kappa^2+1) + pi/(exp(kappa pi)+1), minus the derivative of the log of the family's normalizing
+    integral (1+exp(-kappa pi))/(kappa^2+1).
 
     Args:
         kappa: rates (...,), not negative.
@@ -75,7 +77,8 @@ def displacement_moments(
     a sum of positive terms, so that it stays positive where a difference would cancel.
 
     Args:
-        mu_log_r, var_log_r: mean and variance of log r (...,); r in any unit of length.
+        mu_log_r: mean of log r (...,); r in any unit of length.
+        var_log_r: variance of log r (...,).
         direction: unit vectors (..., 2).
         kappa: AngMF rates (...,).
 
@@ -106,7 +109,7 @@ def displacement_moments(
 
 
 def mixture(components: Gaussian2D) -> Gaussian2D:
-    """Joins beliefs about one position as an evenly weighted mixture: mean of covariances + covariance of means.
+    """Joins Gaussians of one position as an evenly weighted mixture: mean of covariances + covariance of means.
 
     The components see the same features of the same images, so their errors are one and the same: more of them do not
     make the position surer, and nothing is divided by their number.
@@ -123,10 +126,10 @@ def mixture(components: Gaussian2D) -> Gaussian2D:
     return Gaussian2D(mean, components.covariance.mean(axis=-3) + between)
 
 
-def covariance_about(belief: Gaussian2D, point: Float64Array) -> Float64Array:
-    """Mean square error (..., 2, 2) of taking `point` (..., 2) for the position that `belief` describes."""
-    bias = belief.mean - point
-    return belief.covariance + bias[..., :, None] * bias[..., None, :]
+def covariance_about(gaussian: Gaussian2D, point: Float64Array) -> Float64Array:
+    """Mean square error (..., 2, 2) of taking `point` (..., 2) for the position that `gaussian` describes."""
+    bias = gaussian.mean - point
+    return gaussian.covariance + bias[..., :, None] * bias[..., None, :]
 
 
 def bounded_by_prior(covariance: Float64Array, answer_m: Float64Array, search_radius_m: float) -> Float64Array:

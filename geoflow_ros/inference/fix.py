@@ -1,4 +1,4 @@
-"""What goes into one localization and what comes out: values in the map frame."""
+"""What comes out of one localization: values in the map frame."""
 
 from __future__ import annotations
 
@@ -8,52 +8,7 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.geo.patch import PatchFrame
-
-
-@dataclass(frozen=True, eq=False)
-class Prior:
-    """Where the camera is thought to be when the image is taken.
-
-    Attributes:
-        east_m, north_m: position of the camera in the map (ENU).
-        covariance: (2, 2) of (east, north) in m^2.
-        yaw_rad: direction of the camera's forward in the map, counter-clockwise from east.
-        stamp_ns: stamp of the image that it is meant for.
-    """
-
-    east_m: float
-    north_m: float
-    covariance: Float64Array
-    yaw_rad: float
-    stamp_ns: int
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What speaks for and against a fix.
-
-    Attributes:
-        trustworthy: whether the fix may be used; `reason` says why not.
-        reason: why not, in one clause; empty for a trustworthy fix.
-        spread_m: root mean square distance of the hypotheses from their mean. Convergence, not accuracy.
-        inside_fraction: share of the hypotheses that ended inside the search square.
-        centre_distance_m: of the answer from the patch centre.
-        kappa_mean: AngMF rate of the direction, mean over the probes (see `posterior`).
-        sigma_log_r_mean: standard deviation of log r, mean over the probes.
-        posterior_misfit: how badly one Gaussian explains all the probes; above about 0.5 it does not,
-            and the covariance is mostly that of their mixture.
-        posterior_distance_m: between the answer and the mean of that Gaussian.
-    """
-
-    trustworthy: bool
-    reason: str
-    spread_m: float
-    inside_fraction: float
-    centre_distance_m: float
-    kappa_mean: float
-    sigma_log_r_mean: float
-    posterior_misfit: float
-    posterior_distance_m: float
+from geoflow_ros.inference.assessment import Assessment
 
 
 @dataclass(frozen=True)
@@ -70,7 +25,7 @@ class FixTimings:
 
 @dataclass(frozen=True, eq=False)
 class Fix:
-    """The camera's position from one image and one patch.
+    """The camera's position, and its yaw where the method gives one, from one image and one patch.
 
     Attributes:
         stamp_ns: of the image.
@@ -78,13 +33,15 @@ class Fix:
         covariance: (2, 2) of (east, north) in m^2, calibrated, positive definite.
         hypotheses: (N, 2) ENU metres, where they ended.
         path: (R + 1, N, 2) ENU metres, from the start to the end.
-        yaw_rad: of the patch's forward, which is the heading that was assumed.
-        assessment, timings: see there.
-        frame: of the patch.
+        assessment: whether the fix may be used, and what speaks for and against it.
+        timings: see there.
+        frame: of the patch; its yaw is the heading that was assumed.
         search_radius_m: half the side of the search square around the patch's centre.
         posterior_position: (2,) ENU metres, mean of the Gaussian that the covariance is from: another point estimate.
         raw_covariance: (2, 2) of (forward, right) in m^2 before calibration and bound: what calibration is fitted on.
         heading_error_rad: what the orientation head says, in the convention of its training; None without that head.
+        yaw_rad: of the camera's forward in the map, measured; None from a method that gives positions alone.
+        yaw_variance_rad2: of that yaw; None without one.
     """
 
     stamp_ns: int
@@ -93,7 +50,6 @@ class Fix:
     covariance: Float64Array
     hypotheses: Float64Array
     path: Float64Array
-    yaw_rad: float
     assessment: Assessment
     timings: FixTimings
     frame: PatchFrame
@@ -101,6 +57,8 @@ class Fix:
     posterior_position: Float64Array
     raw_covariance: Float64Array
     heading_error_rad: float | None
+    yaw_rad: float | None = None
+    yaw_variance_rad2: float | None = None
 
     @property
     def position(self) -> Float64Array:

@@ -1,4 +1,4 @@
-"""Iterative refinement: hypotheses scattered over the search square flow to where the network says the camera is."""
+"""Iterative refinement (IRS): hypotheses sampled over the search square flow to where the network sees the camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sample_hypotheses(frames: int, hypotheses: int, seed: int, stamp_ns: int = 0
 
 def mean_estimate(hypotheses: Float32Array) -> Float64Array:
     """The answer (..., 2) of refined hypotheses (..., N, 2): their mean."""
-    return hypotheses.mean(axis=-2, dtype=np.float64)
+    return np.asarray(hypotheses.mean(axis=-2, dtype=np.float64))
 
 
 def spread(hypotheses: Float32Array) -> Float64Array:
@@ -30,4 +30,4 @@ def spread(hypotheses: Float32Array) -> Float64Array:
     It measures whether they have met, not how near they are to the truth: all of them share one f_vis.
     """
     deviation = hypotheses - mean_estimate(hypotheses)[..., None, :]
-    return np.sqrt(np.mean(np.sum(np.square(deviation), axis=-1), axis=-1))
+    return np.asarray(np.sqrt(np.mean(np.sum(np.square(deviation), axis=-1), axis=-1)))

@@ -1,37 +1,40 @@
-"""The method from one image and one patch to a fix, in the order of the paper."""
+"""GeoFlow: from one image and one patch to a fix, in the order of the paper."""
 
 from __future__ import annotations
 
 import threading
-from time import perf_counter
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
-from geoflow_ros.backends.protocol import Backend, Tokens
+from geoflow_ros.backends.protocol import Backend, FrameOutput, Tokens
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.manifest import NORTH_UP, Manifest
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.inference.assessment import BatchEstimate, QualityLimits, assess
-from geoflow_ros.inference.fix import Assessment, Fix, FixTimings
+from geoflow_ros.inference.assessment import AssessedEstimate, QualityLimits, assess
+from geoflow_ros.inference.fix import Fix, FixTimings
 from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
+from geoflow_ros.inference.protocol import SearchSettings
+from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatellitePatch
 
 ASPECT_TOLERANCE = 0.03
 """Relative difference of width / height that resizing may swallow: a row or two of cropping, not another lens."""
 
 _RESOLUTION_TOLERANCE = 1e-3
+_LEAST_WARM_UP_HEIGHT_PX = 8
 
 
 class GeoFlowLocalizer:
-    """Finds the camera on a satellite patch.
+    """Finds the camera on a satellite patch by iterative refinement of hypotheses (section 3 of the paper).
 
     Use it from one thread at a time for one answer at a time; concurrent calls wait for each other. `prepare` may run
-    beside them.
+    beside them. See `PatchLocalizer` for what any method offers.
 
     Args:
         bundle: verified model bundle.
@@ -56,29 +59,55 @@ class GeoFlowLocalizer:
     ) -> None:
         if seed < 0:
             raise InputError(f"the seed must not be negative, got {seed}")
-        defaults = bundle.manifest.irs
-        self.settings = IrsSettings(
-            defaults.hypotheses if hypotheses is None else hypotheses,
-            defaults.iterations if iterations is None else iterations,
-            defaults.step if step is None else step,
-        )
         self._manifest = bundle.manifest
         self._backend = backend if backend is not None else OnnxRuntimeBackend(bundle)
         self._seed = seed
         self._limits = limits if limits is not None else QualityLimits()
+        self._probes = probe_grid()
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
         self._kept: tuple[tuple[SatellitePatch, Tokens], ...] = ()  # replaced as a whole: read without the lock
+        self.settings: IrsSettings
+        self.configure(SearchSettings(hypotheses, iterations, step))
 
     @property
     def manifest(self) -> Manifest:
-        """Of the model: sizes, scale, alignment (`manifest.patch_frame` gives the patch to cut)."""
+        """The model's description: sizes, scale, alignment (`manifest.patch_frame` gives the patch to cut)."""
         return self._manifest
 
     @property
     def backend(self) -> Backend:
         """What runs the model."""
         return self._backend
+
+    @property
+    def description(self) -> str:
+        """The model and its engine, in a few words."""
+        return f"model {self._manifest.name} on {self._backend.name}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Engine and precision, for diagnostics."""
+        return {"backend": self._backend.name, "precision": self._backend.precision}
+
+    def configure(self, search: SearchSettings) -> None:
+        """Take other search settings from the next frame on.
+
+        Raises:
+            InputError: outside the settings' ranges, or more hypotheses than the back end takes.
+        """
+        default, most = self._manifest.irs, self._backend.max_hypotheses
+        settings = IrsSettings(
+            default.hypotheses if search.hypotheses is None else search.hypotheses,
+            default.iterations if search.iterations is None else search.iterations,
+            default.step if search.step is None else search.step,
+        )
+        if most is not None and settings.hypotheses > most:
+            raise InputError(
+                f"irs.hypotheses must be at most {most} with {self._backend.name}, got {settings.hypotheses}: take "
+                "fewer, or another model.backend"
+            )
+        self.settings = settings
 
     def localize(self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
         """Position of the camera that took `ground`, somewhere around the centre of `patch`.
@@ -100,34 +129,16 @@ class GeoFlowLocalizer:
         """
         settings = self.settings  # one look, so that a change from outside takes effect between frames
         with self._lock:
-            begin = perf_counter()
-            image = fit_image(ground, self._manifest)
-            resized = perf_counter()
-            tokens = self._satellite_tokens(patch)
-            satellite_done = perf_counter()
-            start = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns)
-            output = self._backend.frame(image[None], tokens, start, probe_grid(), settings.step, settings.iterations)
-            estimate = assess(
-                output.probed,
-                output.path[-1],
-                mean_estimate(output.path[-1]),
-                self._manifest.search_radius_m,
-                self._manifest.calibration,
-                settings,
-                self._limits,
-            )
-            assessed = perf_counter()
-        before_ms, total_ms = 1e3 * (satellite_done - begin), 1e3 * (assessed - begin)
-        timings = FixTimings(
-            resize_ms=1e3 * (resized - begin),
-            satellite_ms=1e3 * (satellite_done - resized),
-            ground_ms=output.ground_ms,
-            refine_ms=output.refine_ms,
-            covariance_ms=total_ms - before_ms - output.ground_ms - output.refine_ms,
-            total_ms=total_ms,
-        )
-        path = output.path[:, 0]
-        return _fix(stamp_ns, patch, self._manifest.search_radius_m, path, estimate, timings)
+            watch = Stopwatch()
+            with watch.stage("resize"):
+                image = fit_image(ground, self._manifest)
+            with watch.stage("satellite"):
+                tokens = self._encode_patch(patch)
+            hypotheses = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns)
+            output = self._encode_and_refine(image, tokens, hypotheses, settings)
+            estimate = mean_estimate(output.path[-1])
+            (answer,) = self._assess(output, estimate, settings)
+            return self._fix(stamp_ns, patch, output, answer, watch)
 
     def prepare(self, patch: SatellitePatch) -> None:
         """Encode a patch ahead of its first frame; may be called from another thread while `localize` runs.
@@ -138,10 +149,22 @@ class GeoFlowLocalizer:
             InputError: the patch does not fit the model.
             BackendError: the back end failed.
         """
-        self._satellite_tokens(patch)
+        self._encode_patch(patch)
 
-    def _satellite_tokens(self, patch: SatellitePatch) -> Tokens:
-        """Of a patch that is kept, or computed now."""
+    def warm_up(self) -> None:
+        """Answer twice to nothing: the first real frame must not pay for what the back end does once.
+
+        The second time because a back end on a GPU may make its CUDA graph of a frame that has run before.
+        """
+        frame = self._manifest.patch_frame(0.0, 0.0, 0.0)
+        patch = SatellitePatch(np.zeros((frame.size_px, frame.size_px, 3), np.uint8), frame)
+        height = max(_LEAST_WARM_UP_HEIGHT_PX, self._manifest.ground.height_px)
+        image = np.zeros((height, round(height * self._manifest.camera.aspect_ratio), 3), np.uint8)
+        for _ in range(2):
+            self.localize(image, patch)
+
+    def _encode_patch(self, patch: SatellitePatch) -> Tokens:
+        """The satellite tokens of a patch: kept, or computed now."""
         for kept, tokens in self._kept:
             if kept is patch:
                 return tokens
@@ -153,6 +176,61 @@ class GeoFlowLocalizer:
             tokens = self._backend.satellite_tokens(patch.pixels[None])
             self._kept = (*self._kept[-1:], (patch, tokens))
             return tokens
+
+    def _encode_and_refine(
+        self, image: UInt8Array, tokens: Tokens, hypotheses: Float32Array, settings: IrsSettings
+    ) -> FrameOutput:
+        """Encode the image once, refine all hypotheses, probe the head: one call, so that a GPU does it in one go."""
+        return self._backend.frame(image[None], tokens, hypotheses, self._probes, settings.step, settings.iterations)
+
+    def _assess(self, output: FrameOutput, estimate: np.ndarray, settings: IrsSettings) -> tuple[AssessedEstimate, ...]:
+        manifest = self._manifest
+        return assess(
+            output.probed,
+            self._probes,
+            output.path[-1],
+            estimate,
+            manifest.search_radius_m,
+            manifest.calibration,
+            settings,
+            self._limits,
+        )
+
+    def _fix(
+        self, stamp_ns: int, patch: SatellitePatch, output: FrameOutput, answer: AssessedEstimate, watch: Stopwatch
+    ) -> Fix:
+        """From units of the search radius and axes of the patch, of the only frame in the batch, to the map."""
+        frame, radius_m = patch.frame, self._manifest.search_radius_m
+        path_enu = frame.local_to_enu(output.path[:, 0].astype(np.float64) * radius_m)  # (R + 1, N, 2)
+        east_m, north_m = frame.local_to_enu(answer.position_m)
+        return Fix(
+            stamp_ns=stamp_ns,
+            east_m=float(east_m),
+            north_m=float(north_m),
+            covariance=frame.rotate_covariance_to_enu(answer.covariance),
+            hypotheses=path_enu[-1],
+            path=path_enu,
+            assessment=answer.assessment,
+            timings=_timings(watch, output),
+            frame=frame,
+            search_radius_m=radius_m,
+            posterior_position=frame.local_to_enu(answer.posterior_mean_m),
+            raw_covariance=answer.raw_covariance,
+            heading_error_rad=answer.heading_error_rad,
+        )
+
+
+def _timings(watch: Stopwatch, output: FrameOutput) -> FixTimings:
+    """The stages; covariance is all that is left: probing the head, the posterior and the assessment."""
+    total_ms, resize_ms, satellite_ms = watch.total_ms, watch.stages_ms["resize"], watch.stages_ms["satellite"]
+    return FixTimings(
+        resize_ms=resize_ms,
+        satellite_ms=satellite_ms,
+        ground_ms=output.ground_ms,
+        refine_ms=output.refine_ms,
+        covariance_ms=total_ms - resize_ms - satellite_ms - output.ground_ms - output.refine_ms,
+        total_ms=total_ms,
+    )
 
 
 def fit_image(ground: UInt8Array, manifest: Manifest) -> UInt8Array:
@@ -204,47 +282,3 @@ def check_patch(patch: SatellitePatch, manifest: Manifest) -> None:
         )
     if manifest.alignment == NORTH_UP and abs(patch.frame.yaw_rad) > 1e-6:
         raise InputError(f"the model '{manifest.name}' takes north-up patches: cut it with manifest.patch_frame")
-
-
-def _fix(
-    stamp_ns: int,
-    patch: SatellitePatch,
-    search_radius_m: float,
-    path: Float32Array,
-    estimate: BatchEstimate,
-    timings: FixTimings,
-) -> Fix:
-    """From units of the search radius, of the only frame in the batch, to metres in the map."""
-    frame = patch.frame
-    path_enu = frame.local_to_enu(path.astype(np.float64) * search_radius_m)  # (R + 1, N, 2)
-    answer_m = estimate.answer_m[0]
-    east_m, north_m = frame.local_to_enu(answer_m)
-    reason = estimate.reasons[0]
-    heading_error = estimate.heading_error_rad
-    assessment = Assessment(
-        trustworthy=not reason,
-        reason=reason,
-        spread_m=float(estimate.spread_m[0]),
-        inside_fraction=float(estimate.inside_fraction[0]),
-        centre_distance_m=float(np.hypot(*answer_m)),
-        kappa_mean=float(estimate.kappa_mean[0]),
-        sigma_log_r_mean=float(estimate.sigma_log_r_mean[0]),
-        posterior_misfit=float(estimate.posterior_misfit[0]),
-        posterior_distance_m=float(np.hypot(*(estimate.posterior_mean_m[0] - answer_m))),
-    )
-    return Fix(
-        stamp_ns=stamp_ns,
-        east_m=float(east_m),
-        north_m=float(north_m),
-        covariance=frame.rotate_covariance_to_enu(estimate.covariance[0]),
-        hypotheses=path_enu[-1],
-        path=path_enu,
-        yaw_rad=frame.yaw_rad,
-        assessment=assessment,
-        timings=timings,
-        frame=frame,
-        search_radius_m=search_radius_m,
-        posterior_position=frame.local_to_enu(estimate.posterior_mean_m[0]),
-        raw_covariance=estimate.raw_covariance[0],
-        heading_error_rad=None if heading_error is None else float(heading_error[0]),
-    )

@@ -65,11 +65,11 @@ class Posterior:
     """Of B frames, in units of the search radius, axes (forward, right).
 
     Attributes:
-        belief: mean (B, 2) and covariance (B, 2, 2), positive definite.
+        gaussian: mean (B, 2) and covariance (B, 2, 2), positive definite.
         misfit: (B,) root mean square of the residuals; above about 0.5 no single Gaussian explains the head's answers.
     """
 
-    belief: Gaussian2D
+    gaussian: Gaussian2D
     misfit: Float64Array
 
 
@@ -165,15 +165,16 @@ class _Target:
         return cls(axes, np.einsum("back,kc->bak", axes, places), values, weights, np.square(angle), turns)
 
 
-def _start(belief: Gaussian2D) -> Float64Array:
+def _start(gaussian: Gaussian2D) -> Float64Array:
     """Parameters (B, 5): mean, log l11, l21, log l22 of the Cholesky factor [[l11, 0], [l21, l22]]."""
     lower, upper = np.exp(_DEVIATION_RANGE)
-    values, vectors = np.linalg.eigh(belief.covariance)
+    values, vectors = np.linalg.eigh(gaussian.covariance)
     values = np.clip(values, lower**2, upper**2)
     root = np.linalg.cholesky((vectors * values[:, None, :]) @ np.swapaxes(vectors, 1, 2))
     return _within_limits(
         np.stack(
-            [belief.mean[:, 0], belief.mean[:, 1], np.log(root[:, 0, 0]), root[:, 1, 0], np.log(root[:, 1, 1])], axis=1
+            [gaussian.mean[:, 0], gaussian.mean[:, 1], np.log(root[:, 0, 0]), root[:, 1, 0], np.log(root[:, 1, 1])],
+            axis=1,
         )
     )
 
@@ -184,7 +185,7 @@ _HIGH = np.array([_LARGEST, _LARGEST, _DEVIATION_RANGE[1], _LARGEST, _DEVIATION_
 
 
 def _within_limits(parameters: Float64Array) -> Float64Array:
-    return np.minimum(np.maximum(parameters, _LOW), _HIGH)
+    return np.asarray(np.minimum(np.maximum(parameters, _LOW), _HIGH))
 
 
 def _root(parameters: Float64Array) -> Float64Array:

@@ -9,21 +9,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.errors import GeoFlowError
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference.fix import Prior
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 
 _FARTHEST = 2.0  # ranges, up to which a frame goes on with the old patch while the next is made
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where the camera is thought to be when the image is taken.
+
+    Attributes:
+        east_m, north_m: position of the camera in the map (ENU).
+        yaw_rad: direction of the camera's forward in the map, counter-clockwise from east.
+    """
+
+    east_m: float
+    north_m: float
+    yaw_rad: float
+
+
 @dataclass
 class PatchCounts:
-    """What became of the patches.
+    """How often patches were prepared, awaited, late and impossible.
 
     Attributes:
         prepared: made in the background and then used.
@@ -38,6 +55,19 @@ class PatchCounts:
     failed: int = 0
 
 
+class InlineExecutor(Executor):
+    """Does the work at once, in the thread that asks: what is shown then depends on no machine's speed."""
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """A future that is done."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(work(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 class PatchManager:
     """Cuts patches for a model. `patch_for` is for one thread; `close` ends the background work.
 
@@ -47,6 +77,7 @@ class PatchManager:
         prepare: encodes a patch ahead of its first frame, in the background.
         range_m: how far the prior may be from the centre of a patch.
         range_rad: how far its heading may be from that of a patch.
+        executor: where the next patch is made; a thread of its own where None. Closed with the manager.
     """
 
     def __init__(
@@ -56,6 +87,7 @@ class PatchManager:
         prepare: Callable[[SatellitePatch], None],
         range_m: float,
         range_rad: float,
+        executor: Executor | None = None,
     ) -> None:
         self.range_m, self.range_rad = range_m, range_rad
         self.counts = PatchCounts()
@@ -64,14 +96,14 @@ class PatchManager:
         self._last: PatchFrame | None = None  # around the prior of the last frame
         self._late = 0
         self._next: Future[SatellitePatch] | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="patch")
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="patch")
 
     def close(self) -> None:
         """Waits for a patch that is being made; none is begun afterwards.
 
         Close the map first: then the patch does not wait for tiles any more.
         """
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def patch_for(self, prior: Prior) -> SatellitePatch:
         """The patch to localize on.
@@ -82,16 +114,16 @@ class PatchManager:
         wanted = self._manifest.patch_frame(prior.east_m, prior.north_m, prior.yaw_rad)
         step, self._last = _step(self._last, wanted), wanted
         self._take_next(wanted)
-        strain = self._strain(self._kept, wanted)
-        if self._kept is None or strain > _FARTHEST:
+        offset_ratio = self._offset_ratio(self._kept, wanted)
+        if self._kept is None or offset_ratio > _FARTHEST:
             self._kept = self._map.patch(wanted)
             self.counts.awaited += 1
-            strain = 0.0
+            offset_ratio = 0.0
         elif self._next is None:
             soon = _moved(wanted, step)
-            if self._strain(self._kept, soon) > 1.0:
-                self._next = self._worker.submit(self._make, soon)
-        self._late = self._late + 1 if strain > 1.0 else 0
+            if self._offset_ratio(self._kept, soon) > 1.0:
+                self._next = self._executor.submit(self._make, soon)
+        self._late = self._late + 1 if offset_ratio > 1.0 else 0
         self.counts.most_frames_late = max(self.counts.most_frames_late, self._late)
         return self._kept
 
@@ -110,11 +142,11 @@ class PatchManager:
             if not isinstance(error, GeoFlowError):
                 raise error
             self.counts.failed += 1
-        elif self._kept is None or self._strain(made.result(), wanted) < self._strain(self._kept, wanted):
+        elif self._kept is None or self._offset_ratio(made.result(), wanted) < self._offset_ratio(self._kept, wanted):
             self._kept = made.result()
             self.counts.prepared += 1
 
-    def _strain(self, patch: SatellitePatch | None, wanted: PatchFrame) -> float:
+    def _offset_ratio(self, patch: SatellitePatch | None, wanted: PatchFrame) -> float:
         """How far a patch is from the wanted one, in ranges: 1 is the edge."""
         if patch is None:
             return math.inf

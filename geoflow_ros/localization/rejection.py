@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
+from geoflow_ros.errors import GeoFlowError
 from geoflow_ros.tracking import TrackedPose
 
 
@@ -26,18 +29,53 @@ class RejectReason(Enum):
     STALE = "stale_fixes"
 
 
-class FrameRejected(Exception):  # noqa: N818 - an outcome that every caller must expect, not a mistake of one
-    """Ends the work on one frame.
+class InputRejected(Exception):  # noqa: N818 - an outcome that every caller must expect, not a mistake of one
+    """An input that is not used; nothing else is affected.
 
     Attributes:
         reason: which of the known reasons.
         detail: one line that says what to do.
+    """
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class FrameRejected(InputRejected):
+    """Ends the work on one camera frame.
+
+    Attributes:
         track: base_link as odometry and earlier fixes have it at the image's stamp, where that is known: a frame
             without a fix still has a tracked pose.
     """
 
     def __init__(self, reason: RejectReason, detail: str, track: TrackedPose | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
+        super().__init__(reason, detail)
         self.track = track
+
+
+@contextmanager
+def input_rejected_for(reason: RejectReason, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of some kinds into an `InputRejected` for a reason."""
+    try:
+        yield
+    except errors as error:
+        raise InputRejected(reason, detail_of(error)) from error
+
+
+@contextmanager
+def frame_rejected_for(reason: RejectReason, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of some kinds into a `FrameRejected` for a reason; one that is there already passes."""
+    try:
+        yield
+    except FrameRejected:
+        raise
+    except errors as error:
+        raise FrameRejected(reason, detail_of(error)) from error
+
+
+def detail_of(error: Exception) -> str:
+    """An error in one line: our own say what to do, others are named by their type."""
+    return str(error) if isinstance(error, GeoFlowError) else f"{type(error).__name__}: {error}"

@@ -46,6 +46,15 @@ DECODED_ENCODINGS = (*_EIGHT_BIT, *_SIXTEEN_BIT)
 """Encodings of sensor_msgs/Image that need no cv_bridge."""
 
 
+def rgb_from_message(message: Image | CompressedImage) -> UInt8Array:
+    """RGB uint8 (height, width, 3) of a camera message, raw or compressed.
+
+    Raises:
+        ImageError: see `rgb_from_image` and `rgb_from_compressed`.
+    """
+    return rgb_from_compressed(message) if isinstance(message, CompressedImage) else rgb_from_image(message)
+
+
 def rgb_from_image(message: Image) -> UInt8Array:
     """Returns an Image message as RGB uint8 (height, width, 3).
 

@@ -1,4 +1,4 @@
-"""Conversion of ROS messages to the package's values and back.
+"""The package's values as ROS messages; the other way is `localization.messages`.
 
 Axes of the map: x east, y north, z up (REP-103, REP-105).
 """
@@ -11,13 +11,12 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, Quaternion, TransformStamped
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
+from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.errors import OdometryError
-from geoflow_ros.geo.quaternion import quaternion_of_yaw, yaw_of_quaternion
-from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
-from geoflow_ros.tracking import OdometryPose, PlanarTransform, StartPose, TrackedPose
+from geoflow_ros.geo.quaternion import quaternion_of_yaw
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+from geoflow_ros.tracking import PlanarTransform, TrackedPose
 
 # A camera over a flat map says nothing about height, roll and pitch. Their variances are those of not knowing (m²,
 # rad²): large enough for any filter to ignore the axis, and finite, since some invert the matrix.
@@ -33,80 +32,6 @@ def quaternion_message(yaw_rad: float) -> Quaternion:
     """Returns the attitude of a level body with a yaw."""
     x, y, z, w = quaternion_of_yaw(yaw_rad)
     return Quaternion(x=x, y=y, z=z, w=w)
-
-
-def odometry_from_message(message: Odometry) -> OdometryPose:
-    """Returns the planar odometry of a message.
-
-    Raises:
-        OdometryError: its attitude is not a rotation. (That numbers are finite, and in order, the buffer checks.)
-    """
-    pose = message.pose.pose
-    q = pose.orientation
-    return OdometryPose(
-        stamp_ns(message.header.stamp),
-        pose.position.x,
-        pose.position.y,
-        yaw_of_quaternion(q.x, q.y, q.z, q.w),
-        message.twist.twist.linear.x,
-    )
-
-
-def heading_from_imu(message: Imu, default_std_rad: float) -> tuple[int, float, float] | None:
-    """Returns stamp (ns), yaw (rad) and its standard deviation (rad); None without an attitude (REP-145: -1).
-
-    Raises:
-        OdometryError: the attitude is not a rotation.
-    """
-    covariance = message.orientation_covariance
-    if covariance[0] == -1.0:
-        return None
-    q = message.orientation
-    yaw = yaw_of_quaternion(q.x, q.y, q.z, q.w)
-    variance = float(covariance[8])
-    std = math.sqrt(variance) if math.isfinite(variance) and variance > 0.0 else default_std_rad
-    return stamp_ns(message.header.stamp), yaw, std
-
-
-def start_from_initialpose(
-    message: PoseWithCovarianceStamped, map_frame: str, min_position_std_m: float, min_yaw_std_rad: float
-) -> StartPose:
-    """Returns where a person or another system says that the vehicle is.
-
-    Args:
-        message: pose of base_link in the map frame.
-        map_frame: name of that frame; an empty name in the message is taken as it.
-        min_position_std_m: the position counts as at least this uncertain.
-        min_yaw_std_rad: the yaw counts as at least this uncertain.
-
-    Raises:
-        OdometryError: another frame, no rotation, or a covariance that is not finite.
-    """
-    frame = message.header.frame_id
-    if frame not in ("", map_frame):
-        raise OdometryError(f"initialpose is in the frame '{frame}': give it in '{map_frame}' (in RViz: fixed frame)")
-    pose = message.pose.pose
-    q = pose.orientation
-    full = np.asarray(message.pose.covariance, np.float64).reshape(6, 6)
-    covariance = full[np.ix_([0, 1, 5], [0, 1, 5])]
-    if not np.isfinite(covariance).all():
-        raise OdometryError("initialpose has a covariance that is not finite")
-    return StartPose(
-        stamp_ns(message.header.stamp),
-        pose.position.x,
-        pose.position.y,
-        yaw_of_quaternion(q.x, q.y, q.z, q.w),
-        floored_covariance(covariance, min_position_std_m, min_yaw_std_rad),
-    )
-
-
-def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
-    """Returns a (3, 3) covariance of (east, north, yaw) with lower limits on its standard deviations."""
-    values, vectors = np.linalg.eigh((covariance[:2, :2] + covariance[:2, :2].T) / 2.0)
-    floored = np.zeros((3, 3))
-    floored[:2, :2] = (vectors * np.maximum(values, min_position_std_m**2)) @ vectors.T
-    floored[2, 2] = max(float(covariance[2, 2]), min_yaw_std_rad**2)
-    return floored
 
 
 def pose_with_covariance(

@@ -14,6 +14,8 @@ from rclpy.parameter import Parameter
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.errors import InputError
+from geoflow_ros.inference import SearchSettings
+from geoflow_ros.localization import VehicleOptions, VehicleSettings
 from geoflow_ros.ros.diagnostics import Limits
 from geoflow_ros.ros.parameter_table import SPECS, ParameterSpec
 from geoflow_ros.tracking import TrackerSettings
@@ -66,6 +68,51 @@ class Settings:
             force_engine_update=self.flag("model.force_engine_update"),
             max_workspace_size=self.count("model.max_workspace_size"),
             verbose=self.flag("model.verbose"),
+        )
+
+    def search(self) -> SearchSettings:
+        """Returns how thoroughly a patch is searched; 0 is the bundle's default."""
+        return SearchSettings(
+            self.count("irs.hypotheses") or None, self.count("irs.iterations") or None, self.number("irs.step") or None
+        )
+
+    def vehicle(self) -> VehicleSettings:
+        """Returns what is particular to the vehicle."""
+        return VehicleSettings(
+            lever_arm_m=(self.number("camera.lever_arm.x_m"), self.number("camera.lever_arm.y_m")),
+            camera_yaw_rad=self.radians("camera.yaw_deg"),
+            max_position_std_m=self.number("prior.max_std_m"),
+            max_yaw_std_rad=self.radians("prior.max_yaw_std_deg"),
+            min_start_position_std_m=self.number("prior.min_position_std_m"),
+            min_start_yaw_std_rad=self.radians("prior.min_yaw_std_deg"),
+            relocalize_position_std_m=self.number("relocalize.position_std_m"),
+            relocalize_yaw_std_rad=self.radians("relocalize.yaw_std_deg"),
+            wait_for_odometry_s=self.number("prior.wait_for_odometry_s"),
+            max_extrapolation_s=self.number("prior.max_extrapolation_s"),
+            patch_range_m=self.number("tiles.recentre_distance_m"),
+            patch_range_rad=self.radians("tiles.recentre_angle_deg"),
+            tracker=self.tracker(),
+        )
+
+    def vehicle_options(self) -> VehicleOptions:
+        """Returns what the vehicle localizer is made of.
+
+        Raises:
+            InputError: no tile source.
+        """
+        if not self.text("tiles.source"):
+            raise InputError("parameter tiles.source is empty: give FILE.mbtiles or http(s)://HOST/{z}/{x}/{y}.png")
+        zoom = self.count("tiles.zoom")
+        return VehicleOptions(
+            tiles=self.text("tiles.source"),
+            datum=(self.number("datum.latitude_deg"), self.number("datum.longitude_deg")),
+            model=self.text("model.path"),
+            backend=self.backend(),
+            search=self.search(),
+            seed=self.count("irs.seed"),
+            zoom=None if zoom < 0 else zoom,
+            cached_tiles=self.count("tiles.cache"),
+            vehicle=self.vehicle(),
         )
 
     def tracker(self) -> TrackerSettings:

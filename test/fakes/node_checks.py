@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from fakes.ros_graph import NS, Graph
 
+from geoflow_ros.stamps import stamp_ns
+
 MakeGraph = Callable[..., Graph]
 """Makes a graph of its own: overrides of parameters, whether to start it, tile source."""
 
@@ -61,7 +63,11 @@ def send_fix(graph: Graph, east_m: float, north_m: float, t_ns: int | None = Non
     fix.status.status = NavSatStatus.STATUS_FIX
     graph.publishers["gnss"].publish(fix)
     graph.wait(
-        lambda: graph.waiting_gnss == fix or graph.tracker.started or graph.count("bad_start_poses"),
+        lambda: (
+            graph.waiting_gnss_ns == stamp_ns(fix.header.stamp)
+            or graph.tracker.started
+            or graph.count("bad_start_poses")
+        ),
         "fix to arrive",
     )
 
@@ -82,6 +88,7 @@ def send_heading(graph: Graph, yaw_rad: float, t_ns: int | None = None) -> None:
 
 def replace_in_node(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]) -> None:
     """Replaces `open_tile_source` or `open_backend` where the node opens its map and its model."""
-    from geoflow_ros.ros import localizer_node
+    from geoflow_ros.inference import opening as models
+    from geoflow_ros.localization import opening as vehicles
 
-    monkeypatch.setattr(localizer_node, name, function)
+    monkeypatch.setattr(models if name == "open_backend" else vehicles, name, function)

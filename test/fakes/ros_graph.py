@@ -158,41 +158,42 @@ class Graph:
 
     @property
     def tracker(self) -> Tracker:
-        return self.localizer._tracker
+        return self._vehicle._tracker
 
     @property
     def odometry_buffer(self) -> OdometryBuffer:
-        return self.localizer._odometry
+        return self._vehicle._odometry
 
     @property
-    def _model(self) -> Any:
-        return self.localizer._model
+    def _vehicle(self) -> Any:
+        return self.localizer._vehicle
 
     @property
     def loaded(self) -> bool:
         """Whether a model is loaded."""
-        return self._model is not None
+        return self._vehicle is not None
 
     @property
     def method(self) -> Any:
         """The localizer of the model that is loaded."""
-        return self._model.localizer
+        return self._vehicle.localizer
 
     @property
     def patch(self) -> Any:
         """The satellite patch that is kept."""
-        return self._model.patches._kept
+        return self._vehicle._patches._kept
 
     @property
     def datum(self) -> Datum:
-        datum = self.localizer._datum
+        datum = self._vehicle.satellite_map.datum
         assert datum is not None, self.problem
         return datum
 
     @property
-    def waiting_gnss(self) -> Any:
-        """The satellite fix that waits for a heading to start with."""
-        return self.localizer._last_gnss
+    def waiting_gnss_ns(self) -> int | None:
+        """Stamp of the satellite fix that waits for a heading to start with."""
+        gnss = self._vehicle._last_gnss
+        return None if gnss is None else int(gnss.stamp_ns)
 
     @property
     def problem(self) -> str:

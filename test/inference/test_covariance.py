@@ -66,10 +66,10 @@ def test_displacement_moments_equal_those_of_samples(mu, s, kappa):
     distance = np.exp(mu + np.sqrt(s) * rng.standard_normal(count))
     samples = distance[:, None] * np.stack([np.cos(towards + angle), np.sin(towards + angle)], axis=-1)
 
-    belief = displacement_moments(mu, s, [np.cos(towards), np.sin(towards)], kappa)
+    gaussian = displacement_moments(mu, s, [np.cos(towards), np.sin(towards)], kappa)
     scale = np.sqrt(np.mean(np.square(distance)))
-    np.testing.assert_allclose(belief.mean, samples.mean(axis=0), atol=5e-3 * scale)
-    np.testing.assert_allclose(belief.covariance, np.cov(samples.T), atol=2e-2 * scale**2)
+    np.testing.assert_allclose(gaussian.mean, samples.mean(axis=0), atol=5e-3 * scale)
+    np.testing.assert_allclose(gaussian.covariance, np.cov(samples.T), atol=2e-2 * scale**2)
 
 
 def test_covariances_are_positive_definite_for_every_output_that_a_head_can_give():
@@ -120,9 +120,9 @@ def test_asking_the_same_question_many_times_does_not_make_the_answer_surer():
         np.testing.assert_allclose(joined.covariance, covariance)
 
 
-def test_an_answer_beside_the_belief_is_charged_with_the_difference():
-    belief = Gaussian2D(np.array([1.0, 0.0]), np.diag([2.0, 3.0]))
-    np.testing.assert_allclose(covariance_about(belief, np.array([4.0, 0.0])), np.diag([11.0, 3.0]))
+def test_an_answer_beside_the_mean_is_charged_with_the_difference():
+    gaussian = Gaussian2D(np.array([1.0, 0.0]), np.diag([2.0, 3.0]))
+    np.testing.assert_allclose(covariance_about(gaussian, np.array([4.0, 0.0])), np.diag([11.0, 3.0]))
 
 
 def test_the_bound_leaves_good_covariances_alone_and_cuts_ignorance_to_the_search_square():

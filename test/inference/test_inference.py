@@ -136,7 +136,7 @@ def test_refinement_that_could_not_run_is_refused(settings, word):
         IrsSettings(**settings)
 
 
-# --- estimate --------------------------------------------------------------------------------------------------------
+# --- assessment --------------------------------------------------------------------------------------------------------
 
 
 def assessed(truth, hypotheses, head=None, calibration=None, settings=None):
@@ -144,49 +144,51 @@ def assessed(truth, hypotheses, head=None, calibration=None, settings=None):
     probes = np.repeat(probe_grid()[None], len(truth), axis=0)
     return assess(
         (head or ExactHead()).head(truth, probes, 0.5),
+        probe_grid(),
         hypotheses,
         mean_estimate(hypotheses),
         RADIUS_M,
         calibration or Calibration.unfitted(0.2),
         settings or IrsSettings(),
         QualityLimits(),
-    )
+    )[0]
 
 
 def test_hypotheses_that_met_inside_the_square_are_trusted():
     estimate = assessed([[0.5, -0.2]], [[[0.5, -0.2], [0.52, -0.2], [0.48, -0.2]]])
-    assert estimate.reasons == ("",)
-    np.testing.assert_allclose(estimate.answer_m, [[10.0, -4.0]], atol=1e-5)
-    np.testing.assert_allclose(estimate.posterior_mean_m, [[10.0, -4.0]], atol=0.1)
-    assert estimate.inside_fraction[0] == 1.0
+    assert estimate.assessment.trustworthy
+    assert estimate.assessment.reason == ""
+    np.testing.assert_allclose(estimate.position_m, [10.0, -4.0], atol=1e-5)
+    np.testing.assert_allclose(estimate.posterior_mean_m, [10.0, -4.0], atol=0.1)
+    assert estimate.assessment.inside_fraction == 1.0
     assert estimate.heading_error_rad is None
 
 
 def test_an_answer_outside_the_search_square_is_not_trusted_and_says_why():
     estimate = assessed([[1.4, 0.0]], [[[1.4, 0.0], [1.4, 0.0]]])
-    assert "outside the search square" in estimate.reasons[0]
-    assert estimate.inside_fraction[0] == 0.0
+    assert "outside the search square" in estimate.assessment.reason
+    assert estimate.assessment.inside_fraction == 0.0
 
 
 def test_hypotheses_in_two_clusters_are_not_trusted_and_the_reason_names_the_spread():
     estimate = assessed([[0.0, 0.0]], [[[-0.6, 0.0], [-0.6, 0.0], [0.6, 0.0], [0.6, 0.0]]])
-    assert "did not meet" in estimate.reasons[0]
-    assert estimate.spread_m[0] == pytest.approx(12.0, rel=1e-6)
+    assert "did not meet" in estimate.assessment.reason
+    assert estimate.assessment.spread_m == pytest.approx(12.0, rel=1e-6)
 
 
 def test_one_iteration_is_trusted_for_the_spread_that_it_must_leave():
     settings = IrsSettings(hypotheses=200, iterations=1, step=0.5)
     truth = np.zeros((1, 2), dtype=np.float32)
     end = refine(ExactHead(), truth, sample_hypotheses(1, 200, 5), settings.step, settings.iterations)[-1]
-    assert assessed(truth, end, settings=settings).reasons == ("",)
+    assert assessed(truth, end, settings=settings).assessment.trustworthy
 
 
 def test_the_covariance_grows_with_both_uncertainties_of_the_head():
     at = [[0.1, 0.1]]
-    sure = assessed(at, [at], ExactHead(0.05, 100.0)).covariance[0]
-    far_unsure = assessed(at, [at], ExactHead(0.5, 100.0)).covariance[0]
-    aside_unsure = assessed(at, [at], ExactHead(0.05, 5.0)).covariance[0]
-    both_unsure = assessed(at, [at], ExactHead(0.5, 5.0)).covariance[0]
+    sure = assessed(at, [at], ExactHead(0.05, 100.0)).covariance
+    far_unsure = assessed(at, [at], ExactHead(0.5, 100.0)).covariance
+    aside_unsure = assessed(at, [at], ExactHead(0.05, 5.0)).covariance
+    both_unsure = assessed(at, [at], ExactHead(0.5, 5.0)).covariance
     # from all around, distance alone or direction alone tells the position too: both must go for it to be lost
     assert np.trace(far_unsure) > 2.0 * np.trace(sure)
     assert np.trace(aside_unsure) > 2.0 * np.trace(sure)
@@ -195,14 +197,14 @@ def test_the_covariance_grows_with_both_uncertainties_of_the_head():
 
 def test_calibration_stretches_each_axis_of_the_patch_by_itself():
     at = [[0.0, 0.0]]
-    plain = assessed(at, [at]).raw_covariance[0]
-    stretched = assessed(at, [at], calibration=Calibration(3.0, 0.5, 0.4, 0.2, 100, "test")).covariance[0]
+    plain = assessed(at, [at]).raw_covariance
+    stretched = assessed(at, [at], calibration=Calibration(3.0, 0.5, 0.4, 0.2, 100, "test")).covariance
     assert stretched[0, 0] == pytest.approx(9.0 * plain[0, 0] + 0.16)
     assert stretched[1, 1] == pytest.approx(0.25 * plain[1, 1] + 0.04)
 
 
 def test_a_head_that_knows_nothing_is_worth_no_less_and_no_more_than_the_search_square():
-    covariance = assessed([[0.0, 0.0]], [[[0.0, 0.0]]], ExactHead(3.0, 1e-3)).covariance[0]
+    covariance = assessed([[0.0, 0.0]], [[[0.0, 0.0]]], ExactHead(3.0, 1e-3)).covariance
     np.testing.assert_allclose(covariance, np.eye(2) * RADIUS_M**2 / 3.0, rtol=1e-6, atol=1e-9)
 
 

@@ -40,10 +40,10 @@ def gaussian(long, short, axis_deg):
 def test_the_posterior_that_the_head_learnt_from_is_found_again(axis_deg, long, short):
     mean, covariance = np.array([0.15, -0.1]), gaussian(long, short, axis_deg)
     posterior = fit_posterior(probe_grid(), ideal_head(mean, covariance, probe_grid()))
-    np.testing.assert_allclose(posterior.belief.mean[0], mean, atol=0.02 + 0.05 * long)
+    np.testing.assert_allclose(posterior.gaussian.mean[0], mean, atol=0.02 + 0.05 * long)
     # deviations in the coordinates in which the truth is a circle: 1 where right
     root = np.linalg.cholesky(covariance)
-    whitened = np.linalg.solve(root, np.linalg.solve(root, posterior.belief.covariance[0]).T)
+    whitened = np.linalg.solve(root, np.linalg.solve(root, posterior.gaussian.covariance[0]).T)
     deviations = np.sqrt(np.linalg.eigvalsh(whitened))
     assert deviations.min() > 0.7
     assert deviations.max() < 1.5
@@ -55,7 +55,7 @@ def test_it_tells_a_long_ignorance_from_a_round_one_where_a_mixture_does_not():
     output = ideal_head([0.0, 0.0], gaussian(0.4, 0.04, 0.0), probes)
     moments = displacement_moments(output.mu_log_r, output.var_log_r, output.direction, output.kappa)
     mixed = mixture(Gaussian2D(probes + moments.mean, moments.covariance)).covariance[0]
-    fitted = fit_posterior(probes, output).belief.covariance[0]
+    fitted = fit_posterior(probes, output).gaussian.covariance[0]
     assert np.sqrt(mixed[0, 0] / mixed[1, 1]) < 3.0
     assert np.sqrt(fitted[0, 0] / fitted[1, 1]) > 6.0
 
@@ -74,8 +74,8 @@ def test_frames_in_a_batch_do_not_disturb_each_other():
     both = fit_posterior(probes, together)
     for index, output in enumerate(outputs):
         alone = fit_posterior(probes, output)
-        np.testing.assert_allclose(both.belief.mean[index], alone.belief.mean[0], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(both.belief.covariance[index], alone.belief.covariance[0], rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(both.gaussian.mean[index], alone.gaussian.mean[0], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(both.gaussian.covariance[index], alone.gaussian.covariance[0], rtol=1e-6, atol=1e-12)
 
 
 def test_whatever_a_head_says_the_covariance_is_finite_and_positive_definite():
@@ -93,8 +93,8 @@ def test_whatever_a_head_says_the_covariance_is_finite_and_positive_definite():
         None,
     )
     posterior = fit_posterior(probes, output)
-    assert np.isfinite(posterior.belief.mean).all()
-    assert np.linalg.eigvalsh(posterior.belief.covariance)[:, 0].min() > 0.0
+    assert np.isfinite(posterior.gaussian.mean).all()
+    assert np.linalg.eigvalsh(posterior.gaussian.covariance)[:, 0].min() > 0.0
     assert np.median(posterior.misfit) > 0.5
 
 
@@ -112,7 +112,7 @@ def test_the_fit_turns_with_the_answers_by_a_quarter():
         output.refined,
         None,
     )
-    straight, rotated = fit_posterior(probes, output).belief, fit_posterior(probes, turned).belief
+    straight, rotated = fit_posterior(probes, output).gaussian, fit_posterior(probes, turned).gaussian
     np.testing.assert_allclose(rotated.mean[0], turn @ straight.mean[0], atol=1e-2)
     np.testing.assert_allclose(rotated.covariance[0], turn @ straight.covariance[0] @ turn.T, rtol=0.1, atol=1e-3)
 
@@ -133,4 +133,4 @@ def test_answers_that_contradict_each_other_are_worth_no_more_than_their_mixture
     moments = displacement_moments(output.mu_log_r, output.var_log_r, output.direction, output.kappa)
     mixed = mixture(Gaussian2D(probes + moments.mean, moments.covariance))
     assert posterior.misfit[0] > 0.7
-    assert np.linalg.det(posterior.belief.covariance[0]) > 0.5 * np.linalg.det(mixed.covariance[0])
+    assert np.linalg.det(posterior.gaussian.covariance[0]) > 0.5 * np.linalg.det(mixed.covariance[0])

@@ -7,8 +7,7 @@ import pytest
 
 from geoflow_ros.errors import TileMissingError
 from geoflow_ros.geo import Datum, PatchFrame
-from geoflow_ros.inference import Prior
-from geoflow_ros.localization import PatchManager
+from geoflow_ros.localization import PatchManager, Prior
 from geoflow_ros.tiles import WEB_MERCATOR_WORLD, SatelliteMap, SatellitePatch
 
 RANGE_M, RANGE_RAD = 5.0, 0.1
@@ -37,62 +36,62 @@ class Frames:
 
 @pytest.fixture
 def made():
-    keepers = []
+    managers = []
 
     def make(satellite_map=None, prepare=lambda patch: None, range_m=RANGE_M):
-        keepers.append(PatchManager(satellite_map or Map(), Frames(), prepare, range_m, RANGE_RAD))
-        return keepers[-1]
+        managers.append(PatchManager(satellite_map or Map(), Frames(), prepare, range_m, RANGE_RAD))
+        return managers[-1]
 
     yield make
-    for keeper in keepers:
-        keeper.close()
+    for manager in managers:
+        manager.close()
 
 
 def prior(east_m, yaw_rad=0.0):
-    return Prior(east_m, 0.0, np.eye(2), yaw_rad, 0)
+    return Prior(east_m, 0.0, yaw_rad)
 
 
-def settle(keeper):
+def settle(manager):
     """Let the background finish what it has begun."""
-    if keeper._next is not None:
-        keeper._next.exception(timeout=10.0)
+    if manager._next is not None:
+        manager._next.exception(timeout=10.0)
 
 
-def drive(keeper, places, yaws=None):
+def drive(manager, places, yaws=None):
     """(n,) east of the patches shown along the way, the background keeping up."""
     shown = []
     for index, east_m in enumerate(places):
-        shown.append(keeper.patch_for(prior(east_m, 0.0 if yaws is None else yaws[index])).frame)
-        settle(keeper)
+        shown.append(manager.patch_for(prior(east_m, 0.0 if yaws is None else yaws[index])).frame)
+        settle(manager)
     return shown
 
 
 def test_the_first_frame_waits_for_its_patch_and_those_near_it_are_shown_the_same(made):
-    keeper = made()
-    first = keeper.patch_for(prior(100.0))
+    manager = made()
+    first = manager.patch_for(prior(100.0))
     assert first.frame.centre_east_m == 100.0
-    assert keeper.patch_for(prior(101.0)) is first
-    assert keeper.patch_for(prior(102.0, 0.05)) is first
-    assert (keeper.counts.awaited, keeper.counts.prepared) == (1, 0)
+    assert manager.patch_for(prior(101.0)) is first
+    assert manager.patch_for(prior(102.0, 0.05)) is first
+    assert (manager.counts.awaited, manager.counts.prepared) == (1, 0)
 
 
 def test_on_a_steady_drive_no_frame_waits_and_none_is_shown_a_patch_out_of_range(made):
-    keeper = made()
+    manager = made()
     places = np.arange(0.0, 200.0, 2.0)
-    shown = drive(keeper, places)
-    assert keeper.counts.awaited == 1
-    assert keeper.counts.most_frames_late == 0
-    assert keeper.counts.prepared >= 30
+    shown = drive(manager, places)
+    assert manager.counts.awaited == 1
+    assert manager.counts.most_frames_late == 0
+    assert manager.counts.prepared >= 30
     assert max(abs(frame.centre_east_m - place) for frame, place in zip(shown, places, strict=True)) <= RANGE_M
 
 
 def test_in_a_steady_turn_every_frame_is_shown_a_patch_of_its_own_heading(made):
-    keeper = made()
+    manager = made()
     yaws = np.arange(40) * 0.08
-    shown = drive(keeper, np.zeros(40), yaws)
+    shown = drive(manager, np.zeros(40), yaws)
     errors = [abs(frame.yaw_rad - yaw) for frame, yaw in zip(shown, yaws, strict=True)]
     assert max(errors[3:]) <= RANGE_RAD
-    assert keeper.counts.awaited == 1
+    assert manager.counts.awaited == 1
 
 
 def test_frames_go_on_with_the_old_patch_while_the_next_is_being_encoded(made):
@@ -102,37 +101,37 @@ def test_frames_go_on_with_the_old_patch_while_the_next_is_being_encoded(made):
         encoding.set()
         assert release.wait(10.0)
 
-    keeper = made(prepare=prepare)
-    first = keeper.patch_for(prior(0.0))
-    keeper.patch_for(prior(3.0))  # the next frame, at 6 m, would be out of range
+    manager = made(prepare=prepare)
+    first = manager.patch_for(prior(0.0))
+    manager.patch_for(prior(3.0))  # the next frame, at 6 m, would be out of range
     assert encoding.wait(10.0)
-    assert keeper.patch_for(prior(6.0)) is first
-    assert keeper.patch_for(prior(9.0)) is first
-    assert keeper.counts.most_frames_late == 2
+    assert manager.patch_for(prior(6.0)) is first
+    assert manager.patch_for(prior(9.0)) is first
+    assert manager.counts.most_frames_late == 2
     release.set()
-    settle(keeper)
-    assert keeper.patch_for(prior(9.5)).frame.centre_east_m == pytest.approx(6.0)
-    assert (keeper.counts.awaited, keeper.counts.prepared) == (1, 1)
+    settle(manager)
+    assert manager.patch_for(prior(9.5)).frame.centre_east_m == pytest.approx(6.0)
+    assert (manager.counts.awaited, manager.counts.prepared) == (1, 1)
 
 
 def test_after_a_jump_the_frame_waits_and_what_was_prepared_for_the_old_place_is_dropped(made):
     satellite_map = Map()
-    keeper = made(satellite_map)
-    drive(keeper, [0.0, 3.0])
-    assert keeper.patch_for(prior(500.0)).frame.centre_east_m == 500.0
-    assert keeper.counts.awaited == 2
+    manager = made(satellite_map)
+    drive(manager, [0.0, 3.0])
+    assert manager.patch_for(prior(500.0)).frame.centre_east_m == 500.0
+    assert manager.counts.awaited == 2
     assert satellite_map.cut_in[-1] == threading.current_thread().name
-    assert keeper.patch_for(prior(501.0)).frame.centre_east_m == 500.0
+    assert manager.patch_for(prior(501.0)).frame.centre_east_m == 500.0
 
 
 def test_a_preparation_that_fails_is_counted_and_the_frame_that_needs_the_patch_says_why(made):
-    keeper = made(Map(east_limit_m=5.0))
-    first = drive(keeper, [0.0, 4.0, 8.0])
+    manager = made(Map(east_limit_m=5.0))
+    first = drive(manager, [0.0, 4.0, 8.0])
     assert {frame.centre_east_m for frame in first} == {0.0}
-    assert keeper.counts.failed >= 1
+    assert manager.counts.failed >= 1
     with pytest.raises(TileMissingError):
-        drive(keeper, [12.0, 16.0])
-    assert keeper.patch_for(prior(1.0)).frame.centre_east_m == 0.0  # the old one is not lost
+        drive(manager, [12.0, 16.0])
+    assert manager.patch_for(prior(1.0)).frame.centre_east_m == 0.0  # the old one is not lost
 
 
 def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
@@ -151,11 +150,11 @@ def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
             raise TileMissingError("at last")
 
     satellite_map = SatelliteMap(Silent(), Datum(49.0, 8.4))
-    keeper = made(satellite_map)
-    keeper._next = keeper._worker.submit(keeper._make, Frames().patch_frame(0.0, 0.0, 0.0))
+    manager = made(satellite_map)
+    manager._next = manager._executor.submit(manager._make, Frames().patch_frame(0.0, 0.0, 0.0))
     assert asked.wait(10.0)
     satellite_map.close()
-    closing = threading.Thread(target=keeper.close)
+    closing = threading.Thread(target=manager.close)
     closing.start()
     closing.join(30.0)
     ended = not closing.is_alive()
@@ -164,5 +163,5 @@ def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
 
 
 def test_with_a_range_of_nothing_every_moving_frame_has_its_own_patch(made):
-    keeper = made(range_m=0.0)
-    assert [frame.centre_east_m for frame in drive(keeper, [0.0, 0.5, 1.0])] == [0.0, 0.5, 1.0]
+    manager = made(range_m=0.0)
+    assert [frame.centre_east_m for frame in drive(manager, [0.0, 0.5, 1.0])] == [0.0, 0.5, 1.0]

@@ -196,7 +196,7 @@ def test_the_debug_image_is_drawn_only_for_those_who_look(own: MakeGraph) -> Non
     graph.drive()
     graph.start_at(0.0, 0.0)
     graph.drive()
-    output = graph.localizer._debug_output
+    output = graph.localizer._outputs._debug_image
     assert output.get_subscription_count() == 0
     graph.show()
     graph.localized()

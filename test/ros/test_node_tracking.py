@@ -118,7 +118,7 @@ def test_a_satellite_fix_from_before_odometry_began_again_does_not_start_the_tra
     graph.show()
     graph.localized()
     send_fix(graph, 20.0, -10.0)
-    graph.wait(lambda: graph.waiting_gnss is not None, "fix to arrive")
+    graph.wait(lambda: graph.waiting_gnss_ns is not None, "fix to arrive")
     graph.odometry_xy[0] += 1000.0
     graph.drive(0.1)
     send_heading(graph, 1.0)

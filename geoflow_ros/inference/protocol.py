@@ -1,0 +1,83 @@
+"""What finds a camera on a satellite patch: one protocol, so that methods can take each other's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from geoflow_ros.arrays import UInt8Array
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.inference.fix import Fix
+from geoflow_ros.tiles import SatellitePatch
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How thoroughly a patch is searched; None takes the bundle's default. A method uses what it has a use for.
+
+    Attributes:
+        hypotheses: N, how many start positions are refined.
+        iterations: R, how often each is refined.
+        step: fraction of the predicted displacement per refinement.
+    """
+
+    hypotheses: int | None = None
+    iterations: int | None = None
+    step: float | None = None
+
+
+class PatchLocalizer(Protocol):
+    """Finds the camera on a satellite patch. One call of `localize` at a time; `prepare` may run beside it."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's description; `manifest.patch_frame` gives the patch to cut."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What runs where, in a few words for logs and diagnostics."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What diagnostics say of it, as keys and values."""
+        ...
+
+    def configure(self, search: SearchSettings) -> None:
+        """Take other search settings from the next frame on.
+
+        Raises:
+            InputError: settings that this method or its back end cannot run.
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Do now what would make the first frame late."""
+        ...
+
+    def prepare(self, patch: SatellitePatch) -> None:
+        """Encode a patch ahead of its first frame; may be called from another thread while `localize` runs.
+
+        Raises:
+            InputError: the patch does not fit the model.
+            BackendError: the back end failed.
+        """
+        ...
+
+    def localize(self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
+        """Position, and yaw where the method gives one, of the camera that took a picture.
+
+        Args:
+            ground: RGB uint8 (h, w, 3) with the aspect ratio of the model's camera.
+            patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`, around where the camera is thought to be.
+            stamp_ns: of the image.
+
+        Raises:
+            ImageError: the image does not fit the model.
+            InputError: the patch does not.
+            BundleError: the network answered with numbers that are not finite.
+            BackendError: the back end failed.
+        """
+        ...

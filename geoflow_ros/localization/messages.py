@@ -1,0 +1,102 @@
+"""The values in messages with ROS's fields, whoever deserialized them: rclpy on a vehicle, rosbags from a bag.
+
+Nothing here imports ROS. Axes: x east, y north, z up in the map (REP-103, REP-105).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from geoflow_ros.errors import OdometryError
+from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.localization.start import floored_covariance
+from geoflow_ros.localization.values import GnssPosition
+from geoflow_ros.stamps import stamp_ns
+from geoflow_ros.tracking import Heading, OdometryPose, StartPose
+
+_NO_FIX = -1  # sensor_msgs/NavSatStatus.STATUS_NO_FIX
+_COVARIANCE_UNKNOWN = 0  # sensor_msgs/NavSatFix.COVARIANCE_TYPE_UNKNOWN
+
+
+def odometry_from_message(message: Any) -> OdometryPose:
+    """Planar odometry of a nav_msgs/Odometry.
+
+    Raises:
+        OdometryError: its attitude is not a rotation. (That numbers are finite, and in order, the buffer checks.)
+    """
+    pose = message.pose.pose
+    return OdometryPose(
+        stamp_ns(message.header.stamp),
+        pose.position.x,
+        pose.position.y,
+        _yaw(pose.orientation),
+        message.twist.twist.linear.x,
+    )
+
+
+def heading_from_imu(message: Any, default_std_rad: float) -> Heading | None:
+    """Absolute yaw of a sensor_msgs/Imu, or None where the message has no attitude (REP-145: -1).
+
+    Args:
+        message: attitude in ENU.
+        default_std_rad: standard deviation where the message gives no variance.
+
+    Raises:
+        OdometryError: the attitude is not a rotation.
+    """
+    covariance = message.orientation_covariance
+    if covariance[0] == -1.0:
+        return None
+    variance = float(covariance[8])
+    std = math.sqrt(variance) if math.isfinite(variance) and variance > 0.0 else default_std_rad
+    return Heading(stamp_ns(message.header.stamp), _yaw(message.orientation), std)
+
+
+def start_from_initialpose(
+    message: Any, map_frame: str, min_position_std_m: float, min_yaw_std_rad: float
+) -> StartPose:
+    """Where a person or another system says that the vehicle is (geometry_msgs/PoseWithCovarianceStamped).
+
+    Args:
+        message: pose of base_link in the map frame.
+        map_frame: name of that frame; an empty name in the message is taken as it.
+        min_position_std_m: its position counts as no more certain than this.
+        min_yaw_std_rad: its yaw counts as no more certain than this.
+
+    Raises:
+        OdometryError: another frame, no rotation, or a covariance that is not finite.
+    """
+    frame = message.header.frame_id
+    if frame not in ("", map_frame):
+        raise OdometryError(f"initialpose is in the frame '{frame}': give it in '{map_frame}' (in RViz: fixed frame)")
+    pose = message.pose.pose
+    full = np.asarray(message.pose.covariance, np.float64).reshape(6, 6)
+    covariance = full[np.ix_([0, 1, 5], [0, 1, 5])]
+    if not np.isfinite(covariance).all():
+        raise OdometryError("initialpose has a covariance that is not finite")
+    return StartPose(
+        stamp_ns(message.header.stamp),
+        pose.position.x,
+        pose.position.y,
+        _yaw(pose.orientation),
+        floored_covariance(covariance, min_position_std_m, min_yaw_std_rad),
+    )
+
+
+def gnss_from_message(message: Any) -> GnssPosition | None:
+    """The position of a sensor_msgs/NavSatFix; None where the receiver had no fix, or its position is not finite."""
+    if message.status.status <= _NO_FIX:
+        return None
+    if not (math.isfinite(message.latitude) and math.isfinite(message.longitude)):
+        return None
+    covariance = None
+    if message.position_covariance_type != _COVARIANCE_UNKNOWN:
+        covariance = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
+    return GnssPosition(stamp_ns(message.header.stamp), message.latitude, message.longitude, covariance)
+
+
+def _yaw(orientation: Any) -> float:
+    return yaw_of_quaternion(orientation.x, orientation.y, orientation.z, orientation.w)

@@ -1,0 +1,83 @@
+"""A vehicle localizer from what a person names: a tile source, a model, a back end."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geoflow_ros.backends import BackendOptions
+from geoflow_ros.bundle import Bundle
+from geoflow_ros.errors import InputError
+from geoflow_ros.geo import Datum
+from geoflow_ros.inference import SearchSettings, open_localizer
+from geoflow_ros.localization.patch_manager import InlineExecutor
+from geoflow_ros.localization.values import VehicleSettings
+from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
+from geoflow_ros.resources import model_path
+from geoflow_ros.tiles import SatelliteMap, TileSource, open_tile_source
+
+SHIPPED_MODEL = "synthetic"
+_DATE_LINE_DEG = 179.9
+
+
+@dataclass(frozen=True)
+class VehicleOptions:
+    """What a vehicle localizer is made of.
+
+    Attributes:
+        tiles: MBTiles file, folder or XYZ address, see `open_tile_source`.
+        datum: (latitude, longitude) of the map frame's origin, degrees; None is the centre of the tiles' bounds.
+        model: a bundle's folder, or the name of a shipped one.
+        backend: what runs the model.
+        search: how thoroughly a patch is searched.
+        seed: of the hypotheses.
+        zoom: of the tiles; None takes the one whose pixels suit the model.
+        cached_tiles: decoded tiles kept in memory.
+        vehicle: settings of the vehicle.
+        prepare_in_background: make the next patch in a thread of its own. False makes the answers independent of the
+            machine's speed, for replay and tests.
+    """
+
+    tiles: str | Path
+    datum: tuple[float, float] | None = None
+    model: str | Path = SHIPPED_MODEL
+    backend: BackendOptions = field(default_factory=BackendOptions)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    seed: int = 0
+    zoom: int | None = None
+    cached_tiles: int = 256
+    vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    prepare_in_background: bool = True
+
+
+def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
+    """A vehicle localizer that has answered once already, so that its first frame is not late.
+
+    Raises:
+        GeoFlowError: tiles, model, back end or settings that cannot be used, with the reason.
+    """
+    with ExitStack() as undo:
+        # Tiles before the model: where they come late, each further attempt costs next to nothing.
+        source = undo.enter_context(closing(open_tile_source(options.tiles)))
+        satellite_map = SatelliteMap(source, _datum(options.datum, source), options.zoom, options.cached_tiles)
+        bundle = Bundle.load(model_path(options.model))
+        localizer = open_localizer(bundle, options.backend, options.seed, options.search)
+        localizer.warm_up()
+        undo.pop_all()
+    executor = None if options.prepare_in_background else InlineExecutor()
+    return VehicleLocalizer(localizer, satellite_map, options.vehicle, executor)
+
+
+def _datum(given: tuple[float, float] | None, source: TileSource) -> Datum:
+    lat, lon = given if given is not None else (math.nan, math.nan)
+    if math.isnan(lat) != math.isnan(lon):
+        raise InputError("give both datum.latitude_deg and datum.longitude_deg, or neither")
+    if math.isnan(lat):
+        if source.bounds.contains(0.0, _DATE_LINE_DEG) and source.bounds.contains(0.0, -_DATE_LINE_DEG):
+            raise InputError(
+                f"the tiles '{source.name}' cover the whole world: set datum.latitude_deg and datum.longitude_deg"
+            )
+        lat, lon = source.bounds.centre
+    return Datum(lat, lon)

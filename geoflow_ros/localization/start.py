@@ -1,0 +1,48 @@
+"""Where a track may begin: a start pose's least uncertainty, and a satellite fix together with an absolute heading."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.errors import OdometryError
+from geoflow_ros.geo import Datum
+from geoflow_ros.localization.values import GnssPosition, VehicleSettings
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+from geoflow_ros.tracking import Heading, StartPose
+
+_MAX_GNSS_TO_HEADING_S = 1.0
+"""A satellite fix and an absolute heading further apart than this are not one pose: a car turns by 30° in a second."""
+
+
+def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
+    """A (3, 3) covariance of (east, north, yaw) whose position and yaw are at least as uncertain as given."""
+    values, vectors = np.linalg.eigh((covariance[:2, :2] + covariance[:2, :2].T) / 2.0)
+    floored = np.zeros((3, 3))
+    floored[:2, :2] = (vectors * np.maximum(values, min_position_std_m**2)) @ vectors.T
+    floored[2, 2] = max(float(covariance[2, 2]), min_yaw_std_rad**2)
+    return floored
+
+
+def start_from_gnss(gnss: GnssPosition, heading: Heading, datum: Datum, settings: VehicleSettings) -> StartPose:
+    """The pose where a satellite fix and an absolute heading put the vehicle.
+
+    Raises:
+        OdometryError: the two are too far apart in time, or the covariance is not finite.
+        GeometryError: the position is outside the map frame.
+    """
+    apart_s = abs(gnss.stamp_ns - heading.stamp_ns) / NANOSECONDS_PER_SECOND
+    if apart_s > _MAX_GNSS_TO_HEADING_S:
+        raise OdometryError(
+            f"fix and imu are {apart_s:.1f} s apart (limit {_MAX_GNSS_TO_HEADING_S:g} s): one of them has stopped, "
+            "or their clocks differ"
+        )
+    east_m, north_m = datum.to_enu(gnss.latitude_deg, gnss.longitude_deg)
+    covariance = np.zeros((3, 3))
+    if gnss.covariance_m2 is not None:
+        covariance[:2, :2] = gnss.covariance_m2
+    covariance[2, 2] = heading.std_rad**2 + settings.tracker.heading_bias_std_rad**2
+    if not np.isfinite(covariance).all():
+        raise OdometryError("fix has a covariance that is not finite")
+    floored = floored_covariance(covariance, settings.min_start_position_std_m, settings.min_start_yaw_std_rad)
+    return StartPose(gnss.stamp_ns, float(east_m), float(north_m), heading.yaw_rad, floored)

@@ -1,0 +1,95 @@
+"""What a vehicle localizer is told, and what it answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.inference import Fix
+from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.tracking import TrackedPose, TrackerSettings
+
+
+@dataclass(frozen=True)
+class VehicleSettings:
+    """What may differ from vehicle to vehicle; units in the names. The node's parameters have the same defaults.
+
+    Attributes:
+        lever_arm_m: (forward, left) of the camera from base_link.
+        camera_yaw_rad: camera's direction from the vehicle's forward, counter-clockwise.
+        max_position_std_m: a frame whose prior is less certain than this is rejected.
+        max_yaw_std_rad: the same for the prior's heading.
+        min_start_position_std_m: a start pose counts as no more certain than this.
+        min_start_yaw_std_rad: the same for its yaw.
+        relocalize_position_std_m: after `relocalize` the position counts as known to this at best.
+        relocalize_yaw_std_rad: the same for the yaw.
+        wait_for_odometry_s: how long a frame waits for odometry newer than itself.
+        max_extrapolation_s: how far odometry is extrapolated where none came.
+        patch_range_m: a patch is kept while the prior is within this distance of its centre.
+        patch_range_rad: a patch is kept while the prior's heading is within this angle of it.
+        tracker: noise and gate.
+    """
+
+    lever_arm_m: tuple[float, float] = (0.0, 0.0)
+    camera_yaw_rad: float = 0.0
+    max_position_std_m: float = 15.0
+    max_yaw_std_rad: float = math.radians(20.0)
+    min_start_position_std_m: float = 3.0
+    min_start_yaw_std_rad: float = math.radians(2.0)
+    relocalize_position_std_m: float = 8.0
+    relocalize_yaw_std_rad: float = math.radians(3.0)
+    wait_for_odometry_s: float = 0.05
+    max_extrapolation_s: float = 0.2
+    patch_range_m: float = 5.0
+    patch_range_rad: float = math.radians(2.0)
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class GnssPosition:
+    """A satellite-navigation fix of base_link, from which a track may start.
+
+    Attributes:
+        stamp_ns: when it was taken.
+        latitude_deg, longitude_deg: WGS84.
+        covariance_m2: (2, 2) of (east, north); None where the receiver states none.
+    """
+
+    stamp_ns: int
+    latitude_deg: float
+    longitude_deg: float
+    covariance_m2: Float64Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VehicleFix:
+    """One camera frame's pose of base_link in the map, accepted by the gate.
+
+    Attributes:
+        stamp_ns: of the image.
+        position_m: (2,) base_link (east, north), metres.
+        yaw_rad: of base_link in the map: the method's where it measures one, else the track's.
+        covariance: (3, 3) of (east, north, yaw) under a uniform prior over the search area; m², m·rad, rad².
+        latitude_deg, longitude_deg: of base_link, WGS84.
+        hypotheses_m: (N, 2) where the search ended, as positions of base_link, metres.
+        track: base_link after all images so far.
+        relocalized: the track was moved, because several fixes in a row contradicted it consistently.
+        fix: of the camera, as the method gave it.
+        patch: on which it was found.
+        stages_ms: what each stage took, milliseconds.
+    """
+
+    stamp_ns: int
+    position_m: Float64Array
+    yaw_rad: float
+    covariance: Float64Array
+    latitude_deg: float
+    longitude_deg: float
+    hypotheses_m: Float64Array
+    track: TrackedPose
+    relocalized: bool
+    fix: Fix
+    patch: SatellitePatch
+    stages_ms: Mapping[str, float]

@@ -1,0 +1,403 @@
+"""One camera frame's whole way, from the image to the pose of base_link in the map, without ROS.
+
+Time is that of the stamps. The node, the replay of recordings and notebooks all call this class.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+
+from geoflow_ros.arrays import Float64Array, UInt8Array
+from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
+from geoflow_ros.geo.axes import rotation_matrix
+from geoflow_ros.inference import Fix, PatchLocalizer
+from geoflow_ros.localization import start as starts
+from geoflow_ros.localization.patch_manager import PatchManager, Prior
+from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for, input_rejected_for
+from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+from geoflow_ros.stopwatch import Stopwatch
+from geoflow_ros.tiles import SatelliteMap, SatellitePatch
+from geoflow_ros.tracking import (
+    FixMeasurement,
+    OdometryBuffer,
+    OdometryPose,
+    PlanarTransform,
+    StartPose,
+    TrackedPose,
+    Tracker,
+    Verdict,
+)
+
+_TRACK_LAG_NS = 5 * NANOSECONDS_PER_SECOND
+"""The track is carried along at this distance behind the newest odometry when no image carries it, so that it never has
+to reach back further than the odometry is kept."""
+
+
+class VehicleLocalizer:
+    """Follows a vehicle on a satellite map.
+
+    `localize` is for one thread; everything else may be called from another meanwhile.
+
+    Args:
+        localizer: finds the camera on a patch.
+        satellite_map: where patches are cut from; it and its source are closed with the vehicle localizer.
+        settings: of this vehicle; may be replaced later.
+        patch_executor: where the next patch is made ahead of its first frame; a thread of its own where None.
+            With an `InlineExecutor`, the answers do not depend on the machine's speed.
+    """
+
+    def __init__(
+        self,
+        localizer: PatchLocalizer,
+        satellite_map: SatelliteMap,
+        settings: VehicleSettings | None = None,
+        patch_executor: Executor | None = None,
+    ) -> None:
+        self._settings = settings or VehicleSettings()
+        self.localizer = localizer
+        self.satellite_map = satellite_map
+        self._patches = PatchManager(
+            satellite_map,
+            localizer.manifest,
+            localizer.prepare,
+            self._settings.patch_range_m,
+            self._settings.patch_range_rad,
+            patch_executor,
+        )
+        self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.max_extrapolation_s)
+        self._tracker = Tracker(self._odometry, self._settings.tracker)
+        self._last_image_ns: int | None = None
+        self._last_gnss: GnssPosition | None = None
+
+    @property
+    def settings(self) -> VehicleSettings:
+        """Of this vehicle. A replacement counts from the next frame on, except for the odometry's extrapolation."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: VehicleSettings) -> None:
+        self._settings = settings
+        self._tracker.settings = settings.tracker
+        self._patches.range_m, self._patches.range_rad = settings.patch_range_m, settings.patch_range_rad
+
+    def __enter__(self) -> VehicleLocalizer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def interrupt(self) -> None:
+        """End all waits for tiles at once: a frame at work fails, and no patch can be cut any more."""
+        self.satellite_map.close()
+        self.satellite_map.source.close()
+
+    def close(self) -> None:
+        """Let go of the map and end the background work. Call it when no frame is at work."""
+        self.interrupt()
+        self._patches.close()
+
+    # ---- inputs ------------------------------------------------------------------------------------------------------
+
+    def add_odometry(self, pose: OdometryPose) -> None:
+        """Take one sample of the odometry.
+
+        Raises:
+            InputRejected: it cannot be used, or it showed that the odometry began again (see `OdometryBuffer.add`).
+        """
+        generation = self._odometry.generation
+        try:
+            with input_rejected_for(RejectReason.ODOMETRY, OdometryError):
+                self._odometry.add(pose)
+        finally:
+            if self._odometry.generation != generation:
+                # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
+                self._last_image_ns = None
+                self._last_gnss = None
+
+    def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
+        """Take one absolute heading (yaw of base_link in the map).
+
+        Raises:
+            InputRejected: it is not finite, or its standard deviation is not above zero.
+        """
+        with input_rejected_for(RejectReason.HEADING, OdometryError):
+            self._tracker.add_heading(stamp_ns, yaw_rad, std_rad)
+
+    def add_gnss(self, gnss: GnssPosition) -> None:
+        """Take a satellite fix, from which a track may start (see `start_from_gnss`)."""
+        self._last_gnss = gnss
+
+    def start(self, start: StartPose) -> StartPose:
+        """Begin a track at a pose; a stamp of 0 means now, which is the newest odometry.
+
+        Returns:
+            The pose with its stamp.
+
+        Raises:
+            InputRejected: it is not finite, or its covariance is not positive definite.
+        """
+        newest = self._odometry.newest
+        if start.stamp_ns == 0 and newest is not None:
+            # Whoever types a start pose leaves its stamp empty: the vehicle is there now.
+            start = replace(start, stamp_ns=newest.stamp_ns)
+        with input_rejected_for(RejectReason.START, OdometryError):
+            self._tracker.start(start)
+        return start
+
+    def relocalize(self) -> None:
+        """Search again: the tracked pose stays, and counts as known no better than the settings say.
+
+        Raises:
+            InputRejected: there is no track.
+        """
+        settings = self._settings
+        with input_rejected_for(RejectReason.PRIOR, OdometryError):
+            self._tracker.inflate_covariance(settings.relocalize_position_std_m, settings.relocalize_yaw_std_rad)
+
+    def start_from_gnss(self) -> StartPose | None:
+        """Start where the newest satellite fix and absolute heading put the vehicle, unless there is a track already.
+
+        Returns:
+            The start pose; None where there is a track, or fix or heading are missing.
+
+        Raises:
+            InputRejected: fix and heading do not belong together; the fix is forgotten.
+        """
+        gnss, heading = self._last_gnss, self._tracker.newest_heading
+        if gnss is None or heading is None or self._tracker.started:
+            return None
+        self._last_gnss = None
+        with input_rejected_for(RejectReason.START, OdometryError, GeometryError):
+            start = starts.start_from_gnss(gnss, heading, self.satellite_map.datum, self._settings)
+        return self.start(start)
+
+    # ---- one frame ---------------------------------------------------------------------------------------------------
+
+    def localize(self, rgb: UInt8Array, stamp_ns: int, stopwatch: Stopwatch | None = None) -> VehicleFix:
+        """Where base_link was in the map when a picture was taken.
+
+        Args:
+            rgb: RGB uint8 (h, w, 3) of the camera.
+            stamp_ns: when it was taken, on the odometry's clock.
+            stopwatch: takes the times of the stages; stages that it has already are handed on in the answer.
+
+        Raises:
+            FrameRejected: there is no trustworthy pose; it says why, and where the track is.
+        """
+        watch = stopwatch or Stopwatch()
+        self._check_order(stamp_ns)
+        with watch.stage("prior"):
+            prior = self._prior_at(stamp_ns)
+        self._last_image_ns = stamp_ns
+        with watch.stage("patch"):
+            patch = self._patch_around(prior)
+        with (
+            frame_rejected_for(RejectReason.BACKEND, Exception),
+            frame_rejected_for(RejectReason.IMAGE, ImageError),
+        ):
+            fix = self.localizer.localize(rgb, patch, stamp_ns)
+        track, relocalized = self._track_through(fix)
+        return self._vehicle_fix(fix, patch, track, relocalized, watch)
+
+    def _check_order(self, stamp_ns: int) -> None:
+        if stamp_ns == 0:
+            raise FrameRejected(RejectReason.ORDER, "the image has no stamp: the camera driver must set it")
+        if self._last_image_ns is not None and stamp_ns <= self._last_image_ns:
+            behind_s = (self._last_image_ns - stamp_ns) / NANOSECONDS_PER_SECOND
+            raise FrameRejected(
+                RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
+            )
+
+    def _prior_at(self, stamp_ns: int) -> Prior:
+        """The camera's pose in the map at the image's stamp, as odometry and earlier fixes tell it."""
+        settings = self._settings
+        # Odometry newer than the image is on its way in most cases; extrapolating is the second best.
+        self._odometry.wait_for(stamp_ns, settings.wait_for_odometry_s)
+        with frame_rejected_for(RejectReason.PRIOR, OdometryError):
+            tracked = self._tracker.advance(stamp_ns)
+        if tracked.position_std_m > settings.max_position_std_m:
+            raise FrameRejected(
+                RejectReason.UNCERTAIN,
+                f"the position is known to {tracked.position_std_m:.1f} m only (prior.max_std_m "
+                f"{settings.max_position_std_m:g}): give an initialpose",
+            )
+        if tracked.yaw_std_rad > settings.max_yaw_std_rad:
+            raise FrameRejected(
+                RejectReason.UNCERTAIN,
+                f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (prior.max_yaw_std_deg "
+                f"{math.degrees(settings.max_yaw_std_rad):g}): give a better initialpose, or an imu with absolute yaw",
+            )
+        lever = self._lever_arm_in_map(tracked.yaw_rad)
+        return Prior(
+            tracked.east_m + float(lever[0]),
+            tracked.north_m + float(lever[1]),
+            tracked.yaw_rad + settings.camera_yaw_rad,
+        )
+
+    def _patch_around(self, prior: Prior) -> SatellitePatch:
+        source, datum = self.satellite_map.source, self.satellite_map.datum
+        with frame_rejected_for(RejectReason.MAP, GeometryError):
+            lat, lon = datum.to_latlon(prior.east_m, prior.north_m)
+        if not source.bounds.contains(lat, lon):
+            raise FrameRejected(
+                RejectReason.MAP,
+                f"the prior ({lat:.6f}, {lon:.6f}) is outside the map '{source.name}': check datum and start",
+            )
+        with (
+            frame_rejected_for(RejectReason.MAP, GeometryError),
+            frame_rejected_for(RejectReason.TILES, TileError),
+        ):
+            return self._patches.patch_for(prior)
+
+    def _track_through(self, fix: Fix) -> tuple[TrackedPose, bool]:
+        """The track after a fix that the gate accepts, and whether the fix moved it."""
+        with frame_rejected_for(RejectReason.PRIOR, OdometryError):
+            if not fix.assessment.trustworthy:
+                track = self._tracker.predict(fix.stamp_ns)
+                raise FrameRejected(RejectReason.UNTRUSTED, fix.assessment.reason, track)
+            decision = self._tracker.update(self._measurement(fix))
+            if decision.verdict is Verdict.STALE:
+                raise FrameRejected(
+                    RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"
+                )
+            track = self._tracker.predict(fix.stamp_ns)
+        if decision.verdict is Verdict.UNINFORMATIVE:
+            raise FrameRejected(RejectReason.UNINFORMATIVE, "the image says nothing about the position", track)
+        if decision.verdict is Verdict.OUTLIER:
+            raise FrameRejected(
+                RejectReason.OUTLIER,
+                f"the fix contradicts the track (squared distance {decision.squared_distance:.1f}, "
+                f"limit {decision.limit:.1f}, {decision.rejected_in_a_row} in a row)",
+                track,
+            )
+        return track, decision.verdict is Verdict.RELOCALIZED
+
+    def _measurement(self, fix: Fix) -> FixMeasurement:
+        return FixMeasurement(
+            fix.stamp_ns,
+            fix.position,
+            fix.covariance,
+            np.array([fix.frame.centre_east_m, fix.frame.centre_north_m]),
+            fix.search_radius_m,
+            self._settings.lever_arm_m,
+            None if fix.yaw_rad is None else fix.yaw_rad - self._settings.camera_yaw_rad,
+            fix.yaw_variance_rad2,
+        )
+
+    def _vehicle_fix(
+        self, fix: Fix, patch: SatellitePatch, track: TrackedPose, relocalized: bool, watch: Stopwatch
+    ) -> VehicleFix:
+        yaw_rad, yaw_variance = track.yaw_rad, float(track.covariance[2, 2])
+        if fix.yaw_rad is not None and fix.yaw_variance_rad2 is not None:
+            yaw_rad, yaw_variance = fix.yaw_rad - self._settings.camera_yaw_rad, fix.yaw_variance_rad2
+        lever = self._lever_arm_in_map(yaw_rad)
+        position = fix.position - lever
+        lat, lon = self.satellite_map.datum.to_latlon(float(position[0]), float(position[1]))
+        timings = fix.timings
+        return VehicleFix(
+            stamp_ns=fix.stamp_ns,
+            position_m=position,
+            yaw_rad=yaw_rad,
+            covariance=_base_covariance(fix.covariance, lever, yaw_variance),
+            latitude_deg=float(lat),
+            longitude_deg=float(lon),
+            hypotheses_m=fix.hypotheses - lever,
+            track=track,
+            relocalized=relocalized,
+            fix=fix,
+            patch=patch,
+            stages_ms={
+                **watch.stages_ms,
+                "satellite": timings.satellite_ms,
+                "ground": timings.ground_ms,
+                "refine": timings.refine_ms,
+                "covariance": timings.covariance_ms,
+            },
+        )
+
+    def _lever_arm_in_map(self, yaw_rad: float) -> Float64Array:
+        """(2,) east and north of the camera from base_link."""
+        forward, left = self._settings.lever_arm_m
+        (cosine, _), (sine, _) = rotation_matrix(yaw_rad)
+        return np.array([cosine * forward - sine * left, sine * forward + cosine * left])
+
+    # ---- what is known of it -----------------------------------------------------------------------------------------
+
+    @property
+    def description(self) -> str:
+        """Model, engine, map and datum, in one line."""
+        datum = self.satellite_map.datum
+        return (
+            f"{self.localizer.description}, tiles {self.satellite_map.source.name}, "
+            f"datum {datum.lat_deg:.7f}, {datum.lon_deg:.7f}"
+        )
+
+    @property
+    def newest_odometry_ns(self) -> int | None:
+        """Stamp of the newest odometry; None before the first."""
+        newest = self._odometry.newest
+        return None if newest is None else newest.stamp_ns
+
+    def newest_track(self) -> TrackedPose | None:
+        """base_link at the newest odometry; None without a track.
+
+        Called now and then, it also carries along a track that no image carries.
+        """
+        newest = self._odometry.newest
+        if newest is None:
+            return None
+        try:
+            tracked = self._tracker.predict(newest.stamp_ns)
+        except OdometryError:
+            return None
+        stands_ns = self._tracker.stamp_ns
+        if stands_ns is not None and newest.stamp_ns - stands_ns > 2 * _TRACK_LAG_NS:
+            with suppress(OdometryError):
+                self._tracker.advance(newest.stamp_ns - _TRACK_LAG_NS)
+        return tracked
+
+    def map_to_odom(self) -> PlanarTransform | None:
+        """Pose of the odometry frame in the map at the newest odometry (TF's map→odom); None without a track."""
+        newest = self._odometry.newest
+        if newest is None:
+            return None
+        try:
+            return self._tracker.map_to_odom(newest.stamp_ns)
+        except OdometryError:
+            return None
+
+    def facts(self) -> dict[str, str]:
+        """Counts and engine, as keys and values for diagnostics."""
+        counts, patches = self._tracker.counts, self._patches.counts
+        return {
+            "fixes_fused": str(counts.fused),
+            "relocalizations": str(counts.relocalizations),
+            "headings_fused": str(counts.headings_fused),
+            "headings_rejected": str(counts.headings_rejected),
+            "track_starts": str(counts.starts),
+            **self.localizer.facts,
+            "patches_prepared": str(patches.prepared),
+            "patches_awaited": str(patches.awaited),
+            "patch_frames_late_most": str(patches.most_frames_late),
+            "patch_preparations_failed": str(patches.failed),
+            "cached_tiles": str(self.satellite_map.cached_tiles),
+        }
+
+
+def _base_covariance(camera_covariance: Float64Array, lever_m: Float64Array, yaw_variance: float) -> Float64Array:
+    """(3, 3) of base_link's (east, north, yaw): the camera's, and what an uncertain yaw does to the lever arm."""
+    turn = np.array([lever_m[1], -lever_m[0]])  # d(camera - lever) / d(yaw)
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = camera_covariance + yaw_variance * np.outer(turn, turn)
+    covariance[:2, 2] = covariance[2, :2] = yaw_variance * turn
+    covariance[2, 2] = yaw_variance
+    return covariance
