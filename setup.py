@@ -19,6 +19,7 @@ RUN_TIME = [
     "opencv-python-headless>=4.8",
     "onnxruntime>=1.17",
     "pymap3d>=3.0",
+    "msgspec>=0.18",
     "requests>=2.31",
     "tqdm>=4.64",
 ]

@@ -59,7 +59,7 @@ class OnnxRuntimeBackend(HostFrames):
 
     @property
     def precision(self) -> str:
-        """Of the encoders: that of the graphs."""
+        """The precision of the encoders: that of the graphs."""
         return "fp32"
 
     def satellite_tokens(self, satellite: UInt8Array) -> Float32Array:

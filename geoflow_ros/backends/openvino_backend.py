@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.backends import cpu
 from geoflow_ros.backends.host_frames import HostFrames
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeHead
 from geoflow_ros.backends.protocol import HeadOutput
@@ -86,7 +86,7 @@ class OpenVinoBackend(HostFrames):
 
     @property
     def precision(self) -> str:
-        """Of the encoders; the head is float32."""
+        """The precision of the encoders; the head is float32."""
         return self._precision
 
     def satellite_tokens(self, satellite: UInt8Array) -> Float32Array:
@@ -152,7 +152,10 @@ class _Encoder:
             return np.array(outputs[0], np.float32)  # a copy: the next call writes to the same memory
 
     def _compile(self, batch: int) -> Any:
-        """An infer request for this batch size. The graph is read each time: kept, it would hold all weights twice."""
+        """Makes an infer request for this batch size.
+
+        The graph is read each time: kept, it would hold all weights twice.
+        """
         path = self._bundle.graph_path(self._graph)
         if sha256_of(path) != self._bundle.manifest.files[path.name]:
             raise BundleError(f"{path} was changed since the bundle was opened: start again")
@@ -220,7 +223,7 @@ def replace_silu(model: Any) -> int:
     return replaced
 
 
-def _import_openvino() -> ModuleType:
+def _import_openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
@@ -231,12 +234,12 @@ def _import_openvino() -> ModuleType:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has instructions for it.
+    """Returns whether OpenVINO can use bfloat16 instructions of this CPU.
 
     Raises:
         InputError: OpenVINO is not installed.
     """
-    return "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return cpu.has_bfloat16() and "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _check_precision(precision: str) -> None:

@@ -62,12 +62,12 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """For diagnostics: engine, version, where it runs and in which precision."""
+        """Engine, version, where it runs and in which precision, for diagnostics."""
         ...
 
     @property
     def precision(self) -> str:
-        """Of the encoders: "fp32", "bf16" or "fp16"."""
+        """The precision of the encoders: "fp32", "bf16" or "fp16"."""
         ...
 
     @property

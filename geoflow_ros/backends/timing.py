@@ -1,4 +1,4 @@
-"""How long a back end takes for a camera image, measured in a process of its own.
+"""Measures how long a back end takes for a camera image, in a process of its own.
 
 What a native library leaves in memory, some 80 MB with either of those for the CPU, goes with that process; so does a
 crash.
@@ -15,21 +15,25 @@ from time import perf_counter
 
 import numpy as np
 
-from geoflow_ros.backends.choice import BackendOptions, open_backend
+from geoflow_ros.backends.opening import open_named
+from geoflow_ros.backends.options import BackendOptions
 from geoflow_ros.backends.protocol import Backend
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import BackendError
 
 _FRAMES = 8  # the first is not counted
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0  # for the process of its own, from start to end
 
 
 def camera_image_ms(bundle: Bundle, options: BackendOptions) -> float:
-    """Median time to encode a camera image, milliseconds.
+    """Measures the median time to encode a camera image.
 
     Args:
         bundle: verified bundle.
         options: of which backend, precision and threads count.
+
+    Returns:
+        Milliseconds.
 
     Raises:
         BackendError: the back end cannot be had in a process of its own, or took longer than a minute to start.
@@ -43,7 +47,7 @@ def camera_image_ms(bundle: Bundle, options: BackendOptions) -> float:
             [sys.executable, "-m", __name__, *asked],
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
             env=environment,
             check=False,
         )
@@ -55,7 +59,8 @@ def camera_image_ms(bundle: Bundle, options: BackendOptions) -> float:
         raise BackendError(f"{options.backend} could not be timed: {error}") from error
 
 
-def _time(bundle: Bundle, backend: Backend) -> float:
+def _median_ms(bundle: Bundle, backend: Backend) -> float:
+    """The median time for a camera image, milliseconds."""
     manifest = bundle.manifest
     generator = np.random.default_rng(0)
     side, height, width = manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px
@@ -70,11 +75,11 @@ def _time(bundle: Bundle, backend: Backend) -> float:
 
 
 def main() -> None:
-    """The child: prints the time."""
+    """Prints the time: what the process of its own runs."""
     path, backend, precision, threads = sys.argv[1:]
     bundle = Bundle.load(Path(path))
     options = BackendOptions(backend, precision, threads=int(threads) or None)
-    print(_time(bundle, open_backend(bundle, options, checked=False)))  # the parent has checked
+    print(_median_ms(bundle, open_named(backend, bundle, options)))
 
 
 if __name__ == "__main__":

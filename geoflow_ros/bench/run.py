@@ -303,7 +303,7 @@ def _torch_rows(run: _Run, on_cpu: Sequence[_Measured]) -> dict[str, Any] | None
     if not (s.authors_frames or s.authors_passes):
         return None
     try:
-        from geoflow_ros.backends.torch_backend import network_of
+        from geoflow_ros.backends.torch_network import network_of
 
         network = TorchNetwork(network_of(run.sized), run.sized, run.pictures[0], run.irs, s.threads)
     except UNAVAILABLE as error:

@@ -35,7 +35,7 @@ def in_size(bundle: Bundle, size: str) -> Iterator[Bundle]:
     if size == MODEL or _size_of(manifest) == IMAGE_SIZES[size]:
         yield bundle
         return
-    from geoflow_ros.backends.torch_backend import network_of
+    from geoflow_ros.backends.torch_network import network_of
     from geoflow_ros.export import export_bundle
     from geoflow_ros.model import GeoFlow, save_checkpoint
 

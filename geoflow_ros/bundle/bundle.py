@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoflow_ros.bundle.manifest import FILE_NAME, GRAPHS, Manifest, read_manifest
+from geoflow_ros.bundle.manifest import FILE_NAME, GRAPHS, Manifest
+from geoflow_ros.bundle.manifest_reader import read_manifest
 from geoflow_ros.errors import BundleError
 from geoflow_ros.files import write_atomically
 
@@ -63,7 +64,7 @@ class Bundle:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
+    """The hexadecimal sha256 of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.constraints import CountOrZero, NonEmptyText, PositiveNumber
 from geoflow_ros.errors import InputError
 
 
@@ -23,12 +24,12 @@ class Calibration:
         data: what these pairs were.
     """
 
-    forward_scale: float
-    right_scale: float
-    forward_floor_m: float
-    right_floor_m: float
-    pairs: int
-    data: str
+    forward_scale: PositiveNumber
+    right_scale: PositiveNumber
+    forward_floor_m: PositiveNumber
+    right_floor_m: PositiveNumber
+    pairs: CountOrZero
+    data: NonEmptyText
 
     def __post_init__(self) -> None:
         for name in ("forward_scale", "right_scale", "forward_floor_m", "right_floor_m"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geoflow_ros.bundle.constraints import Count, PositiveNumber
 from geoflow_ros.errors import InputError
 
 
@@ -12,14 +13,14 @@ class IrsSettings:
     """Chosen at run time; more hypotheses and iterations cost only head calls.
 
     Attributes:
-        hypotheses: N, how many are scattered.
+        hypotheses: N, how many are sampled.
         iterations: R, how often each is moved.
         step: fraction of the predicted displacement per iteration, in (0, 1].
     """
 
-    hypotheses: int = 10
-    iterations: int = 5
-    step: float = 0.5
+    hypotheses: Count = 10
+    iterations: Count = 5
+    step: PositiveNumber = 0.5
 
     def __post_init__(self) -> None:
         if not 1 <= self.hypotheses <= 100_000:
@@ -31,5 +32,5 @@ class IrsSettings:
 
     @property
     def remaining_fraction(self) -> float:
-        """What is left of a hypothesis's distance when every prediction is exact: (1 - step)^R."""
+        """The part of a hypothesis's distance that is left when every prediction is exact: (1 - step)^R."""
         return (1.0 - self.step) ** self.iterations

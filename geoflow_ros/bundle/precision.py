@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from geoflow_ros.bundle.constraints import Count, NonEmptyText, NumberFromZero, PositiveNumber
+
 FLOAT32, BFLOAT16, FLOAT16 = "fp32", "bf16", "fp16"
 
 LARGEST_CHANGE: Mapping[str, float] = MappingProxyType({BFLOAT16: 0.02, FLOAT16: 0.01})
@@ -28,18 +30,18 @@ class PrecisionCheck:
         largest_difference_m, median_difference_m: between the two answers.
     """
 
-    precision: str
-    backend: str
-    data: str
-    pairs: int
-    mean_error_m: float
-    reference_mean_error_m: float
-    largest_difference_m: float
-    median_difference_m: float
+    precision: NonEmptyText
+    backend: NonEmptyText
+    data: NonEmptyText
+    pairs: Count
+    mean_error_m: PositiveNumber
+    reference_mean_error_m: PositiveNumber
+    largest_difference_m: NumberFromZero
+    median_difference_m: NumberFromZero
 
     @property
     def change(self) -> float:
-        """Of the mean error, as a fraction; positive is worse."""
+        """The change of the mean error, as a fraction; positive is worse."""
         return self.mean_error_m / self.reference_mean_error_m - 1.0
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.backends import BackendOptions, open_backend
-from geoflow_ros.backends.choice import ONNXRUNTIME
+from geoflow_ros.backends.options import ONNXRUNTIME
 from geoflow_ros.bundle import Bundle, Calibration, IrsSettings, Manifest
 from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError

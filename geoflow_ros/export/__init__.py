@@ -1,4 +1,4 @@
-"""From a checkpoint to a model bundle. Needs torch and onnx; nothing on the run-time path imports this."""
+"""Makes a model bundle of a checkpoint. Needs torch and onnx; nothing on the run-time path imports this."""
 
 from geoflow_ros.export.bundle import export_bundle
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def export_bundle(
     config: GeoFlowConfig | None = None,
     with_checkpoint: bool = False,
 ) -> Path:
-    """Writes the bundle `out` and checks it against the checkpoint. The folder appears whole or not at all.
+    """Writes the bundle `out` and compares it with the checkpoint. The folder appears whole or not at all.
 
     Args:
         checkpoint: ours, or the authors' (see `load_checkpoint`).
@@ -74,38 +75,51 @@ def export_bundle(
     if not with_checkpoint and out.resolve() in checkpoint.resolve().parents:
         raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")
     model = _configured(load_checkpoint(checkpoint), checkpoint, config)
-    training = read_metadata(checkpoint) if training is None else training
     manifest = _manifest(
         name if name is not None else out.resolve().name,
         model.config,
         calibration=calibration,
-        training=training,
+        training=read_metadata(checkpoint) if training is None else training,
         figures=figures or {},
         irs=irs or IrsSettings(),
         camera=camera,
     )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}): choose another folder") from error
-    try:
-        if with_checkpoint:
-            save_float16_parts(model, folder / CHECKPOINT_FOLDER, training)
-            model = load_checkpoint(folder / CHECKPOINT_FOLDER)
-        for graph in GRAPHS:
-            write_graph(model, graph, manifest.tensors[graph], folder / f"{graph}.onnx")
-        files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in GRAPHS}
-        weights = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
-        manifest = replace(manifest, files=files, checkpoint=weights)
-        (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        check_parity(model, Bundle.load(folder))
-        replace_folder(folder, out)
+        with _folder_beside(out) as folder:
+            _write(folder, model, manifest, with_checkpoint)
+            replace_folder(folder, out)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}): make room or choose another") from error
+    return out
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A folder on the same disk as `out`, which is gone after the block unless it was renamed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return out
+
+
+def _write(folder: Path, model: GeoFlow, manifest: Manifest, with_checkpoint: bool) -> None:
+    """Writes all files of the bundle and compares what they answer with the model.
+
+    Raises:
+        BundleError: they do not answer as the model does.
+        OSError: they cannot be written.
+    """
+    if with_checkpoint:
+        save_float16_parts(model, folder / CHECKPOINT_FOLDER, manifest.training)
+        model = load_checkpoint(folder / CHECKPOINT_FOLDER)
+    for graph in GRAPHS:
+        write_graph(model, graph, manifest.tensors[graph], folder / f"{graph}.onnx")
+    files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in GRAPHS}
+    weights = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
+    (folder / FILE_NAME).write_text(replace(manifest, files=files, checkpoint=weights).to_json(), encoding="utf-8")
+    check_parity(model, Bundle.load(folder))
 
 
 def _configured(model: GeoFlow, checkpoint: Path, config: GeoFlowConfig | None) -> GeoFlow:

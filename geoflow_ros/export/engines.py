@@ -53,7 +53,7 @@ def export_engines(
     verbose: bool = False,
     progress: bool = False,
 ) -> list[Path]:
-    """Builds the engines of a bundle and writes each with its record (see `inference/tensorrt/engine.py`).
+    """Builds the engines of a bundle and writes each with its record (see `backends/tensorrt/engine.py`).
 
     Args:
         bundle_dir: an exported bundle.
@@ -96,7 +96,7 @@ def export_engines(
 
 
 def _normalized(compute_capability: str) -> str:
-    """ "8.6", "86", "sm_86" and "SM86" are "sm86"."""
+    """Writes "8.6", "86", "sm_86" and "SM86" as "sm86"."""
     match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", compute_capability.strip().lower())
     if match is None:
         raise InputError(f"'{compute_capability}' is not a compute capability: give it as in sm86, or 8.6")
@@ -166,6 +166,6 @@ def _float16_bundle(
 
 
 def _note(bundle: Bundle, found: PrecisionCheck) -> None:
-    """The check into the bundle's manifest as it is now: others may have written to it while the check ran."""
+    """Writes the check into the bundle's manifest as it is now: others may have written to it while the check ran."""
     now = Bundle.load(bundle.path)
     now.rewrite_manifest(now.manifest.with_check(found))

@@ -39,7 +39,7 @@ _SUMS = ("ReduceMean",)
 
 
 def write_float16_bundle(bundle: Bundle, folder: Path, *, products: bool = False) -> Bundle:
-    """The same model in float16.
+    """Writes the same model in float16.
 
     Args:
         bundle: in float32.
@@ -79,7 +79,7 @@ class Float16OnCpu(OnnxRuntimeBackend):
 
     @property
     def precision(self) -> str:
-        """Of the encoders."""
+        """The precision of the encoders."""
         return FLOAT16
 
 

@@ -32,6 +32,7 @@ class SatelliteEncoder(nn.Module):
         self.model = model
 
     def forward(self, satellite: Tensor) -> Tensor:
+        """Returns the tokens of patches."""
         return self.model.satellite_tokens(normalize_images(satellite))
 
 
@@ -43,6 +44,7 @@ class GroundEncoder(nn.Module):
         self.model = model
 
     def forward(self, ground: Tensor, satellite_tokens: Tensor) -> Tensor:
+        """Returns the joint feature of camera images and the tokens of their patches."""
         return self.model.f_vis(normalize_images(ground), satellite_tokens)
 
 
@@ -54,6 +56,7 @@ class Head(nn.Module):
         self.model = model
 
     def forward(self, f_vis: Tensor, hypotheses: Tensor, step: Tensor) -> tuple[Tensor, ...]:
+        """Returns the head's outputs in the order of the manifest."""
         displacement = self.model.displace(f_vis, hypotheses)
         refined = hypotheses + step * displacement.mu_log_r.exp()[..., None] * displacement.direction
         outputs = (

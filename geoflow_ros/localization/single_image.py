@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.backends.choice import BackendOptions, open_backend
+from geoflow_ros.backends import BackendOptions, open_backend
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg

@@ -21,7 +21,7 @@ import pytest
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.backends.protocol import require_counts
 from geoflow_ros.backends.tensorrt.api import TENSORRT_RTX, TensorRt, installed_flavours
-from geoflow_ros.backends.tensorrt.builder import MOST_HYPOTHESES, PROFILES, WORKSPACE_BYTES, build_engine
+from geoflow_ros.backends.tensorrt.builder import MAX_HYPOTHESES, PROFILES, WORKSPACE_BYTES, build_engine
 from geoflow_ros.backends.tensorrt.cuda import Cuda
 from geoflow_ros.backends.tensorrt.engine import (
     EngineRecord,
@@ -415,7 +415,7 @@ def test_devices_and_counts_that_cannot_be_are_refused(bundle: Bundle) -> None:
         TensorRtBackend(bundle, precision="bf16")
     for count, iterations, reason in ((0, 5, "at least 1"), (10, 0, "at least 1"), (1025, 5, "at most 1024")):
         with pytest.raises(InputError, match=reason):
-            require_counts(np.zeros((1, count, 2), np.float32), iterations, MOST_HYPOTHESES)
+            require_counts(np.zeros((1, count, 2), np.float32), iterations, MAX_HYPOTHESES)
 
 
 # What a frame does on the GPU

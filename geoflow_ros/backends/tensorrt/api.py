@@ -64,7 +64,7 @@ class TensorRt:
 
     @property
     def name(self) -> str:
-        """With the version, for people."""
+        """Name and version, for people."""
         return f"{self.flavour} {self.version}"
 
     @property
@@ -74,7 +74,7 @@ class TensorRt:
 
     @property
     def compute_capabilities(self) -> tuple[str, ...]:
-        """What engines can be built for, as in "sm86"; empty where that is the GPU at hand (3)."""
+        """The targets that engines can be built for, as in "sm86"; empty where that is the GPU at hand (3)."""
         if not self.builds_without_gpu:
             return ()
         members = self.module.ComputeCapability.__members__
@@ -149,8 +149,8 @@ class TensorRt:
         return Engine(self, engine, kernels)
 
     def _invalidity(self, plan: bytes) -> str:
-        """In words (6)."""
-        reason = self.log.reason()
+        """Says why TensorRT refused an engine (6)."""
+        reason: str = self.log.reason()
         if hasattr(self._runtime, "get_engine_validity") and plan:
             _, found = self._runtime.get_engine_validity(plan)
             members = self.module.EngineInvalidityDiagnostics.__members__
@@ -190,7 +190,7 @@ class Engine:
         return context
 
     def kernels(self) -> bytes:
-        """What was compiled for this machine's GPU so far, to be kept for the next start (4); empty with tensorrt."""
+        """The kernels compiled for this GPU so far, to be kept for the next start (4); empty with tensorrt."""
         return b"" if self._kernels is None else bytes(self._kernels.serialize())
 
 
@@ -202,7 +202,7 @@ def is_capturable(context: Any, stream: int) -> bool:
 def _logger(module: Any, verbose: bool) -> Any:
     """An `ILogger` that keeps errors, for the exceptions made of them, and passes the rest on to logging."""
 
-    class Logger(module.ILogger):  # type: ignore[misc]  # the base class is known at run time alone
+    class Logger(module.ILogger):  # the base class is known at run time alone
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self._errors: deque[str] = deque(maxlen=4)  # appended to from TensorRT's threads as well

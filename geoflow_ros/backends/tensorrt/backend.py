@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.backends.protocol import FrameOutput, HeadOutput, require_counts
 from geoflow_ros.backends.tensorrt.api import Engine, TensorRt, is_capturable
-from geoflow_ros.backends.tensorrt.builder import MOST_CAMERAS, MOST_HYPOTHESES, WORKSPACE_BYTES
+from geoflow_ros.backends.tensorrt.builder import MAX_CAMERAS, MAX_HYPOTHESES, WORKSPACE_BYTES
 from geoflow_ros.backends.tensorrt.cuda import Cuda, DeviceBuffer, Event, Graph, PinnedArray, Stream
 from geoflow_ros.backends.tensorrt.engine import (
     EngineRequest,
@@ -55,7 +55,7 @@ _log = logging.getLogger("geoflow_ros")
 
 
 def has_float16(bundle: Bundle, engines: Path | None, device: str) -> bool:
-    """Whether there are float16 graphs of this bundle for a device.
+    """Returns whether there are float16 graphs of this bundle for a device.
 
     Raises:
         InputError: no such device; see `Cuda`.
@@ -68,7 +68,7 @@ def has_float16(bundle: Bundle, engines: Path | None, device: str) -> bool:
 
 
 def _graph_roots(bundle: Bundle, engines: Path | None) -> tuple[Path, ...]:
-    """Where float16 graphs may be: in the user's folder, and wherever engines are by default."""
+    """The folders that float16 graphs may be in: the user's folder, and those of engines by default."""
     return (*engine_roots(bundle, engines), *engine_roots(bundle, None))
 
 
@@ -161,13 +161,13 @@ class TensorRtBackend:
 
     @property
     def precision(self) -> str:
-        """Of the encoders."""
+        """The precision of the encoders."""
         return self._precision
 
     @property
     def max_hypotheses(self) -> int | None:
-        """What the engines are built for."""
-        return MOST_HYPOTHESES
+        """The largest N that the engines are built for."""
+        return MAX_HYPOTHESES
 
     @property
     def uses_graph(self) -> bool:
@@ -198,8 +198,8 @@ class TensorRtBackend:
         iterations: int,
     ) -> FrameOutput:
         """See `Backend.frame`."""
-        require_counts(hypotheses, iterations, MOST_HYPOTHESES)
-        require_counts(probes, iterations, MOST_HYPOTHESES)
+        require_counts(hypotheses, iterations, MAX_HYPOTHESES)
+        require_counts(probes, iterations, MAX_HYPOTHESES)
         sizes = Sizes(_cameras(ground), hypotheses.shape[1], len(probes), iterations)
         with self._frame_lock:
             plan = self._prepare(sizes, {"ground": ground, "odd": hypotheses, "probes": probes, "step": step}, tokens)
@@ -230,7 +230,7 @@ class TensorRtBackend:
 
     def head(self, f_vis: Float32Array, hypotheses: Float32Array, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
-        require_counts(hypotheses, 1, MOST_HYPOTHESES)
+        require_counts(hypotheses, 1, MAX_HYPOTHESES)
         with self._frame_lock:
             sizes = Sizes(_cameras(f_vis), 1, hypotheses.shape[1], 1)
             plan = self._prepare(sizes, {"f_vis": f_vis, "probes": hypotheses, "step": step})
@@ -267,7 +267,7 @@ class TensorRtBackend:
             raise
 
     def _captured(self, plan: _Plan) -> Graph | None:
-        """The frame as a CUDA graph; None, and never tried again, where that cannot be done."""
+        """Captures the frame as a CUDA graph; None, and never tried again, where that cannot be done."""
         try:
             program, stream = plan.layout.frame(), int(self._frame_stream)
             # of those alone that a frame runs: with R = 1 there is one that never ran
@@ -303,7 +303,7 @@ class _Context:
         self.context.set_device_memory(self._scratch.address, size)
 
     def place(self, addresses: dict[str, int]) -> None:
-        """Where its tensors lie."""
+        """Sets where its tensors lie."""
         for name, address in addresses.items():
             self._check(self.context.set_tensor_address(name, address), f"takes no memory for {name}")
 
@@ -388,11 +388,11 @@ class _SatelliteContext:
 
 
 def _cameras(batch: NDArray[Any]) -> int:
-    """B.
+    """The number of cameras B of a batch.
 
     Raises:
         InputError: the engines are not made for it.
     """
-    if not 1 <= len(batch) <= MOST_CAMERAS:
-        raise InputError(f"the engines take 1 to {MOST_CAMERAS} cameras, got {len(batch)}")
+    if not 1 <= len(batch) <= MAX_CAMERAS:
+        raise InputError(f"the engines take 1 to {MAX_CAMERAS} cameras, got {len(batch)}")
     return len(batch)

@@ -1,4 +1,4 @@
-"""From an ONNX file to the bytes of an engine."""
+"""Builds the bytes of an engine from an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from geoflow_ros.errors import BundleError
 from geoflow_ros.files import keep
 from geoflow_ros.resources import cache_dir
 
-MOST_CAMERAS = 4
-MOST_HYPOTHESES = 1024
+MAX_CAMERAS = 4
+MAX_HYPOTHESES = 1024
 
 PROFILES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {"B": (1, 1, MOST_CAMERAS), "N": (1, 10, MOST_HYPOTHESES)}
+    {"B": (1, 1, MAX_CAMERAS), "N": (1, 10, MAX_HYPOTHESES)}
 )
 """Smallest, usual and largest size of each dynamic axis: one optimisation profile for every engine."""
 

@@ -78,11 +78,6 @@ class Cuda:
         """Makes this device the calling thread's."""
         self.call("cudaSetDevice", self._index)
 
-    def free_and_total_bytes(self) -> tuple[int, int]:
-        """Of the device's memory."""
-        free, total = self.call("cudaMemGetInfo")
-        return int(free), int(total)
-
     def _describe(self, code: Any) -> str:
         _, text = self._runtime.cudaGetErrorString(code)
         return (text.decode() if isinstance(text, bytes) else str(text)) + f" ({code.name})"
@@ -120,7 +115,7 @@ class Event:
         weakref.finalize(self, cuda._runtime.cudaEventDestroy, self.handle)
 
     def milliseconds_since(self, earlier: Event) -> float:
-        """Both must have passed."""
+        """Returns the time from another event to this one; both must have passed."""
         return float(self._cuda.call("cudaEventElapsedTime", earlier.handle, self.handle))
 
 
@@ -136,7 +131,7 @@ class Graph:
 
 
 class Stream:
-    """Work in order, beside that of other streams.
+    """Runs work in order, beside that of other streams.
 
     Args:
         cuda: the device.
@@ -155,12 +150,12 @@ class Stream:
         return int(self.handle)
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Between addresses, on the host (pinned) or the device; does not wait."""
+        """Copies between addresses, on the host (pinned) or the device; does not wait."""
         kind = self._cuda._runtime.cudaMemcpyKind.cudaMemcpyDefault
         self._cuda.call("cudaMemcpyAsync", target, source, size, kind, self.handle)
 
     def record(self, event: Event) -> None:
-        """The event passes when the work so far is done."""
+        """Lets the event pass when the work so far is done."""
         # within a capture a plain record is only a dependency; an external one becomes a node that takes the time
         runtime = self._cuda._runtime
         flags = runtime.cudaEventRecordExternal if self._capturing else runtime.cudaEventRecordDefault
@@ -176,7 +171,7 @@ class Stream:
 
     @contextmanager
     def capture(self) -> Iterator[list[Graph]]:
-        """What is enqueued inside is not run but becomes the only item of the list, after the block.
+        """Captures what is enqueued inside: not run, but the only item of the list after the block.
 
         Raises:
             BackendError: something inside cannot be captured; the stream can be used as before.

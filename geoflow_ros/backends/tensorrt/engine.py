@@ -52,11 +52,11 @@ class Target:
 
     @classmethod
     def of(cls, api: TensorRt, compute_capability: str, gpu: str | None) -> Target:
-        """What `api` builds for."""
+        """Returns what `api` builds for."""
         return cls(api.flavour, api.version, compute_capability, gpu)
 
     def folder_name(self, precision: str) -> str:
-        """Of its engines, inside `engines/`."""
+        """The name of its engines' folder, inside `engines/`."""
         return f"{self.flavour}-{self.compute_capability}-{precision}"
 
 
@@ -92,8 +92,10 @@ class EngineRecord:
 
     @classmethod
     def read(cls, path: Path) -> EngineRecord:
-        """Raises:
-        BundleError: it is missing or not such a file.
+        """Reads the file beside an engine.
+
+        Raises:
+            BundleError: it is missing or not such a file.
         """
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -126,11 +128,11 @@ class EngineRequest:
 
     @property
     def onnx_sha256(self) -> str:
-        """Of the graph's file, as the manifest says and `Bundle.load` checked."""
+        """The checksum of the graph's file, as the manifest says and `Bundle.load` checked."""
         return self.bundle.manifest.files[f"{self.graph}.onnx"]
 
     def mismatch(self, record: EngineRecord) -> str:
-        """Why an engine with this record cannot be used, in words; empty where it can."""
+        """Says why an engine with this record cannot be used; empty where it can."""
         wanted, found = self.target, record.target
         if record.graph != self.graph:
             return f"it is the {record.graph}"
@@ -150,7 +152,7 @@ class EngineRequest:
 
 
 def float16_folder(compute_capability: str) -> str:
-    """Of the float16 graphs, inside `engines/`: Turing's have float16 in more places (see export/float16.py)."""
+    """The float16 graphs' folder, inside `engines/`: Turing's compute more in float16 (see export/float16.py)."""
     return f"onnx-fp16-{TURING}" if compute_capability == TURING else "onnx-fp16"
 
 
@@ -194,7 +196,7 @@ def preferred_flavours(bundle: Bundle, engines: Path | None) -> tuple[str, ...]:
 
 
 def read_engine(folder: Path, request: EngineRequest) -> bytes:
-    """The bytes of an engine that fits.
+    """Reads the bytes of an engine that fits.
 
     Raises:
         BundleError: there is none, it is cut short or changed, or it was made for something else.
@@ -215,7 +217,7 @@ def read_engine(folder: Path, request: EngineRequest) -> bytes:
 
 
 def write_engine(folder: Path, plan: bytes, record: EngineRecord) -> Path:
-    """Both files, so that a reader finds a pair that belongs together.
+    """Writes both files, so that a reader finds a pair that belongs together.
 
     Raises:
         OSError: they cannot be written.
@@ -229,7 +231,7 @@ def write_engine(folder: Path, plan: bytes, record: EngineRecord) -> Path:
 
 
 def build(api: TensorRt, request: EngineRequest) -> tuple[bytes, EngineRecord]:
-    """A new engine and its record.
+    """Builds a new engine and its record.
 
     Raises:
         InputError, BundleError: see `build_engine`.
@@ -267,7 +269,7 @@ def load_or_build(
     force: bool = False,
     may_build: bool = True,
 ) -> Loaded:
-    """The engine from the first of `roots` that has one that fits, else a new one.
+    """Loads the engine from the first of `roots` that has one that fits, else a new one.
 
     A new engine is kept in the last of `roots`; where that cannot be written it is used all the same, with a warning:
     the next start builds it again.

@@ -61,7 +61,7 @@ Program = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a frame: B cameras, N hypotheses, K probes, R refinements."""
+    """The counts of a frame: B cameras, N hypotheses, K probes, R refinements."""
 
     cameras: int
     hypotheses: int
