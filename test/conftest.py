@@ -1,9 +1,20 @@
 """What several test files share: one small bundle, really exported, of a network that converges."""
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from geoflow_ros.bundle import Bundle
+
+# Threads that wait for their next piece of work sleep: where several processes share two cores, waiting in a loop takes
+# the time of those that have work. Read when torch and OpenCV are loaded, here and in every process that a test starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "synthetic"
 
 # Where the network of `converging_bundle` thinks that every camera is: (forward, right) in metres.
 TAUGHT_OFFSET_M = (6.0, -3.0)
@@ -12,6 +23,13 @@ TAUGHT_OFFSET_M = (6.0, -3.0)
 def pytest_configure() -> None:
     """A shell that starts the tests in its background ignores SIGINT, and so would every child that they interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What back ends compile and time is kept for all tests, and nothing of it in the user's cache.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="geoflow-tests-")
+
+
+def pytest_unconfigure() -> None:
+    """Removes the tests' cache."""
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +79,15 @@ def converging_bundle(converging_checkpoint: Path, tmp_path_factory: pytest.Temp
     from geoflow_ros.export import export_bundle
 
     return export_bundle(converging_checkpoint, tmp_path_factory.mktemp("models") / "converging")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(converging_bundle: Path) -> Bundle:
+    """The bundle in `converging_bundle`, verified once; not to be written to."""
+    return Bundle.load(converging_bundle)
+
+
+@pytest.fixture(scope="session")
+def shipped_bundle() -> Bundle:
+    """The bundle that the package comes with, verified once; not to be written to."""
+    return Bundle.load(SHIPPED)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from geoflow_ros.arrays import Float32Array, UInt8Array
-from geoflow_ros.backends import Backend, OnnxRuntimeBackend
+from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
+from geoflow_ros.backends import Backend, OnnxRuntimeBackend, cpu
 from geoflow_ros.backends.host_frames import refine
 from geoflow_ros.backends.protocol import FrameOutput, HeadOutput
 from geoflow_ros.bundle import Bundle
@@ -27,7 +28,7 @@ from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.pairs import Area
 
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "synthetic"
+NO_BFLOAT16 = "this CPU has no bfloat16 instructions"
 TOLERANCE_M = {"fp32": 0.01, "bf16": 0.05, "fp16": 0.05}
 STEP = 0.5
 PAIRS = 4  # rendered, for as many cameras at once
@@ -58,7 +59,7 @@ class Case:
         start = sample_hypotheses(cameras, hypotheses, 1, first)
         return backend.frame(self.ground[chosen], tokens, start, probe_grid(), step, iterations)
 
-    def metres(self, path: Float32Array) -> np.ndarray:
+    def metres(self, path: Float32Array) -> Float64Array:
         """The answers (B, 2) of a path."""
         return mean_estimate(path[-1]) * self.bundle.manifest.search_radius_m
 
@@ -73,10 +74,10 @@ def open_onnxruntime(bundle: Bundle, checkpoint: Path | None, precision: str, ca
 
 def open_openvino(bundle: Bundle, checkpoint: Path | None, precision: str, cache: Path) -> Backend:
     pytest.importorskip("openvino")
-    from geoflow_ros.backends.openvino_backend import OpenVinoBackend, openvino_core
+    from geoflow_ros.backends.openvino_backend import OpenVinoBackend, has_bfloat16
 
-    if precision == "bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("this CPU has no bfloat16")
+    if precision == "bf16" and not has_bfloat16():
+        pytest.skip(NO_BFLOAT16)
     return OpenVinoBackend(bundle, precision, cache_dir=cache)
 
 
@@ -84,6 +85,8 @@ def open_torch(bundle: Bundle, checkpoint: Path | None, precision: str, cache: P
     torch = pytest.importorskip("torch")
     if device != "cpu" and not torch.cuda.is_available():
         pytest.skip("torch finds no CUDA GPU")
+    if device == "cpu" and precision == "bf16" and not cpu.has_bfloat16():
+        pytest.skip(f"{NO_BFLOAT16}: torch would take minutes to emulate them")
     from geoflow_ros.backends.torch_backend import TorchBackend
     from geoflow_ros.model import load_checkpoint
 
@@ -129,30 +132,59 @@ BACKENDS = [
 Opener = Callable[[Bundle, "Path | None", str, Path], Backend]
 
 
-def case_of(folder: Path, checkpoint: Path | None, how: tuple[Opener, str], cache: Path) -> Case:
+@pytest.fixture(scope="module")
+def pictures(shipped_bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
+    """Camera images (PAIRS, H, W, 3) and patches (PAIRS, P, P, 3), rendered once in the shipped model's size."""
+    sampler = synthetic.sampler_for(shipped_bundle.manifest, synthetic.Protocol(Area.SAME, PAIRS, seed=3))
+    pairs = [sampler.pair(index) for index in range(PAIRS)]
+    return np.stack([pair.ground for pair in pairs]), np.stack([pair.satellite for pair in pairs])
+
+
+def case_of(
+    bundle: Bundle,
+    checkpoint: Path | None,
+    how: tuple[Opener, str],
+    cache: Path,
+    pictures: tuple[UInt8Array, UInt8Array],
+) -> Case:
     opener, precision = how
-    bundle = Bundle.load(folder)
     backend = opener(bundle, checkpoint, precision, cache)
     assert backend.precision == precision
-    sampler = synthetic.sampler_for(bundle.manifest, synthetic.Protocol(Area.SAME, PAIRS, seed=3))
-    pairs = [sampler.pair(index) for index in range(PAIRS)]
-    ground, satellite = (np.stack([getattr(pair, name) for pair in pairs]) for name in ("ground", "satellite"))
-    return Case(bundle, backend, OnnxRuntimeBackend(bundle, threads=1), ground, satellite)
+    return Case(bundle, backend, OnnxRuntimeBackend(bundle, threads=1), *pictures)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def case(request, converging_bundle, converging_checkpoint, tmp_path_factory) -> Case:
+def case(
+    request: pytest.FixtureRequest,
+    small_bundle: Bundle,
+    converging_checkpoint: Path,
+    pictures: tuple[UInt8Array, UInt8Array],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Case:
     """Small images and a head that converges: what is compared is the machinery."""
-    return case_of(converging_bundle, converging_checkpoint, request.param, tmp_path_factory.mktemp("cache"))
+    manifest = small_bundle.manifest
+    ground = resized(pictures[0], manifest.ground.height_px, manifest.ground.width_px)
+    satellite = resized(pictures[1], manifest.satellite.size_px, manifest.satellite.size_px)
+    cache = tmp_path_factory.mktemp("cache")
+    return case_of(small_bundle, converging_checkpoint, request.param, cache, (ground, satellite))
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def trained(request, tmp_path_factory) -> Case:
+def trained(
+    request: pytest.FixtureRequest,
+    shipped_bundle: Bundle,
+    pictures: tuple[UInt8Array, UInt8Array],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Case:
     """The shipped weights, whose answers depend on the pictures."""
-    return case_of(SHIPPED, None, request.param, tmp_path_factory.mktemp("cache"))
+    return case_of(shipped_bundle, None, request.param, tmp_path_factory.mktemp("cache"), pictures)
 
 
-def test_the_shipped_weights_answer_as_in_float32(trained):
+def resized(pictures: UInt8Array, height: int, width: int) -> UInt8Array:
+    return np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
+
+
+def test_the_shipped_weights_answer_as_in_float32(trained: Case) -> None:
     wanted = trained.metres(trained.run(trained.reference, PAIRS).path)
     found = trained.metres(trained.run(trained.backend, PAIRS).path)
     assert np.ptp(wanted, axis=0).max() > 1.0  # the pairs are not all alike
@@ -164,7 +196,7 @@ def test_the_shipped_weights_answer_as_in_float32(trained):
 
 
 @pytest.mark.parametrize(("hypotheses", "iterations"), [(1, 1), (10, 5), (1000, 1), (10, 20), (1000, 20)])
-def test_any_number_of_hypotheses_and_iterations(case, hypotheses, iterations):
+def test_any_number_of_hypotheses_and_iterations(case: Case, hypotheses: int, iterations: int) -> None:
     # so that the last steps are short of the goal: on it, a direction means nothing, and rounding would choose it
     step = min(STEP, 2.0 / iterations)
     wanted = case.run(case.reference, 1, hypotheses, iterations, step=step)
@@ -178,26 +210,29 @@ def test_any_number_of_hypotheses_and_iterations(case, hypotheses, iterations):
     assert np.abs(found.path[-1] - found.path[0]).max() > 0.1  # and they did move
 
 
-@pytest.mark.parametrize("cameras", [2, 3, 4])
-def test_several_cameras_at_once_are_each_answered_as_alone(trained, cameras):
+def test_several_cameras_at_once_are_each_answered_as_alone(trained: Case) -> None:
     backend, start = trained.backend, sample_hypotheses(1, 10, 1)
-    tokens = backend.satellite_tokens(trained.satellite[:cameras])
-    starts = np.repeat(start, cameras, axis=0)
-    together = backend.frame(trained.ground[:cameras], tokens, starts, probe_grid(), STEP, 5)
-    assert together.path.shape == (6, cameras, 10, 2)
-    assert together.probed.mu_log_r.shape == (cameras, len(probe_grid()))
-    answers = trained.metres(together.path)
-    for camera in range(cameras):
+    alone = []
+    for camera in range(PAIRS):
         own = slice(camera, camera + 1)
         tokens = backend.satellite_tokens(trained.satellite[own])
-        alone = backend.frame(trained.ground[own], tokens, start, probe_grid(), STEP, 5)
-        distance_m = np.linalg.norm(answers - trained.metres(alone.path), axis=-1)
-        assert distance_m[camera] < trained.tolerance_m
-        assert np.delete(distance_m, camera).min() > 2.0 * trained.tolerance_m  # the others are elsewhere
+        frame = backend.frame(trained.ground[own], tokens, start, probe_grid(), STEP, 5)
+        alone.append(trained.metres(frame.path)[0])
+    for cameras in (2, 3, 4):
+        tokens = backend.satellite_tokens(trained.satellite[:cameras])
+        starts = np.repeat(start, cameras, axis=0)
+        together = backend.frame(trained.ground[:cameras], tokens, starts, probe_grid(), STEP, 5)
+        assert together.path.shape == (6, cameras, 10, 2)
+        assert together.probed.mu_log_r.shape == (cameras, len(probe_grid()))
+        answers = trained.metres(together.path)
+        for camera in range(cameras):
+            distance_m = np.linalg.norm(answers - alone[camera], axis=-1)
+            assert distance_m[camera] < trained.tolerance_m
+            assert np.delete(distance_m, camera).min() > 2.0 * trained.tolerance_m  # the others are elsewhere
 
 
 @pytest.mark.parametrize("cameras", [1, 3])
-def test_the_probes_are_answered_as_the_head_answers_them(case, cameras):
+def test_the_probes_are_answered_as_the_head_answers_them(case: Case, cameras: int) -> None:
     probes = probe_grid()
     found = case.run(case.backend, cameras).probed
     tokens = case.reference.satellite_tokens(case.satellite[:cameras])
@@ -212,7 +247,7 @@ def test_the_probes_are_answered_as_the_head_answers_them(case, cameras):
     assert largest_difference(found, wanted) < relative
 
 
-def test_a_frame_is_its_parts(case):
+def test_a_frame_is_its_parts(case: Case) -> None:
     tokens = case.backend.satellite_tokens(case.satellite[:2])
     start = sample_hypotheses(2, 10, 7)
     frame = case.backend.frame(case.ground[:2], tokens, start, probe_grid(), STEP, 5)
@@ -224,7 +259,7 @@ def test_a_frame_is_its_parts(case):
     assert min(frame.ground_ms, frame.refine_ms, frame.probe_ms) > 0.0
 
 
-def test_the_step_is_chosen_at_run_time(case):
+def test_the_step_is_chosen_at_run_time(case: Case) -> None:
     tokens = case.backend.satellite_tokens(case.satellite[:1])
     start = sample_hypotheses(1, 10, 2)
     moves = [
@@ -235,7 +270,7 @@ def test_the_step_is_chosen_at_run_time(case):
     np.testing.assert_allclose(moves[0], moves[2], atol=1e-5)
 
 
-def test_results_are_not_overwritten_by_the_next_frame(case):
+def test_results_are_not_overwritten_by_the_next_frame(case: Case) -> None:
     tokens = case.backend.satellite_tokens(case.satellite[:1])
     start = sample_hypotheses(1, 10, 2)
     first = case.backend.frame(case.ground[:1], tokens, start, probe_grid(), STEP, 5)
@@ -258,7 +293,7 @@ def test_results_are_not_overwritten_by_the_next_frame(case):
     np.testing.assert_allclose(again.path, first.path, atol=1e-4)
 
 
-def test_the_next_patch_is_encoded_in_another_thread_during_frames(case):
+def test_the_next_patch_is_encoded_in_another_thread_during_frames(case: Case) -> None:
     tokens = case.backend.satellite_tokens(case.satellite[:1])
     alone = case.backend.f_vis(case.ground[:1], case.backend.satellite_tokens(case.satellite[1:2]))
     start = sample_hypotheses(1, 10, 2)
@@ -292,13 +327,13 @@ def test_the_next_patch_is_encoded_in_another_thread_during_frames(case):
 
 
 @pytest.mark.parametrize(("hypotheses", "iterations"), [(0, 5), (10, 0)])
-def test_nothing_to_refine_is_refused_and_the_next_frame_answered(case, hypotheses, iterations):
+def test_nothing_to_refine_is_refused_and_the_next_frame_answered(case: Case, hypotheses: int, iterations: int) -> None:
     with pytest.raises(InputError, match="at least 1"):
         case.run(case.backend, 1, hypotheses, iterations)
     assert np.isfinite(case.run(case.backend).path).all()
 
 
-def test_the_localizer_gives_the_same_fix(case):
+def test_the_localizer_gives_the_same_fix(case: Case) -> None:
     wanted, found = (
         GeoFlowLocalizer(case.bundle, backend).localize(case.ground[0], patch_of(case), stamp_ns=4)
         for backend in (case.reference, case.backend)
@@ -314,7 +349,7 @@ def test_the_localizer_gives_the_same_fix(case):
     assert timings.total_ms >= timings.ground_ms
 
 
-def test_the_name_tells_engine_and_precision(case):
+def test_the_name_tells_engine_and_precision(case: Case) -> None:
     assert case.backend.precision in case.backend.name
     assert len(case.backend.name.split()) >= 3
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from geoflow_ros.backends import OnnxRuntimeBackend
+from geoflow_ros.backends import OnnxRuntimeBackend  # noqa: E402
 from geoflow_ros.backends.torch_backend import TorchBackend  # noqa: E402
-from geoflow_ros.bundle import Bundle, Calibration, IrsSettings
-from geoflow_ros.bundle.manifest import GRAPHS, CameraModel  # noqa: E402
+from geoflow_ros.bundle import Bundle, Calibration, IrsSettings  # noqa: E402
+from geoflow_ros.bundle.manifest import GRAPHS, CameraModel, GraphSpec  # noqa: E402
 from geoflow_ros.errors import BundleError, CheckpointError, InputError  # noqa: E402
 from geoflow_ros.export import bundle as export_module  # noqa: E402
 from geoflow_ros.export import export_bundle, parity  # noqa: E402
 from geoflow_ros.export.parity import check_parity, parity_images, relative_difference  # noqa: E402
 from geoflow_ros.files import replace_folder  # noqa: E402
-from geoflow_ros.inference import GeoFlowLocalizer
+from geoflow_ros.inference import GeoFlowLocalizer  # noqa: E402
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint  # noqa: E402
 from geoflow_ros.tiles import SatellitePatch  # noqa: E402
 
@@ -26,7 +27,7 @@ SMALL = GeoFlowConfig(satellite_size_px=64, ground_height_px=32, ground_width_px
 
 
 @pytest.fixture(scope="module")
-def authors_checkpoint(tmp_path_factory):
+def authors_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in the form of the authors' release: {"model": state_dict, ...}, no sizes, no orientation."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("release") / "release.pth"
@@ -35,7 +36,7 @@ def authors_checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def authors_bundle(authors_checkpoint, tmp_path_factory):
+def authors_bundle(authors_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_bundle(
         authors_checkpoint,
         tmp_path_factory.mktemp("models") / "release",
@@ -51,8 +52,8 @@ def authors_bundle(authors_checkpoint, tmp_path_factory):
 
 @pytest.mark.parametrize("which", ["ours", "authors"])
 def test_every_output_of_the_bundle_equals_the_checkpoints(
-    which, converging_checkpoint, converging_bundle, authors_checkpoint, authors_bundle
-):
+    which: str, converging_checkpoint: Path, converging_bundle: Path, authors_checkpoint: Path, authors_bundle: Path
+) -> None:
     checkpoint, folder = {
         "ours": (converging_checkpoint, converging_bundle),
         "authors": (authors_checkpoint, authors_bundle),
@@ -75,7 +76,9 @@ def test_every_output_of_the_bundle_equals_the_checkpoints(
         assert relative_difference(a.orientation, b.orientation) < 1e-3
 
 
-def test_the_final_position_equals_the_checkpoints_within_a_centimetre(converging_checkpoint, converging_bundle):
+def test_the_final_position_equals_the_checkpoints_within_a_centimetre(
+    converging_checkpoint: Path, converging_bundle: Path
+) -> None:
     bundle = Bundle.load(converging_bundle)
     satellite, ground = parity_images(128, 64, 256, count=1, seed=13)
     patch = SatellitePatch(satellite[0], bundle.manifest.patch_frame(0.0, 0.0, 0.0))
@@ -87,7 +90,7 @@ def test_the_final_position_equals_the_checkpoints_within_a_centimetre(convergin
     np.testing.assert_allclose(fixes[0].raw_covariance, fixes[1].raw_covariance, rtol=0.01)
 
 
-def test_the_manifest_carries_what_the_export_was_told(authors_bundle):
+def test_the_manifest_carries_what_the_export_was_told(authors_bundle: Path) -> None:
     manifest = Bundle.load(authors_bundle).manifest
     assert manifest.name == "the release"
     assert (manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px) == (64, 32, 128)
@@ -100,7 +103,7 @@ def test_the_manifest_carries_what_the_export_was_told(authors_bundle):
     assert not manifest.has_orientation
 
 
-def test_images_squeezed_in_training_are_squeezed_by_the_localizer_too(authors_bundle):
+def test_images_squeezed_in_training_are_squeezed_by_the_localizer_too(authors_bundle: Path) -> None:
     bundle = Bundle.load(authors_bundle)
     patch = SatellitePatch(np.zeros((64, 64, 3), np.uint8), bundle.manifest.patch_frame(0.0, 0.0, 0.0))
     fix = GeoFlowLocalizer(bundle).localize(np.zeros((375, 1242, 3), np.uint8), patch)
@@ -108,7 +111,9 @@ def test_images_squeezed_in_training_are_squeezed_by_the_localizer_too(authors_b
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_the_graphs_are_single_files_of_plain_operations_and_tell_nothing_of_their_maker(authors_bundle, graph):
+def test_the_graphs_are_single_files_of_plain_operations_and_tell_nothing_of_their_maker(
+    authors_bundle: Path, graph: str
+) -> None:
     path = authors_bundle / f"{graph}.onnx"
     model = onnx.load(path, load_external_data=False)
     onnx.checker.check_model(model)
@@ -123,29 +128,29 @@ def test_the_graphs_are_single_files_of_plain_operations_and_tell_nothing_of_the
     assert b"stack_trace" not in content
 
 
-def test_nothing_else_lies_beside_the_bundle(authors_bundle):
+def test_nothing_else_lies_beside_the_bundle(authors_bundle: Path) -> None:
     assert sorted(path.name for path in authors_bundle.parent.iterdir()) == ["release"]
     names = sorted(path.name for path in authors_bundle.iterdir())
     assert names == ["ground_encoder.onnx", "head.onnx", "manifest.json", "satellite_encoder.onnx"]
 
 
-def test_a_bundle_of_other_weights_is_refused(authors_bundle):
+def test_a_bundle_of_other_weights_is_refused(authors_bundle: Path) -> None:
     torch.manual_seed(4)
     with pytest.raises(BundleError, match="satellite_tokens differs"):
         check_parity(GeoFlow(SMALL).eval(), Bundle.load(authors_bundle))
 
 
 @pytest.fixture
-def quick_graphs(monkeypatch, authors_bundle):
+def quick_graphs(monkeypatch: pytest.MonkeyPatch, authors_bundle: Path) -> None:
     """Copies graphs that were exported before instead of exporting again: these tests are about the folder."""
 
-    def write_graph(model, graph, spec, path):
+    def write_graph(model: GeoFlow, graph: str, spec: GraphSpec, path: Path) -> None:
         path.write_bytes((authors_bundle / f"{graph}.onnx").read_bytes())
 
     monkeypatch.setattr(export_module, "write_graph", write_graph)
 
 
-def test_a_bundle_is_replaced_whole(tmp_path, authors_checkpoint, quick_graphs):
+def test_a_bundle_is_replaced_whole(tmp_path: Path, authors_checkpoint: Path, quick_graphs: None) -> None:
     out = tmp_path / "models" / "release"
     export_bundle(authors_checkpoint, out, config=SMALL, figures={"run": 1})
     export_bundle(authors_checkpoint, out, config=SMALL, figures={"run": 2})
@@ -155,8 +160,8 @@ def test_a_bundle_is_replaced_whole(tmp_path, authors_checkpoint, quick_graphs):
 
 
 def test_graphs_that_answer_otherwise_leave_the_old_bundle_and_no_trace(
-    tmp_path, authors_checkpoint, quick_graphs, monkeypatch
-):
+    tmp_path: Path, authors_checkpoint: Path, quick_graphs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = export_bundle(authors_checkpoint, tmp_path / "models" / "release", config=SMALL, figures={"run": 1})
     monkeypatch.setattr(parity, "RELATIVE_TOLERANCE", 0.0)
     with pytest.raises(BundleError, match="nothing was written"):
@@ -165,7 +170,9 @@ def test_graphs_that_answer_otherwise_leave_the_old_bundle_and_no_trace(
     assert [path.name for path in out.parent.iterdir()] == ["release"]
 
 
-def test_an_export_does_not_delete_the_checkpoint_that_it_is_made_of(tmp_path, authors_checkpoint, quick_graphs):
+def test_an_export_does_not_delete_the_checkpoint_that_it_is_made_of(
+    tmp_path: Path, authors_checkpoint: Path, quick_graphs: None
+) -> None:
     out = export_bundle(authors_checkpoint, tmp_path / "release", config=SMALL, with_checkpoint=True)
     with pytest.raises(InputError, match="add --with-checkpoint"):
         export_bundle(out / "checkpoint", out)
@@ -175,13 +182,15 @@ def test_an_export_does_not_delete_the_checkpoint_that_it_is_made_of(tmp_path, a
 
 
 @pytest.mark.parametrize("failing", [1, 2])
-def test_a_folder_that_could_not_be_replaced_is_still_there(tmp_path, monkeypatch, failing):
+def test_a_folder_that_could_not_be_replaced_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "content").write_text(name)
     replace, calls = os.replace, []
 
-    def interrupted(source, target):
+    def interrupted(source: Path, target: Path) -> None:
         calls.append(source)
         if len(calls) == failing:
             raise KeyboardInterrupt
@@ -195,7 +204,7 @@ def test_a_folder_that_could_not_be_replaced_is_still_there(tmp_path, monkeypatc
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_only_bundles_are_replaced(tmp_path, authors_checkpoint):
+def test_only_bundles_are_replaced(tmp_path: Path, authors_checkpoint: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("irreplaceable")
     with pytest.raises(InputError, match="something else"):
@@ -208,17 +217,17 @@ def test_only_bundles_are_replaced(tmp_path, authors_checkpoint):
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "irreplaceable"
 
 
-def test_sizes_are_not_taken_for_a_checkpoint_that_has_its_own(tmp_path, converging_checkpoint):
+def test_sizes_are_not_taken_for_a_checkpoint_that_has_its_own(tmp_path: Path, converging_checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match="own sizes"):
         export_bundle(converging_checkpoint, tmp_path / "out", config=SMALL)
 
 
-def test_a_camera_of_another_kind_than_the_checkpoints_is_refused(tmp_path, converging_checkpoint):
+def test_a_camera_of_another_kind_than_the_checkpoints_is_refused(tmp_path: Path, converging_checkpoint: Path) -> None:
     with pytest.raises(InputError, match="panorama"):
         export_bundle(converging_checkpoint, tmp_path / "out", camera=CameraModel("panorama", None, 2.0))
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "noise.pth").write_bytes(b"noise")
     with pytest.raises(CheckpointError):
         export_bundle(tmp_path / "noise.pth", tmp_path / "out")
