@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
-from geoflow_ros.backends import cpu
+from geoflow_ros.backends.cpu import has_bfloat16 as cpu_has_bfloat16
 from geoflow_ros.backends.host_frames import HostFrames
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeHead
 from geoflow_ros.backends.protocol import HeadOutput
@@ -239,7 +239,7 @@ def has_bfloat16() -> bool:
     Raises:
         InputError: OpenVINO is not installed.
     """
-    return cpu.has_bfloat16() and "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return cpu_has_bfloat16() and "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _check_precision(precision: str) -> None:

@@ -204,7 +204,7 @@ def test_any_number_of_hypotheses_and_iterations(case: Case, hypotheses: int, it
     assert found.path.shape == (iterations + 1, 1, hypotheses, 2)
     assert found.path.dtype == np.float32
     assert np.array_equal(found.path[0], wanted.path[0])  # the start itself
-    # what the hypotheses agree on, from the start to the end
+    # the mean of the hypotheses, from the start to the end
     difference = np.linalg.norm(mean_estimate(found.path) - mean_estimate(wanted.path), axis=-1)
     assert difference.max() * case.bundle.manifest.search_radius_m < case.tolerance_m
     assert np.abs(found.path[-1] - found.path[0]).max() > 0.1  # and they did move

@@ -28,7 +28,17 @@ from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 
-CAPABILITIES = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+TARGETS = (
+    ("sm75", "fp32"),
+    ("sm75", "fp16"),
+    ("sm80", "fp32"),
+    ("sm86", "fp32"),
+    ("sm86", "fp16"),
+    ("sm89", "fp16"),
+    ("sm120", "fp32"),
+    ("sm121", "fp16"),
+)
+"""Every compute capability, the first and a usual one in both precisions: a target takes seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +53,7 @@ def own_bundle(converging_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @needs_rtx
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("capability", "precision"), TARGETS)
 def test_every_graph_is_built_for_every_capability_without_a_gpu(
     own_bundle: Path, api: TensorRt, capability: str, precision: str
 ) -> None:

@@ -14,14 +14,13 @@ from geoflow_ros.arrays import UInt8Array  # noqa: E402
 from geoflow_ros.backends import BackendOptions, open_backend  # noqa: E402
 from geoflow_ros.backends.protocol import FrameOutput  # noqa: E402
 from geoflow_ros.backends.torch_backend import TorchBackend  # noqa: E402
+from geoflow_ros.backends.torch_network import network_of  # noqa: E402
 from geoflow_ros.bundle import Bundle  # noqa: E402
 from geoflow_ros.bundle.bundle import sha256_of  # noqa: E402
 from geoflow_ros.errors import BackendError, BundleError, InputError  # noqa: E402
 from geoflow_ros.inference.irs import sample_hypotheses  # noqa: E402
 from geoflow_ros.inference.posterior import probe_grid  # noqa: E402
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, save_float16_parts  # noqa: E402
-
-TINY = GeoFlowConfig(satellite_size_px=32, ground_height_px=32, ground_width_px=64, ground_resolution_m=3.1328)
 
 
 @pytest.fixture
@@ -127,21 +126,23 @@ def test_the_network_that_it_is_made_of_stays_as_it_was(network: GeoFlow) -> Non
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_bfloat16_is_the_encoders_alone() -> None:
+def test_bfloat16_is_the_encoders_alone(shipped_bundle: Bundle) -> None:
     """On images so small that a CPU without such instructions answers at once."""
-    torch.manual_seed(1)
-    network = GeoFlow(TINY).eval()
+    trained = network_of(shipped_bundle)
+    config = replace(trained.config, satellite_size_px=32, ground_height_px=32, ground_width_px=64)
+    network = GeoFlow(config).eval()
+    network.load_state_dict(trained.state_dict())
     exact, reduced = TorchBackend(network), TorchBackend(network, precision="bf16")
     assert (exact.precision, reduced.precision) == ("fp32", "bf16")
-    patch, image = pictures(TINY)
+    patch, image = pictures(config)
     tokens = exact.satellite_tokens(patch)
     found = reduced.satellite_tokens(patch)
     assert found.dtype == torch.float32
-    relative = float((found - tokens).norm() / tokens.norm())
-    assert 1e-6 < relative < 0.05
+    difference = float((found - tokens).norm() / tokens.norm())
+    assert 1e-6 < difference < 0.05
     features = exact.f_vis(image, tokens)
-    relative = np.linalg.norm(reduced.f_vis(image, tokens) - features) / np.linalg.norm(features)
-    assert 1e-6 < relative < 0.05
+    difference = float(np.linalg.norm(reduced.f_vis(image, tokens) - features) / np.linalg.norm(features))
+    assert 1e-6 < difference < 0.05
     start = sample_hypotheses(1, 10, 0)
     assert np.array_equal(reduced.head(features, start, 0.5).refined, exact.head(features, start, 0.5).refined)
 
