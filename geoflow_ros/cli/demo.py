@@ -1,0 +1,52 @@
+"""`geoflow demo`: a vehicle drives, is localized, and the result is measured."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from geoflow_ros.cli.options import AREAS, MODEL_HELP, POSITIVE, SEED, add_json, add_quiet, write_json
+from geoflow_ros.cli.parser import CommandParser, Number
+
+
+def add_options(parser: CommandParser) -> None:
+    """Adds what the command takes."""
+    parser.description = (
+        "A simulated vehicle drives through a city in real time, the localizer follows it on the city's map, and the "
+        "recorded drive is measured. Leaves a bag, the map, the figures and pictures. Needs the extra [demo]."
+    )
+    seconds = Number(float, above=0, metavar="S")
+    parser.add_argument("--seconds", type=seconds, default=60.0, help="length of the drive, real time")
+    parser.add_argument("--seed", type=SEED, default=1, help="which drive")
+    parser.add_argument("--area", choices=AREAS, default="same", help="the town of the training, or a new city")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="for bag, map and pictures")
+    parser.add_argument("--model", help=f"{MODEL_HELP} (default: the one for the area)")
+    parser.add_argument("--image-rate", type=POSITIVE, default=5.0, metavar="HZ", help="camera frames a second")
+    add_json(parser)
+    add_quiet(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Drives and measures."""
+    for module in ("rclpy", "rosbags", "matplotlib"):  # said now, not after a minute of rendering
+        import_module(module)
+    from geoflow_ros.evaluation.tables import drive_table
+    from geoflow_ros.simulation.demo import DemoSettings, run_demo
+    from geoflow_ros.world.pairs import Area
+
+    settings = DemoSettings(
+        seconds=args.seconds,
+        seed=args.seed,
+        area=Area(args.area),
+        out=args.out,
+        model=args.model,
+        image_rate_hz=args.image_rate,
+        progress=not args.quiet,
+    )
+    result = run_demo(settings)
+    print(drive_table(result.metrics))
+    print()
+    for path in result.files:
+        print(path)
+    write_json(args.json, result.metrics)
+    return 0

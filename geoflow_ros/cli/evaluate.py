@@ -1,0 +1,198 @@
+"""`geoflow evaluate`: measures a model, a recorded drive or a training run."""
+
+import argparse
+from pathlib import Path
+
+from geoflow_ros.cli import options
+from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, SEED
+from geoflow_ros.cli.parser import CommandParser
+
+
+def add_options(parser: CommandParser) -> None:
+    """Adds the commands of this group."""
+    kinds = parser.add_commands("kind", "WHAT")
+    for name, add, what in (
+        ("synthetic", _add_synthetic, "a bundle on pairs of the synthetic worlds"),
+        ("calibrate", _add_calibrate, "fit a bundle's covariance on held-out pairs; writes its manifest"),
+        ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
+        ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
+        ("curves", _add_curves, "learning curves of training runs"),
+    ):
+        kinds.add_parser(name, help=what, add_options=add)
+
+
+def _add_synthetic(parser: CommandParser) -> None:
+    parser.description = "Measures a bundle's accuracy and covariance on image pairs of the synthetic worlds."
+    parser.add_argument("--area", choices=AREAS, required=True, help="the town of the training, or new cities")
+    options.add_model(parser)
+    parser.add_argument("--pairs", type=COUNT, default=2000, help="how many image pairs")
+    parser.add_argument("--seed", type=SEED, default=0, help="which pairs; with --area cross also which cities")
+    options.add_irs(parser)
+    heading = parser.add_mutually_exclusive_group()
+    heading.add_argument(
+        "--heading-error-deg", type=DEGREES_OR_NONE, help="sigma of the heading error, degrees (default 2)"
+    )
+    heading.add_argument("--heading-uniform-deg", type=DEGREES_OR_NONE, help="uniform in ± this instead")
+    parser.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
+    parser.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and patch centre")
+    parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest")
+    options.add_json(parser)
+    options.add_quiet(parser)
+    options.add_backend(parser, "onnxruntime", "auto")
+    parser.set_defaults(run=synthetic)
+
+
+def _add_calibrate(parser: CommandParser) -> None:
+    parser.description = "Fits scale and floor of a bundle's covariance on held-out pairs, into its manifest."
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
+    _add_pairs(parser, 1000, "how many image pairs")
+    options.add_json(parser)
+    options.add_quiet(parser)
+    parser.set_defaults(run=calibrate)
+
+
+def _add_precision(parser: CommandParser) -> None:
+    parser.description = (
+        "Says whether a reduced precision is accurate enough for a bundle; exit code 1 where it is not."
+    )
+    options.add_model(parser)
+    _add_pairs(parser, 512, "how many of the calibration's image pairs")
+    parser.add_argument("--record", action="store_true", help="write the check into the bundle's manifest")
+    options.add_json(parser)
+    options.add_quiet(parser)
+    options.add_backend(parser, "openvino", "bf16")
+    parser.set_defaults(run=precision)
+
+
+def _add_pairs(parser: CommandParser, pairs: int, what: str) -> None:
+    parser.add_argument("--pairs", type=COUNT, default=pairs, help=what)
+    parser.add_argument(
+        "--area", choices=AREAS, default="cross", help="whose: the town's of the training, or new cities'"
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="which pairs")
+
+
+def _add_bag(parser: CommandParser) -> None:
+    from geoflow_ros.evaluation.bag import Topics
+
+    parser.description = "Measures a recorded drive with ground truth: error, covariance, rate and latency."
+    topics = Topics()
+    parser.add_argument("bag", type=Path, help="the bag's folder or .mcap file")
+    for name, what in (
+        ("truth", "true odometry in the map frame"),
+        ("odometry", "the vehicle's odometry"),
+        ("fixes", "published poses"),
+        ("track", "tracked odometry in the map frame"),
+        ("image", "camera images"),
+    ):
+        parser.add_argument(f"--{name}", default=getattr(topics, name), metavar="TOPIC", help=what)
+    parser.add_argument("--out", type=Path, metavar="PNG", help="draw the error over time with 95 %% bounds")
+    options.add_json(parser)
+    parser.set_defaults(run=bag)
+
+
+def _add_curves(parser: CommandParser) -> None:
+    parser.description = "Draws the learning curves of training runs."
+    parser.add_argument("runs", type=Path, nargs="+", help="folders with metrics.jsonl")
+    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    parser.set_defaults(run=curves)
+
+
+def synthetic(args: argparse.Namespace) -> int:
+    """The figures of a bundle on the synthetic worlds."""
+    from geoflow_ros.evaluation.synthetic import Protocol, evaluate, heading_error
+    from geoflow_ros.world.pairs import Area
+
+    protocol = Protocol(
+        area=Area(args.area),
+        pairs=args.pairs,
+        seed=args.seed,
+        heading=heading_error(args.heading_error_deg, args.heading_uniform_deg),
+    )
+    report = evaluate(
+        args.model,
+        protocol,
+        hypotheses=args.hypotheses,
+        iterations=args.iterations,
+        ablation=args.ablation,
+        baseline=args.baseline,
+        backend=options.backend_options(args),
+        progress=not args.quiet,
+    )
+    print(report.text())
+    options.write_json(args.json, report.as_json())
+    if args.record:
+        from geoflow_ros.evaluation.annotate import store_figures
+        from geoflow_ros.resources import model_path
+
+        store_figures(model_path(args.model), f"synthetic-{args.area}", report.summary())
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Scale and floor of a bundle's covariance, fitted and written into its manifest."""
+    from dataclasses import asdict
+
+    from geoflow_ros.evaluation.annotate import store_calibration
+    from geoflow_ros.evaluation.synthetic import Protocol
+    from geoflow_ros.evaluation.synthetic import calibrate as fit
+    from geoflow_ros.resources import model_path
+    from geoflow_ros.world.pairs import Area
+    from geoflow_ros.world.splits import Split
+
+    protocol = Protocol(Area(args.area), args.pairs, args.seed, split=Split.CALIBRATION)
+    calibration = fit(args.model, protocol, progress=not args.quiet)
+    store_calibration(model_path(args.model), calibration)
+    print(
+        f"forward: {calibration.forward_scale:.2f} sigma and {calibration.forward_floor_m:.2f} m; "
+        f"right: {calibration.right_scale:.2f} sigma and {calibration.right_floor_m:.2f} m ({calibration.data})"
+    )
+    options.write_json(args.json, asdict(calibration))
+    return 0
+
+
+def precision(args: argparse.Namespace) -> int:
+    """Whether a reduced precision is accurate enough for a bundle."""
+    from dataclasses import asdict
+
+    from geoflow_ros.backends import open_backend
+    from geoflow_ros.bundle import Bundle
+    from geoflow_ros.evaluation.annotate import store_precision_check
+    from geoflow_ros.evaluation.precision import compare
+    from geoflow_ros.resources import model_path
+    from geoflow_ros.world.pairs import Area
+
+    bundle = Bundle.load(model_path(args.model))
+    candidate = open_backend(bundle, options.backend_options(args), checked=False)
+    check = compare(bundle, candidate, args.pairs, args.seed, Area(args.area), progress=not args.quiet)
+    print(f"{'passed' if check.passes else 'failed'}: {check.describe()}")
+    if args.record:
+        store_precision_check(bundle.path, check)
+    options.write_json(args.json, {**asdict(check), "change": check.change, "passes": check.passes})
+    return 0 if check.passes else 1
+
+
+def bag(args: argparse.Namespace) -> int:
+    """The figures of a recorded drive with ground truth."""
+    from geoflow_ros.evaluation.bag import Topics, drive_figures, read_drive
+    from geoflow_ros.evaluation.tables import drive_table
+    from geoflow_ros.visualization.drive import error_picture
+
+    topics = Topics(truth=args.truth, odometry=args.odometry, fixes=args.fixes, track=args.track, image=args.image)
+    record = read_drive(args.bag, topics)
+    metrics = drive_figures(record)
+    print(drive_table(metrics))
+    if args.out:
+        error_picture(record, args.out)
+        print(f"\n{args.out}")
+    options.write_json(args.json, metrics)
+    return 0
+
+
+def curves(args: argparse.Namespace) -> int:
+    """The learning curves of training runs, as a picture."""
+    from geoflow_ros.visualization.learning_curves import learning_curves
+
+    learning_curves({run.resolve().name: run for run in args.runs}, args.out)
+    print(args.out)
+    return 0

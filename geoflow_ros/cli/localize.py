@@ -1,0 +1,71 @@
+"""`geoflow localize`: one image and a rough position in, the position out."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from geoflow_ros.cli import options
+from geoflow_ros.cli.parser import CommandParser, Number
+
+
+def add_options(parser: CommandParser) -> None:
+    """Adds what the command takes."""
+    parser.description = (
+        "Finds where one camera image was taken, near a rough position (within the model's search radius, 20 m for the "
+        "shipped ones), on satellite tiles."
+    )
+    latitude = Number(float, at_least=-90, at_most=90, unit="degrees", metavar="DEG")
+    longitude = Number(float, at_least=-180, at_most=180, unit="degrees", metavar="DEG")
+    heading = Number(float, at_least=-360, at_most=360, unit="degrees clockwise from north", metavar="DEG")
+    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="camera image (PNG, JPEG, …)")
+    parser.add_argument("--lat", type=latitude, required=True, help="rough latitude, degrees (WGS84)")
+    parser.add_argument("--lon", type=longitude, required=True, help="rough longitude, degrees (WGS84)")
+    parser.add_argument(
+        "--heading", type=heading, required=True, help="where the camera looks, degrees clockwise from north"
+    )
+    parser.add_argument("--tiles", required=True, help=options.TILES_HELP)
+    options.add_model(parser)
+    parser.add_argument("--out", type=Path, metavar="PNG", help="draw the patch with hypotheses, path and ellipse")
+    options.add_irs(parser)
+    parser.add_argument("--seed", type=options.SEED, default=0, help="of the hypotheses")
+    options.add_json(parser)
+    options.add_backend(parser, "onnxruntime", "auto")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Localizes and prints."""
+    from geoflow_ros.evaluation.tables import localized_text
+    from geoflow_ros.localization.single_image import localize_image
+    from geoflow_ros.resources import model_path
+
+    if _looks_like_radians(args.heading):
+        print(
+            f"geoflow localize: warning: --heading {args.heading:g} is taken as degrees clockwise from north; "
+            f"if it is radians, give {math.degrees(args.heading):.1f}",
+            file=sys.stderr,
+        )
+    _, result = localize_image(
+        args.image,
+        args.lat,
+        args.lon,
+        args.heading,
+        args.tiles,
+        model_path(args.model),
+        overlay_path=args.out,
+        seed=args.seed,
+        hypotheses=args.hypotheses,
+        iterations=args.iterations,
+        backend=options.backend_options(args),
+    )
+    print(localized_text(result))
+    if args.out:
+        print(f"picture    {args.out}")
+    options.write_json(args.json, result)
+    return 0
+
+
+def _looks_like_radians(heading: float) -> bool:
+    """Whether a heading is within one turn in radians, and finer than people give degrees."""
+    return abs(heading) < 2.0 * math.pi and not heading.is_integer()

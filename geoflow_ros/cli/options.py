@@ -1,0 +1,82 @@
+"""Options that several commands share, and what they become."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoflow_ros.cli.parser import CommandParser, Number
+from geoflow_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from geoflow_ros.backends import BackendOptions
+
+COUNT = Number(int, at_least=1)
+COUNT_OR_NONE = Number(int, at_least=0)
+SEED = Number(int, at_least=0, at_most=2**31 - 1)
+POSITIVE = Number(float, above=0, metavar="X")
+MINUTES = Number(float, above=0, metavar="MINUTES")
+DEGREES_OR_NONE = Number(float, at_least=0, metavar="DEG")
+
+AREAS = ("same", "cross")
+SHIPPED_MODEL = "synthetic"
+MODEL_HELP = "bundle: its folder, or the name of a shipped one"
+TILES_HELP = "FILE.mbtiles, http(s)://…/{z}/{x}/{y}.png or file://…"
+
+
+def add_model(parser: CommandParser) -> None:
+    """Adds --model with the shipped bundle as its default."""
+    parser.add_argument("--model", default=SHIPPED_MODEL, help=MODEL_HELP)
+
+
+def add_irs(parser: CommandParser, hypotheses: int | None = None, iterations: int | None = None) -> None:
+    """Adds --hypotheses and --iterations; without a default those of the bundle are taken."""
+    for name, default, what in (
+        ("--hypotheses", hypotheses, "N: hypotheses of the position"),
+        ("--iterations", iterations, "R: refinements of each"),
+    ):
+        told = what if default is not None else f"{what} (default: the bundle's)"
+        parser.add_argument(name, type=COUNT, default=default, help=told)
+
+
+def add_backend(parser: CommandParser, backend: str, precision: str) -> None:
+    """Adds the options of `BackendOptions`; its lists are not imported, as nothing heavy is here."""
+    group = parser.add_argument_group("what runs the model")
+    group.add_argument("--backend", default=backend, help="auto, tensorrt, openvino, onnxruntime or torch")
+    group.add_argument("--precision", default=precision, help="of the encoders: auto, fp32, bf16 or fp16")
+    group.add_argument("--threads", type=COUNT, help="of the encoders on a CPU (default: the back end's choice)")
+    group.add_argument("--device", default="cuda:0", help="of TensorRT and torch")
+
+
+def backend_options(args: argparse.Namespace) -> BackendOptions:
+    """What the options of `add_backend` were given."""
+    from geoflow_ros.backends import BackendOptions
+
+    return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
+
+
+def add_quiet(parser: CommandParser) -> None:
+    """Adds --quiet."""
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def add_json(parser: CommandParser) -> None:
+    """Adds --json."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """Writes what --json asks for; nothing where it was not given.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None

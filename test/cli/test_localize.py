@@ -1,0 +1,112 @@
+"""`geoflow localize`: one picture in, a position out; what cannot be answered is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes.command_line import only_line, run
+
+Localize = Callable[..., int]
+
+
+@pytest.fixture
+def localize(converging_bundle: Path, town_map: Path, town_view: tuple[Path, float, float, float]) -> Localize:
+    """Runs the command on the town's view; keywords replace what it gives, further arguments follow."""
+
+    def localize(*more: str | Path, **replaced: object) -> int:
+        image, lat, lon, heading = town_view
+        given = {"image": image, "lat": lat, "lon": lon, "heading": heading}
+        given |= {"tiles": town_map, "model": converging_bundle, **replaced}
+        return run("localize", *(f"--{name}={value}" for name, value in given.items()), *more)
+
+    return localize
+
+
+def test_it_gives_position_ellipse_and_picture(
+    localize: Localize,
+    town_view: tuple[Path, float, float, float],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, facts = tmp_path / "new" / "fix.png", tmp_path / "fix.json"
+    assert localize("--out", out, "--json", facts) == 0
+    printed = capsys.readouterr().out
+    assert "latitude" in printed
+    assert "longitude" in printed
+    assert "ellipse" in printed
+    result = json.loads(facts.read_text())
+    assert abs(result["latitude_deg"] - town_view[1]) < 1e-3
+    assert abs(result["longitude_deg"] - town_view[2]) < 1e-3
+    assert np.linalg.eigvalsh(result["covariance_m2"]).min() > 0
+    assert cv2.imread(str(out)) is not None
+
+
+def test_what_is_not_an_image_is_refused(
+    localize: Localize, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    assert localize(image=tmp_path / "text.png") == 2
+    assert "text.png" in only_line(capsys)
+
+
+def test_a_place_outside_the_map_is_refused(localize: Localize, capsys: pytest.CaptureFixture[str]) -> None:
+    assert localize(lat=48.0) == 2
+    only_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("lat", 95, "argument --lat: must be between -90 and 90 degrees, not 95"),
+        ("lon", "inf", "argument --lon: must be between -180 and 180 degrees, not inf"),
+        ("heading", 400, "argument --heading: must be between -360 and 360 degrees clockwise from north, not 400"),
+        ("heading", "nan", "argument --heading"),
+    ],
+)
+def test_a_place_or_heading_that_cannot_be_is_refused_by_its_name(
+    localize: Localize, option: str, value: object, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert localize(**{option: value}) == 2
+    assert reason in only_line(capsys)
+
+
+@pytest.mark.parametrize("heading", [1.94, -3.1])
+def test_a_heading_that_looks_like_radians_is_warned_of(
+    localize: Localize, heading: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert localize(heading=heading) == 0
+    line = only_line(capsys)
+    assert "warning: --heading" in line
+    assert f"{np.degrees(heading):.1f}" in line
+
+
+@pytest.mark.parametrize("heading", [0, 2, -5, 6.5, 111.2, -360, 360])
+def test_a_heading_in_degrees_is_taken_without_a_word(
+    localize: Localize, heading: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert localize(heading=heading) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_bundle_is_refused(
+    localize: Localize, converging_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(converging_bundle, copy)
+    (copy / "head.onnx").write_bytes(b"damaged")
+    assert localize(model=copy) == 2
+    assert "head.onnx" in only_line(capsys)
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    localize: Localize, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert localize("--out", tmp_path / "file" / "fix.png") == 2
+    assert "file" in only_line(capsys)
+    assert localize("--json", tmp_path / "file" / "fix.json") == 2
+    assert "file" in only_line(capsys)

@@ -1,0 +1,28 @@
+"""`geoflow train`: a training in two sessions, and its learning curve."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from fakes.command_line import run
+
+
+def test_a_training_is_interrupted_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    settings = ["--out", folder, "--steps", "2", "--batch-size", "4", "--validation-pairs", "1"]
+    result = ["--json", tmp_path / "result.json"]
+    assert run("train", *settings, *result, "--max-minutes", "0.0001") == 0
+    stopped = json.loads((tmp_path / "result.json").read_text())
+    assert not stopped["is_finished"]
+    assert stopped["step"] < 2
+    assert "--resume" in capsys.readouterr().out
+
+    assert run("train", *settings, *result, "--resume") == 0
+    finished = json.loads((tmp_path / "result.json").read_text())
+    assert finished["is_finished"]
+    assert finished["step"] == 2
+    assert Path(finished["best_checkpoint"]).is_file()
+
+    assert run("evaluate", "curves", folder, "--out", tmp_path / "curves.png") == 0
+    assert cv2.imread(str(tmp_path / "curves.png")) is not None
