@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image, write_image
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.localizer import GeoFlowLocalizer
+from geoflow_ros.localization.picture_check import check_picture
 from geoflow_ros.tiles import SatelliteMap, open_tile_source
 from geoflow_ros.visualization.overlay import draw_fix
 
 _CONFIDENCE = 0.95
+_FULL_TURN_DEG = 360.0
 
 
 def localize_image(
@@ -39,12 +40,15 @@ def localize_image(
 
     Args:
         image_path: JPEG, PNG or any other picture that OpenCV reads.
-        lat_deg, lon_deg: where the camera is thought to be, WGS84, within the model's search radius.
+        lat_deg: latitude of where the camera is thought to be, WGS84, within the model's search radius.
+        lon_deg: longitude of the same.
         heading_deg: compass heading of the camera's forward, clockwise from north.
         tiles_spec: MBTiles file or XYZ address, see `open_tile_source`.
         model_path: folder of a bundle.
         overlay_path: where to save the picture of `draw_fix`; none is drawn where None.
-        seed, hypotheses, iterations: see `GeoFlowLocalizer`.
+        seed: of the hypotheses.
+        hypotheses: N; the bundle's where None.
+        iterations: R; the bundle's where None.
         backend: what runs the model, see `open_backend`.
 
     Returns:
@@ -52,15 +56,15 @@ def localize_image(
         latitude and longitude in degrees, the 95 % ellipse, covariance in m^2, quality and timings.
 
     Raises:
-        ImageError: the file is not a picture, or does not fit the model.
-        InputError: a heading that is not finite, or a place to which the overlay cannot be written.
+        ImageError: the file is not a picture, does not fit the model, or shows nothing (see `check_picture`).
+        InputError: a latitude, longitude or heading that cannot be, or a place to which the overlay cannot be written.
         GeoFlowError: what geodesy, tiles and bundle find wrong; see there.
     """
-    if not math.isfinite(heading_deg):
-        raise InputError(f"the heading must be degrees clockwise from north, got {heading_deg}")
+    _check_place(lat_deg, lon_deg, heading_deg)
     ground = read_image(image_path)
     datum = Datum(lat_deg, lon_deg)
     bundle = Bundle.load(model_path)
+    check_picture(ground, bundle.manifest)
     localizer = GeoFlowLocalizer(
         bundle, open_backend(bundle, backend), seed=seed, hypotheses=hypotheses, iterations=iterations
     )
@@ -75,6 +79,14 @@ def localize_image(
     if overlay_path is not None:
         write_image(overlay_path, draw_fix(patch, fix))
     return fix, result_of(fix, datum)
+
+
+def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:
+    for name, value, most in (("latitude", lat_deg, 90.0), ("longitude", lon_deg, 180.0)):
+        if not abs(value) <= most:  # nor anything that is no number
+            raise InputError(f"the {name} must be between {-most:.0f} and {most:.0f} degrees, got {value}")
+    if not abs(heading_deg) <= _FULL_TURN_DEG:
+        raise InputError(f"the heading must be degrees clockwise from north, -360 to 360, got {heading_deg}")
 
 
 def result_of(fix: Fix, datum: Datum) -> dict[str, Any]:

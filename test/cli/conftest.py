@@ -1,22 +1,13 @@
 """A piece of the town as tiles, and what a vehicle there sees."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
+from fakes.town import TownView
 
 from geoflow_ros.world import Area, Camera, World, write_mbtiles
-
-
-class TownView(NamedTuple):
-    """A camera image on the map of `town_map`, and where it was taken."""
-
-    image: Path
-    lat_deg: float
-    lon_deg: float
-    heading_deg: float
 
 
 @pytest.fixture(scope="package")

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from fakes.command_line import only_line, run
+from fakes.town import TownView
 
 Localize = Callable[..., int]
 
 
 @pytest.fixture
-def localize(converging_bundle: Path, town_map: Path, town_view: tuple[Path, float, float, float]) -> Localize:
+def localize(converging_bundle: Path, town_map: Path, town_view: TownView) -> Localize:
     """Runs the command on the town's view; keywords replace what it gives, further arguments follow."""
 
     def localize(*more: str | Path, **replaced: object) -> int:
@@ -28,7 +29,7 @@ def localize(converging_bundle: Path, town_map: Path, town_view: tuple[Path, flo
 
 def test_it_gives_position_ellipse_and_picture(
     localize: Localize,
-    town_view: tuple[Path, float, float, float],
+    town_view: TownView,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -39,8 +40,8 @@ def test_it_gives_position_ellipse_and_picture(
     assert "longitude" in printed
     assert "ellipse" in printed
     result = json.loads(facts.read_text())
-    assert abs(result["latitude_deg"] - town_view[1]) < 1e-3
-    assert abs(result["longitude_deg"] - town_view[2]) < 1e-3
+    assert abs(result["latitude_deg"] - town_view.lat_deg) < 1e-3
+    assert abs(result["longitude_deg"] - town_view.lon_deg) < 1e-3
     assert np.linalg.eigvalsh(result["covariance_m2"]).min() > 0
     assert cv2.imread(str(out)) is not None
 
@@ -51,6 +52,26 @@ def test_what_is_not_an_image_is_refused(
     (tmp_path / "text.png").write_text("no picture")
     assert localize(image=tmp_path / "text.png") == 2
     assert "text.png" in only_line(capsys)
+
+
+def test_a_picture_of_another_shape_is_refused(
+    localize: Localize, town_view: TownView, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    square = np.asarray(cv2.imread(str(town_view.image)))[:64, :64]
+    assert cv2.imwrite(str(tmp_path / "square.png"), square)
+    assert localize(image=tmp_path / "square.png") == 2
+    assert "64 x 64" in only_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "reason"), [(256, 1024, "its contrast is 0.00 grey levels"), (1, 4, "4 x 1 pixels, too few")]
+)
+def test_a_picture_that_shows_nothing_is_refused(
+    localize: Localize, height: int, width: int, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "black.png"), np.zeros((height, width, 3), np.uint8))
+    assert localize(image=tmp_path / "black.png") == 2
+    assert reason in only_line(capsys)
 
 
 def test_a_place_outside_the_map_is_refused(localize: Localize, capsys: pytest.CaptureFixture[str]) -> None:
