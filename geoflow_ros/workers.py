@@ -30,13 +30,14 @@ class WorkerPool:
 
     def submit(self, work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
         """Has one of the processes call `work`, which should look at `is_given_up` now and then."""
-        # A process inherits what is blocked where it is started. Ctrl-C in a terminal reaches the whole process group;
-        # the parent alone answers it, and then ends the others.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return self._executor.submit(work, *arguments)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with _signals_later():
+            # A process inherits what is blocked where it is started. Ctrl-C in a terminal reaches the whole process
+            # group; the parent alone answers it, and then ends the others.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return self._executor.submit(work, *arguments)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
@@ -74,6 +75,27 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.join,), name="parent", daemon=True).start()
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Answers signals after the block: an exception while a process starts would leave it without its orders.
+
+    Blocking them does not do: they would reach another thread, and Python answers in the main thread nevertheless.
+    """
+    received: list[int] = []
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(signal.getsignal(number)):
+                earlier[number] = signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        for first in received[:1]:
+            signal.raise_signal(first)
 
 
 def _start_worker(given_up: Any, prepare: Callable[[], object] | None) -> None:
