@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from geoflow_ros.backends import Backend, BackendOptions, open_backend
+from geoflow_ros.backends.cpu import has_bfloat16
 from geoflow_ros.backends.options import ONNXRUNTIME, OPENVINO, TENSORRT, TORCH
-from geoflow_ros.bench.machine import has_bfloat16
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.manifest import CHECKPOINT_FOLDER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT16, FLOAT32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -12,19 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoflow_ros import __version__
+from geoflow_ros.backends.cpu import CPU_INFO, cpu_flags, has_bfloat16
 
 _PACKAGES = (
     "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt",
     "tensorrt-rtx-cu12", "tensorrt_rtx", "cuda-python", "onnx",
 )  # fmt: skip
 _VECTOR_UNITS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2", "asimd", "bf16")
-_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")  # flags of x86-64, the last of ARM
 _REPEATS = 10
 
 
@@ -58,17 +58,12 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "cores": cores(),
-        "vector_units": [unit for unit in _VECTOR_UNITS if unit in _cpu_flags()],
+        "vector_units": [unit for unit in _VECTOR_UNITS if unit in cpu_flags()],
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "gpu": _gpu_name(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "versions": {"geoflow_ros": __version__, "python": platform.python_version(), **installed},
     }
-
-
-def has_bfloat16() -> bool:
-    """Whether the CPU computes in bfloat16, rather than having it emulated many times slower."""
-    return not _cpu_flags().isdisjoint(_BFLOAT16_UNITS)
 
 
 def cores() -> int:
@@ -157,21 +152,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_info(key: str) -> str:
-    """Reads the first line of that name in /proc/cpuinfo; empty where there is none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == key), "")
-
-
 def _cpu_name() -> str:
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_flags() -> set[str]:
-    return set((_cpu_info("flags") or _cpu_info("Features")).split())
+    try:
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    line = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return line[1] if line else platform.processor() or platform.machine()
 
 
 def _memory_bytes() -> int:
