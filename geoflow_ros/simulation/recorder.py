@@ -67,7 +67,7 @@ class Recorder(Node):
         self.create_timer(_DISCOVERY_PERIOD_S, self._discover)
 
     def close(self) -> None:
-        """Write what is buffered, and the index."""
+        """Writes what is buffered, and the index."""
         self._writer.close()
 
     def _discover(self) -> None:
@@ -126,7 +126,7 @@ def _bag_qos(reliable: bool, kept: bool) -> Qos:
 
 
 def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
-    """Record until SIGINT or SIGTERM comes, and what is on its way then; messages per topic.
+    """Records until SIGINT or SIGTERM comes, and what is on its way then; returns the number of messages per topic.
 
     Raises:
         InputError: see `Recorder`.
@@ -158,7 +158,7 @@ def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 2 and one line on bad input."""
+    """Runs the program; returns 2 after one line on standard error where the input was bad."""
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__, allow_abbrev=False)
     parser.add_argument("bag", type=Path, help="folder of the bag, which is created")
     parser.add_argument("topics", nargs="+", metavar="TOPIC", help="full names, such as /odom")

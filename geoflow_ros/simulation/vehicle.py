@@ -32,14 +32,26 @@ from geoflow_ros.world import Area, Camera, Drive, World
 _CAMERA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 _STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
+_START_STREAM = 74  # of random numbers; the drive has others
+_START_DISTANCE_M = (3.0, 7.0)  # how far the start pose is off, at least and at most
 _START_STD_M = 4.0
 _START_STD_RAD = math.radians(2.0)
 _HEADING_STD_RAD = math.radians(1.0)
 
+_TELL_PERIOD_S = 1.0
+_POLL_S = 0.05
+_SAME_TIME_S = 1e-6
+_LAST_MESSAGES_S = 0.5  # for them to be sent before their publishers go
+
 
 @dataclass(frozen=True)
 class StartError:
-    """How far off the pose is that the vehicle is told to start from: metres and radians."""
+    """The error of the pose that the localizer is told to start from.
+
+    Attributes:
+        east_m, north_m: of the position, metres.
+        yaw_rad: of the heading, counter-clockwise.
+    """
 
     east_m: float
     north_m: float
@@ -47,9 +59,9 @@ class StartError:
 
     @classmethod
     def drawn(cls, seed: int) -> StartError:
-        """Several metres off, in any direction."""
-        rng = np.random.default_rng([seed, 74])
-        distance_m, direction = rng.uniform(3.0, 7.0), rng.uniform(-np.pi, np.pi)
+        """Draws the error of a seed: several metres in any direction."""
+        rng = np.random.default_rng([seed, _START_STREAM])
+        distance_m, direction = rng.uniform(*_START_DISTANCE_M), rng.uniform(-np.pi, np.pi)
         return cls(
             distance_m * math.cos(direction), distance_m * math.sin(direction), float(rng.normal(0.0, _START_STD_RAD))
         )
@@ -83,12 +95,12 @@ class SimulatedVehicle(Node):
         self._truth_output = self.create_publisher(Odometry, "/ground_truth/odom", _STREAM)
 
     def render(self) -> list[Image | CompressedImage]:
-        """All frames of the drive, still without stamps. Tells how far it is once a second."""
+        """Renders all frames of the drive, still without stamps. Tells how far it is once a second."""
         frames: list[Image | CompressedImage] = []
         told_s = -math.inf
         stamp = time_from_ns(0)
         for index, t_s in enumerate(self._image_times_s):
-            if time.monotonic() - told_s > 1.0:
+            if time.monotonic() - told_s > _TELL_PERIOD_S:
                 tell(EventKind.RENDERED, index, len(self._image_times_s))
                 told_s = time.monotonic()
             rgb = self._drive.frame(float(t_s))
@@ -100,11 +112,11 @@ class SimulatedVehicle(Node):
         return frames
 
     def wait_for_localizer(self, node_name: str, timeout_s: float) -> bool:
-        """Wait until a node listens to camera, odometry and start pose; False if it does not."""
+        """Waits until a node listens to camera, odometry and start pose; returns False if it does not in time."""
         return self._wait_for(node_name, (self._image_output, self._odometry_output, self._start_output), timeout_s)
 
     def wait_for_recorder(self, node_name: str, timeout_s: float) -> bool:
-        """Wait until a node listens to all that the vehicle says; False if it does not."""
+        """Waits until a node listens to all that is published; returns False if it does not in time."""
         sensors = (self._image_output, self._odometry_output, self._imu_output)
         return self._wait_for(node_name, (*sensors, self._start_output, self._truth_output), timeout_s)
 
@@ -113,7 +125,7 @@ class SimulatedVehicle(Node):
         while not all(self._hears(node_name, output) for output in outputs):
             if time.monotonic() > deadline or not rclpy.ok(context=self.context):
                 return False
-            time.sleep(0.05)
+            time.sleep(_POLL_S)
         return True
 
     def _hears(self, node_name: str, output: Any) -> bool:
@@ -123,7 +135,7 @@ class SimulatedVehicle(Node):
         return connected and any(listener.node_name == node_name for listener in listeners)
 
     def drive(self, frames: Sequence[Image | CompressedImage]) -> None:
-        """Publish everything at its time, in real time; returns at the end of the drive or when told to end."""
+        """Publishes everything at its time, in real time, until the end of the drive or until told to end."""
         start_ns = self.get_clock().now().nanoseconds
         start_steady = time.monotonic()
         told_s = 0.0
@@ -135,16 +147,16 @@ class SimulatedVehicle(Node):
             if not rclpy.ok(context=self.context):
                 return
             publish(start_ns + round(t_s * NANOSECONDS_PER_SECOND))
-            if t_s - told_s >= 1.0:
+            if t_s - told_s >= _TELL_PERIOD_S:
                 tell(EventKind.DRIVEN, t_s, self._drive.duration_s)
                 told_s = t_s
 
     def _events(self, frames: Sequence[Image | CompressedImage]) -> Iterator[tuple[float, _Event]]:
-        """When to publish what, in order; sensors before the image of the same time."""
+        """Yields when to publish what, in order; sensors before the image of the same time."""
         odometry, headings, states = self._drive.odometry(), self._drive.headings(), self._drive.states
         image = 0
         for k, t_s in enumerate(states.t_s):
-            while image < len(frames) and self._image_times_s[image] < t_s - 1e-6:
+            while image < len(frames) and self._image_times_s[image] < t_s - _SAME_TIME_S:
                 yield float(self._image_times_s[image]), _ImageEvent(self._image_output, frames[image])
                 image += 1
             odom = _odometry(
@@ -251,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Render, wait for a listener, drive.
+    """Renders, waits for the listeners, drives.
 
     Raises:
         GeoFlowError: options that make no drive, or nobody listens.
@@ -283,13 +295,13 @@ def run(options: argparse.Namespace) -> None:
             )
         vehicle.drive(frames)
         # Let the last messages out: destroying a publisher drops what it has not sent yet.
-        time.sleep(0.5)
+        time.sleep(_LAST_MESSAGES_S)
     finally:
         vehicle.destroy_node()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 2 and one line on bad input."""
+    """Runs the program; returns 2 after one line on standard error where the input was bad."""
     given = list(sys.argv if arguments is None else ["simulated_vehicle", *arguments])
     rclpy.init(args=given)
     try:

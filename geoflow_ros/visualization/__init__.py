@@ -1,4 +1,4 @@
-"""Pictures that a person can judge: overlays of fixes, drives on the map, learning curves."""
+"""Pictures for people: fixes on their patches, drives on the map, learning curves."""
 
 from geoflow_ros.visualization.overlay import draw_fix
 

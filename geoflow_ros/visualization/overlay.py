@@ -1,4 +1,4 @@
-"""A fix as a picture a person can judge."""
+"""A fix drawn on its satellite patch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 _START: Colour = (70, 170, 255)
 _END: Colour = (255, 210, 40)
 _ANSWER: Colour = (255, 60, 50)
-_DOUBTED: Colour = (190, 190, 190)
+_UNTRUSTED: Colour = (190, 190, 190)
 _ASSUMED: Colour = (255, 255, 255)
 _TRUTH: Colour = (60, 255, 90)
 _SHADOW: Colour = (20, 20, 20)
@@ -26,10 +26,13 @@ _SHADOW: Colour = (20, 20, 20)
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 _BAR_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100)
 _CONFIDENCE = 0.95
+_MIN_SIZE_PX = 64
+_UNIT_SIZE_PX = 1024.0  # at which lines and text have the widths given here
+_BRIGHTNESS = 0.78  # of the patch: on darker ground thin bright lines stand out
 
 
 def draw_fix(patch: SatellitePatch, fix: Fix, truth_enu: ArrayLike | None = None, size_px: int = 1024) -> UInt8Array:
-    """The patch with what the localizer did on it.
+    """Draws what the localizer did on its patch.
 
     Each hypothesis's path runs from blue to yellow; the red dot is the answer with its 95 % ellipse (grey where the fix
     is not trustworthy), the white arrow the assumed position and heading, the white square the search area, the green
@@ -43,9 +46,12 @@ def draw_fix(patch: SatellitePatch, fix: Fix, truth_enu: ArrayLike | None = None
 
     Returns:
         RGB uint8 (size_px, size_px, 3).
+
+    Raises:
+        InputError: the picture would be too small to be read.
     """
-    if size_px < 64:
-        raise InputError(f"the picture must be at least 64 px wide, got {size_px}")
+    if size_px < _MIN_SIZE_PX:
+        raise InputError(f"the picture must be at least {_MIN_SIZE_PX} px wide, got {size_px}")
     return _Canvas(patch, size_px).draw(fix, truth_enu)
 
 
@@ -55,7 +61,7 @@ class _Canvas:
     def __init__(self, patch: SatellitePatch, size_px: int) -> None:
         self._frame = patch.frame
         self._scale = size_px / patch.frame.size_px
-        self._unit = size_px / 1024.0  # line widths and text grow with the picture
+        self._unit = size_px / _UNIT_SIZE_PX  # line widths and text grow with the picture
         enlarging = self._scale > 1.0
         self._image: UInt8Array = np.ascontiguousarray(
             cv2.resize(
@@ -63,8 +69,7 @@ class _Canvas:
             ),
             dtype=np.uint8,
         )
-        # a darker ground lets thin bright lines stand out
-        self._image = (self._image * 0.78).astype(np.uint8)
+        self._image = (self._image * _BRIGHTNESS).astype(np.uint8)
 
     def draw(self, fix: Fix, truth_enu: ArrayLike | None) -> UInt8Array:
         self._search_square(fix)
@@ -78,7 +83,7 @@ class _Canvas:
         return self._image
 
     def _pixels(self, enu_m: Float64Array) -> Float64Array:
-        """(..., 2) of the picture; centres of pixels are whole numbers in both pictures."""
+        """Converts (..., 2) map coordinates to pixels; centres of pixels are whole numbers in patch and picture."""
         return (self._frame.to_pixel(enu_m) + 0.5) * self._scale - 0.5
 
     def _width(self, width: float) -> int:
@@ -125,7 +130,7 @@ class _Canvas:
         self._dot(self._pixels(self._frame.local_to_enu([0.0, 0.0])), _ASSUMED, 5.0)
 
     def _answer(self, fix: Fix) -> None:
-        colour = _ANSWER if fix.assessment.trustworthy else _DOUBTED
+        colour = _ANSWER if fix.assessment.trustworthy else _UNTRUSTED
         ellipse = confidence_ellipse(fix.covariance, _CONFIDENCE)
         turn = np.linspace(0.0, 2.0 * np.pi, 97)[:-1]
         bearing = np.radians(ellipse.bearing_deg)
@@ -163,7 +168,7 @@ class _Canvas:
 
     def _caption(self, fix: Fix, with_truth: bool) -> None:
         ellipse = confidence_ellipse(fix.covariance, _CONFIDENCE)
-        colour = _ANSWER if fix.assessment.trustworthy else _DOUBTED
+        colour = _ANSWER if fix.assessment.trustworthy else _UNTRUSTED
         answer = f"answer, 95 %: {ellipse.semi_major_m:.1f} x {ellipse.semi_minor_m:.1f} m"
         lines = [(answer if fix.assessment.trustworthy else f"{answer} (not trustworthy)", colour)]
         lines.append((f"{len(fix.hypotheses)} hypotheses, {len(fix.path) - 1} iterations", _END))

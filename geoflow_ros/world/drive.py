@@ -78,14 +78,14 @@ class Drive:
         lever_arm_m: the camera's distance in front of base_link.
 
     Raises:
-        WorldError: the duration is not positive, or the world holds no drive of that length.
+        WorldError: the duration is not positive and finite, or the world holds no drive of that length.
     """
 
     def __init__(
         self, world: World, seed: int, duration_s: float, camera: Camera | None = None, lever_arm_m: float = 1.2
     ) -> None:
-        if not duration_s > 0:
-            raise WorldError(f"a drive needs a positive duration, got {duration_s} s")
+        if not 0 < duration_s < np.inf:
+            raise WorldError(f"a drive needs a positive, finite duration, got {duration_s} s")
         self.world, self.seed, self.duration_s, self.lever_arm_m = world, seed, duration_s, lever_arm_m
         self.camera = camera if camera is not None else Camera.perspective()
         self.states = _states_inside(world.layout, seed, duration_s, lever_arm_m)
@@ -143,8 +143,8 @@ def _states_inside(layout: CityLayout, seed: int, duration_s: float, lever_arm_m
     Raises:
         WorldError: the layout has no way of that kind, or it ends before the drive does.
     """
-    every_road = range(len(layout.roads))
-    for roads in (every_road, _inner_roads(layout)):
+    for allowed_roads in (_every_road, _inner_roads):
+        roads = allowed_roads(layout)
         rng = np.random.default_rng([seed, _PATH_STREAM])
         states = _states(_path(layout, roads, rng, duration_s * _TOP_MPS + _SPARE_PATH_M), duration_s)
         if _camera_is_inside(states, lever_arm_m, layout.half_m):
@@ -156,6 +156,10 @@ def _camera_is_inside(states: States, lever_arm_m: float, half_m: float) -> bool
     east = states.east_m + lever_arm_m * np.cos(states.yaw_rad)
     north = states.north_m + lever_arm_m * np.sin(states.yaw_rad)
     return bool(max(np.abs(east).max(), np.abs(north).max()) <= half_m)
+
+
+def _every_road(layout: CityLayout) -> list[int]:
+    return list(range(len(layout.roads)))
 
 
 def _inner_roads(layout: CityLayout) -> list[int]:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 
 from geoflow_ros.errors import WorldError
 from geoflow_ros.world import Area, Camera, Drive, World
-from geoflow_ros.world.drive import States
+from geoflow_ros.world.layout import CityLayout
 
 CAMERA = Camera.perspective(64, 16)
-
-
-def states_digest(states: States) -> str:
-    arrays = (states.t_s, states.east_m, states.north_m, states.yaw_rad, states.speed_mps, states.yaw_rate_rps)
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def cameras(drive: Drive) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -41,3 +34,17 @@ def test_a_world_without_a_way_that_stays_inside_is_refused(monkeypatch: pytest.
     monkeypatch.setattr("geoflow_ros.world.drive._inner_roads", lambda layout: [])
     with pytest.raises(WorldError, match="no roads"):
         Drive(world, 11, 120.0, CAMERA)
+
+
+def test_a_drive_that_stays_inside_by_itself_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(layout: CityLayout) -> list[int]:
+        raise AssertionError("another way was looked for")
+
+    monkeypatch.setattr("geoflow_ros.world.drive._inner_roads", refused)
+    Drive(World.of(Area.CROSS, 1), 1, 60.0, CAMERA)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(WorldError, match="finite"):
+        Drive(World.of(Area.SAME, 1), 1, seconds, CAMERA)
