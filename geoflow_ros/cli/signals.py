@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 # How long putting away may take after a signal, seconds; the demo gives each of its processes 13 s at worst.
 _CLEAN_UP_S = 60.0
+# Signals so soon after the first are those of an impatient person; a later one means that the first was lost.
+_HEED_AGAIN_S = 10.0
 # How long the interpreter may take to end after that: threads may still wait for a network that does not answer.
 _INTERPRETER_END_S = 2.0
 
@@ -32,13 +35,15 @@ class Terminated(BaseException):
 class EndingSignals:
     """Raises KeyboardInterrupt on SIGINT, and Terminated on SIGTERM and SIGHUP, in the main thread.
 
-    One signal is enough: those that follow are not heeded while everything is put away, so that an impatient second
-    Ctrl-C leaves nothing behind. The process ends in any case, by force where putting away hangs.
+    One signal is enough: those that follow soon are not heeded while everything is put away, so that an impatient
+    second Ctrl-C leaves nothing behind. The process ends in any case, by force where putting away hangs. Errors after
+    the signal count as its consequence: an extension module whose import is interrupted makes an ImportError of it.
     """
 
     def __init__(self) -> None:
         self._earlier: dict[signal.Signals, object] = {}
-        self._exit_code: int | None = None
+        self._number: int | None = None
+        self._received_s = 0.0
         self._force: threading.Timer | None = None
 
     def __enter__(self) -> None:
@@ -53,19 +58,29 @@ class EndingSignals:
     ) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what getsignal gave
-        if self._exit_code is not None:
-            self._end_by_force_after(_INTERPRETER_END_S)
+        if self._number is None:
+            return
+        self._end_by_force_after(_INTERPRETER_END_S)
+        if error is not None and not isinstance(error, (KeyboardInterrupt, Terminated)):
+            raise _exception(self._number) from error
 
     def _raise(self, number: int, _: FrameType | None) -> None:
-        if self._exit_code is not None:
+        now_s = time.monotonic()
+        if self._number is not None and now_s - self._received_s < _HEED_AGAIN_S:
             return
-        self._exit_code = 128 + number
-        self._end_by_force_after(_CLEAN_UP_S)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        if self._number is None:
+            self._number = number
+            self._end_by_force_after(_CLEAN_UP_S)
+        self._received_s = now_s
+        raise _exception(number)
 
     def _end_by_force_after(self, seconds: float) -> None:
         if self._force is not None:
             self._force.cancel()
-        self._force = threading.Timer(seconds, os._exit, (self._exit_code,))
+        self._force = threading.Timer(seconds, os._exit, (128 + (self._number or 0),))
         self._force.daemon = True
         self._force.start()
+
+
+def _exception(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)

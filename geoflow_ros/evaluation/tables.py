@@ -109,7 +109,7 @@ def drive_table(f: Mapping[str, Any]) -> str:
 
 
 def localized_text(result: Mapping[str, Any]) -> str:
-    """One localized image (`inference.single_image.result_of`), for a person."""
+    """One localized image (`localization.single_image.result_of`), for a person."""
     ellipse, quality = result["ellipse"], result["quality"]
     lines = [
         f"latitude   {result['latitude_deg']:.7f}",

@@ -100,6 +100,22 @@ def test_a_signal_runs_what_puts_away_and_ends_the_command(
     assert [path.name for path in tmp_path.iterdir()] == ["command.py"]
 
 
+def test_an_error_that_a_signal_leads_to_is_not_reported_as_one(sessions: list[int], tmp_path: Path) -> None:
+    script = """
+        import time
+        try:
+            print("ready")
+            time.sleep(600)
+        except BaseException as ended:  # as an extension module's import does
+            raise ImportError("initialization failed") from ended
+    """
+    process = start_script(script, sessions, str(tmp_path))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert said == "geoflow tiles: terminated\n"
+    assert process.returncode == 143
+
+
 def test_a_second_signal_does_not_disturb_the_putting_away(sessions: list[int], tmp_path: Path) -> None:
     script = """
         import time
