@@ -19,7 +19,7 @@ import csv
 import heapq
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from geoflow_ros.tracking import Heading, OdometryPose, StartPose
 
 DESCRIPTION, ODOMETRY, HEADINGS, IMAGES = "drive.json", "odometry.csv", "headings.csv", "images"
 _PICTURES = (".jpg", ".jpeg", ".png")
+_PNG_SIGNATURE = b"\x89PNG"
 _SENSOR, _IMAGE = 0, 1  # at the same stamp, sensors come before the image
 
 
@@ -114,6 +115,78 @@ class RecordedDrive:
                 yield CameraFrame(stamp_ns, path.read_bytes())
             except OSError as error:
                 raise InputError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def write_recorded_drive(
+    folder: Path,
+    events: Iterable[DriveEvent],
+    *,
+    tiles: str,
+    datum: tuple[float, float],
+    lever_arm_m: tuple[float, float] = (0.0, 0.0),
+    camera_yaw_rad: float = 0.0,
+) -> int:
+    """Write a drive as a folder that `RecordedDrive` reads. Satellite fixes have no place in it and are left out.
+
+    Args:
+        folder: exists; files of that name in it are replaced.
+        events: in the order of their arrival; the first start pose counts.
+        tiles: name of a file in the folder, or an address.
+        datum: (latitude, longitude) of the map frame's origin, degrees.
+        lever_arm_m: (forward, left) of the camera from base_link.
+        camera_yaw_rad: camera's direction from the vehicle's forward.
+
+    Returns:
+        How many images were written.
+
+    Raises:
+        InputError: the events hold no start pose.
+        OSError: the folder cannot be written.
+    """
+    start: StartPose | None = None
+    images = 0
+    (folder / IMAGES).mkdir(exist_ok=True)
+    with (
+        (folder / ODOMETRY).open("w", newline="", encoding="utf-8") as odometry_file,
+        (folder / HEADINGS).open("w", newline="", encoding="utf-8") as headings_file,
+    ):
+        odometry, headings = csv.writer(odometry_file), csv.writer(headings_file)
+        odometry.writerow(["stamp_ns", "x_m", "y_m", "yaw_rad", "speed_mps"])
+        headings.writerow(["stamp_ns", "yaw_rad", "std_rad"])
+        for event in events:
+            if isinstance(event, CameraFrame):
+                suffix = ".png" if event.encoded.startswith(_PNG_SIGNATURE) else ".jpg"
+                (folder / IMAGES / f"{event.stamp_ns}{suffix}").write_bytes(event.encoded)
+                images += 1
+            elif isinstance(event, OdometryPose):
+                speed = "" if event.speed_mps is None else event.speed_mps
+                odometry.writerow([event.stamp_ns, event.x_m, event.y_m, event.yaw_rad, speed])
+            elif isinstance(event, Heading):
+                headings.writerow(event)
+            elif isinstance(event, StartPose) and start is None:
+                start = event
+    if start is None:
+        raise InputError("the drive has no start pose: record initialpose with it")
+    variances = np.diag(start.covariance)
+    description = {
+        "tiles": tiles,
+        "datum": {"latitude_deg": datum[0], "longitude_deg": datum[1]},
+        "start": {
+            "stamp_ns": start.stamp_ns,
+            "east_m": start.east_m,
+            "north_m": start.north_m,
+            "yaw_deg": math.degrees(start.yaw_rad),
+            "position_std_m": math.sqrt(float(max(variances[:2]))),
+            "yaw_std_deg": math.degrees(math.sqrt(float(variances[2]))),
+        },
+        "camera": {
+            "forward_m": lever_arm_m[0],
+            "left_m": lever_arm_m[1],
+            "yaw_deg": math.degrees(camera_yaw_rad),
+        },
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return images
 
 
 def _description(path: Path) -> dict[str, Any]:

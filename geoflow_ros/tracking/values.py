@@ -38,13 +38,13 @@ class TrackerSettings:
     """
 
     position_noise_m_per_sqrt_m: float = 0.05
-    yaw_noise_rad_per_sqrt_s: float = 0.002
-    yaw_drift_std_radps: float = 0.002
+    yaw_noise_rad_per_sqrt_s: float = math.radians(0.1)
+    yaw_drift_std_radps: float = math.radians(0.12)
     yaw_drift_walk_radps_per_sqrt_s: float = 0.0001
     scale_std: float = 0.03
     scale_walk_per_sqrt_m: float = 0.0003
-    heading_bias_std_rad: float = 0.035
-    heading_bias_walk_rad_per_sqrt_s: float = 0.003
+    heading_bias_std_rad: float = math.radians(2.0)
+    heading_bias_walk_rad_per_sqrt_s: float = math.radians(0.17)
     fix_correlation_length_m: float = 8.0
     fix_correlation_time_s: float = 30.0
     gate_probability: float = 0.997

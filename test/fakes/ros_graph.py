@@ -204,6 +204,16 @@ class Graph:
         """How often something happened, by its key in the diagnostics."""
         return int(self.localizer._health.count(key))
 
+    def rejections(self) -> dict[str, int]:
+        """How often each reason of rejection was counted."""
+        from geoflow_ros.localization import RejectReason
+
+        return {reason.value: self.count(reason.value) for reason in RejectReason}
+
+    def count_rejections(self) -> int:
+        """How often anything was rejected."""
+        return sum(self.rejections().values())
+
     def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
         """Waits until a condition holds and returns its value."""
         deadline = time.monotonic() + timeout_s
@@ -312,3 +322,10 @@ class Graph:
             return next((s for array in reversed(recent) for s in array.status if text in s.message), None)
 
         return self.wait(find, f"a diagnostic with '{text}'")
+
+    def localized_at(self, name: str, stamp: int) -> Any:
+        """The message of a stamp (ns) on one of the node's topics."""
+        return self.wait(
+            lambda: next((message for message in self.received[name] if stamp_ns(message.header.stamp) == stamp), None),
+            f"a message at {stamp} ns on {name}",
+        )

@@ -79,3 +79,11 @@ def test_a_value_outside_its_limits_or_choices_is_refused_with_them(
     spec: ParameterSpec, value: Any, problem: str
 ) -> None:
     assert spec.problem("x", value) == problem
+
+
+def test_a_vehicle_localizer_without_settings_is_that_of_a_node_without_parameters() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (the extra [ros], or a ROS installation)")
+    from geoflow_ros.localization import VehicleSettings
+    from geoflow_ros.ros.parameters import Settings
+
+    assert Settings({name: spec.default for name, spec in SPECS.items()}).vehicle() == VehicleSettings()
