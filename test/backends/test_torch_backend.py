@@ -129,7 +129,7 @@ def test_the_network_that_it_is_made_of_stays_as_it_was(network: GeoFlow) -> Non
 def test_bfloat16_is_the_encoders_alone(shipped_bundle: Bundle) -> None:
     """On images so small that a CPU without such instructions answers at once."""
     trained = network_of(shipped_bundle)
-    config = replace(trained.config, satellite_size_px=32, ground_height_px=32, ground_width_px=64)
+    config = replace(trained.config, satellite_size_px=64, ground_height_px=32, ground_width_px=64)
     network = GeoFlow(config).eval()
     network.load_state_dict(trained.state_dict())
     exact, reduced = TorchBackend(network), TorchBackend(network, precision="bf16")
