@@ -9,6 +9,8 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
-PositiveNumber = Annotated[float, Meta(gt=0.0, le=sys.float_info.max)]
+# The smallest normal number and not gt=0.0: for that, msgspec compares with the smallest denormal one, which is zero in
+# a thread that onnxruntime or OpenVINO has told to take denormals for zero.
+PositiveNumber = Annotated[float, Meta(ge=sys.float_info.min, le=sys.float_info.max)]
 NumberFromZero = Annotated[float, Meta(ge=0.0, le=sys.float_info.max)]
 NonEmptyText = Annotated[str, Meta(min_length=1)]

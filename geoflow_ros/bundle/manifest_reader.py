@@ -46,8 +46,8 @@ _WORDS = {
     ", got": ", not",
     " of length >= 1": " that is not empty",
     f" <= {sys.float_info.max}": " that is finite",
+    f" >= {sys.float_info.min}": " above 0",
     " >= ": " of at least ",
-    " > 0.0": " above 0",
 }
 """The rest of its messages; longer ones before those that are a part of them."""
 

@@ -174,6 +174,12 @@ def test_a_manifest_entry_that_no_model_can_have_is_named(linked: Path, path: st
     assert reason in refusal(linked)
 
 
+def test_zero_is_refused_where_a_back_end_has_switched_denormal_numbers_off(linked: Path) -> None:
+    OnnxRuntimeBackend(Bundle.load(linked)).head(np.zeros((1, 128), np.float32), np.zeros((1, 3, 2), np.float32), 0.5)
+    edit(linked, "search_radius_m", 0.0)
+    assert "'search_radius_m' must be a number above 0" in refusal(linked)
+
+
 def with_graph(bundle: Path, graph: str, source: Path) -> Bundle:
     """Puts another file in the place of a graph, checksum and all."""
     shutil.copyfile(source, bundle / f"{graph}.onnx")
