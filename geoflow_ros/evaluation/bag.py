@@ -16,11 +16,11 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
 from geoflow_ros.geo import yaw_of_quaternion
 from geoflow_ros.geo.axes import forward_right_axes
-from geoflow_ros.stamps import stamp_ns
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
 
 # A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
-FRESH_FIX_NS = 1_000_000_000
+FRESH_FIX_NS = NANOSECONDS_PER_SECOND
 
 
 @dataclass(frozen=True)

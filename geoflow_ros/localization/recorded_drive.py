@@ -1,11 +1,13 @@
 """A drive in a folder that anybody can write: images, odometry, where it began, and the map.
 
+::
+
     drive.json      datum, start pose, camera on the vehicle, and the tiles
     odometry.csv    stamp_ns,x_m,y_m,yaw_rad,speed_mps
     headings.csv    stamp_ns,yaw_rad,std_rad          (absolute yaw in the map; may be missing)
     images/         STAMP_NS.jpg or .png
 
-`drive.json`:
+`drive.json`::
 
     {"tiles": "map.mbtiles", "datum": {"latitude_deg": 49.0, "longitude_deg": 8.4},
      "start": {"stamp_ns": 0, "east_m": 0.0, "north_m": 0.0, "yaw_deg": 90.0,

@@ -1,8 +1,10 @@
 """Engines on disk: where they lie, what they were made from, and whether they may be used.
 
-engines/<flavour>-<compute capability>-<precision>/<graph>.engine   what TensorRT made
-                                                   <graph>.json     its record (`EngineRecord`)
-engines/onnx-fp16/                                                  the same bundle in float16 (`float16_folder`)
+::
+
+    engines/<flavour>-<compute capability>-<precision>/<graph>.engine   what TensorRT made
+                                                       <graph>.json     its record (`EngineRecord`)
+    engines/onnx-fp16/                                                  the same bundle in float16 (`float16_folder`)
 """
 
 from __future__ import annotations
