@@ -16,7 +16,8 @@ import numpy.typing as npt
 from geoflow_ros.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from geoflow_ros.world import kinds
 from geoflow_ros.world.appearance import Appearance, Look
-from geoflow_ros.world.layout import CityLayout, Polygons
+from geoflow_ros.world.layout import CityLayout
+from geoflow_ros.world.plan import Polygons
 
 CELL_M = 0.125
 _COARSE = 4  # cells of the shadow raster per map cell, along one axis
