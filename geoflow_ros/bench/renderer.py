@@ -15,8 +15,9 @@ from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSiz
 from geoflow_ros.errors import InputError
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.pairs import city_window, sample_places
-from geoflow_ros.world.render import Windows, render_patches, render_views
+from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.windows import Windows
 
 _SIZES = ("full", "half")
 _WARM_UP = 2  # poses that are rendered before the clock starts

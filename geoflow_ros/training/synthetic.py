@@ -22,8 +22,9 @@ from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.pairs import HeadingError, Places, city_window, patch_centre, sample_places, town_window
 from geoflow_ros.world.raster import CityRaster
-from geoflow_ros.world.render import Windows, render_patches, render_views
+from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.windows import Windows
 
 _PLACES = 256  # poses sampled in each window
 _PARTS = 6144  # upright parts that a slot of the pool holds

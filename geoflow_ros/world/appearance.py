@@ -12,6 +12,12 @@ import numpy as np
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.world import kinds
 
+# Columns of the wall table: colours, then the openings' period along and up in metres, their share of it along and up,
+# and the wall's orientation in radians.
+WALL_RGB, OPENING_RGB, GROUND_RGB = slice(0, 3), slice(3, 6), slice(6, 9)
+PERIOD_ALONG, PERIOD_UP, SHARE_ALONG, SHARE_UP, TURN = range(9, 14)
+WALL_COLUMNS = 14
+
 
 @dataclass(frozen=True)
 class Look:
@@ -45,7 +51,7 @@ class Appearance:
     street: Look
     sky: Float32Array  # (2, 3) RGB at the horizon and overhead
     haze_m: float  # distance at which haze takes 63 % of the contrast
-    walls: Float32Array  # (MATERIALS, 14): see _walls
+    walls: Float32Array  # (MATERIALS, WALL_COLUMNS)
 
     @classmethod
     def sample(cls, seed: int) -> Appearance:

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
@@ -22,6 +23,11 @@ def namespace(x: Array) -> Any:
 def cast(x: Array, dtype: str) -> Array:
     """``x`` as another dtype ("float32", "int64", "uint8")."""
     return x.astype(dtype) if isinstance(x, np.ndarray) else x.to(getattr(namespace(x), dtype))
+
+
+def from_numpy(x: npt.NDArray[Any], like: Array) -> Array:
+    """Returns a numpy array as one of the library and on the device of `like`."""
+    return x if isinstance(like, np.ndarray) else namespace(like).from_numpy(x).to(like.device)
 
 
 def arange(n: int, like: Array) -> Array:

@@ -1,39 +1,65 @@
 """A window of a city as pixels: the orthophoto, the street's surface, heights, materials and labels.
 
 Rows run south, columns east; the centre of cell (row, column) is at
-``(west + (column + 0.5) * cell, north - (row + 0.5) * cell)``.
+`(west + (column + 0.5) * cell, north - (row + 0.5) * cell)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from geoflow_ros.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
-from geoflow_ros.world import kinds
+from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
+from geoflow_ros.world import kinds, textures
 from geoflow_ros.world.appearance import Appearance, Look
+from geoflow_ros.world.cells import CELL_M, pyramid
 from geoflow_ros.world.layout import CityLayout
+from geoflow_ros.world.parts import Parts, make_parts
 from geoflow_ros.world.plan import Polygons
 
-CELL_M = 0.125
-_COARSE = 4  # cells of the shadow raster per map cell, along one axis
 _SHIFT = 4  # fractional bits of cv2's polygon corners
-LEVELS = 6  # levels of the image pyramids: 0.125 m to 4 m
+_SIDE_MULTIPLE = 32  # of a window's side in cells, so that five pyramid levels are halves without a rest
 
+# How far outside a window a thing's middle may lie while some of it is inside, metres.
+_ROAD_MARGIN_M, _HOUSE_MARGIN_M, _TREE_MARGIN_M, _LAMP_MARGIN_M, _CAR_MARGIN_M = 15.0, 15.0, 6.0, 2.0, 4.0
+_POLE_SHADOW_MARGIN_M = 10.0
 
-@dataclass(frozen=True)
-class Parts:
-    """Upright parts (trunks, crowns, poles, plates) that face every viewer.
+_KERB_M = 0.15  # width of a kerbstone
+_JUNCTION_RADIUS_M = 7.5  # of asphalt that joins the roads
+_PAVEMENT_DM = 1  # the kerb's height
+_MAX_HEIGHT_DM = 250  # what fits a byte
+_DM_PER_M = 10
+_ASPECT_STEPS = 255  # of a turn, in which a roof's slope looks
 
-    ``table`` is (n, 11) float32: east, north, bottom and top height, half width (m), 1 for an ellipse and 0 for a
-    rectangle, RGB, roughness 0..1, label.
-    """
+# Trees and lamps from above: four clumps of leaves on a round crown.
+_CLUMP_OFFSET, _CLUMP_RADIUS = 0.6, 0.4  # of the crown's radius
+_CROWN_TONES = 5.99  # a tone of 0..1 picks one of six crowns
+_LAMP_HEAD_M = 0.25  # radius
 
-    table: Float32Array
+# Cars of a common size, metres; x forward, y left of the middle.
+_CAR_LENGTH_M, _CAR_HALF_WIDTH_M = 4.4, 0.9
+_LANE_OCCUPANCY = 0.6  # share of the places in the lanes that hold a car in the photo
+_CAR_JITTER = (0.5, 0.12, 0.03, 0.25)  # standard deviations: forward and left, yaw in radians, length
+_WINDSCREEN = ((1.0, 0.75), (1.0, -0.75), (0.45, -0.7), (0.45, 0.7))
+_REAR_WINDOW = ((-1.3, 0.75), (-1.3, -0.75), (-1.75, -0.7), (-1.75, 0.7))
+_CABIN = ((0.9, 0.86), (0.9, -0.86), (-1.7, -0.86), (-1.7, 0.86))
+_BONNET_DM, _CABIN_DM, _CABIN_SPREAD_DM = 9, 14, 3  # heights; cabins differ by less than the last
+
+# Light and shadow.
+_COARSE = 4  # map cells per cell of the shadow raster, along one axis
+_STRIDE = 1.5  # cells of the shadow raster that one step goes towards the sun
+_MAX_STRIDES, _SHADOW_REACH_M = 26, 40.0
+_PENUMBRA_M = 0.6  # height over which a shadow's edge fades
+_CROWN_HEIGHT_M, _CROWN_HEIGHT_PER_RADIUS = 1.6, 2.0  # of what casts a tree's shadow
+_TRUNK_SHADOW_M = 2.5  # height of a trunk that casts a shadow of its own
+_POLE_SHADE, _POLE_SHADOW_CELLS = 0.9, 2  # of a shadow's darkness; width
+_ROOF_LIGHT, _ROOF_CONTRAST = 225, 0.6  # grey level of a level roof; how much a slope's differs
+_NOISE_SHIFT = 6  # bits: a roughness of 64 would give the noise its whole range
+_MIN_BLUR_M = 0.06  # a sensor that blurs less than half a cell is left as it is
 
 
 @dataclass(frozen=True)
@@ -41,12 +67,15 @@ class CityRaster:
     """A square window of a city under one appearance.
 
     Attributes:
-        west_m, north_m: ENU position of the upper left corner.
+        west_m: ENU position of the upper left corner.
+        north_m: likewise.
         side: number of cells along a side, a multiple of 32.
-        map_pyramid, street_pyramid: (side, 1.5 side, 3) uint8: the image, and right of it LEVELS - 1 ever smaller ones.
+        map_pyramid: (side, 1.5 side, 3) uint8: the image, and right of it LEVELS - 1 ever smaller ones.
+        street_pyramid: likewise, of the street's surface.
         height_dm: (side, side) uint8, decimetres above the ground, as the street sees it.
         material: (side, side) uint8, row of the appearance's wall table, 0 where nothing stands.
-        map_label, street_label: (side, side) uint8, :class:`kinds.Label`.
+        map_label: (side, side) uint8, `kinds.Label`.
+        street_label: likewise.
         parts: upright furniture.
         appearance: what it was baked with.
     """
@@ -65,26 +94,34 @@ class CityRaster:
 
     @property
     def side_m(self) -> float:
+        """The side in metres."""
         return self.side * CELL_M
 
     @property
     def orthophoto(self) -> UInt8Array:
-        """(side, side, 3) uint8 RGB, what the map shows."""
+        """The (side, side, 3) uint8 RGB image that the map shows."""
         return self.map_pyramid[:, : self.side]
 
 
 def bake(layout: CityLayout, appearance: Appearance, west_m: float, north_m: float, side_m: float) -> CityRaster:
-    """Bake the window whose upper left corner is (``west_m``, ``north_m``).
+    """Bakes the window whose upper left corner is (`west_m`, `north_m`).
 
     A cell's content depends on the layout, the appearance and the cell's place, not on the window: neighbouring windows
     fit, except for shadows of things further than 40 m outside.
+
+    Args:
+        layout: the plan.
+        appearance: light, season and cars of map and street.
+        west_m: ENU position of the corner.
+        north_m: likewise.
+        side_m: the window's side; it is rounded up to whole multiples of 4 m.
     """
     west_m, north_m = float(np.floor(west_m)), float(np.ceil(north_m))  # whole metres: cells of all windows coincide
-    side = int(np.ceil(side_m / CELL_M / 32)) * 32
+    side = int(np.ceil(side_m / CELL_M / _SIDE_MULTIPLE)) * _SIDE_MULTIPLE
     canvas = _Canvas(west_m, north_m, side)
     ground = canvas.ground(layout)
     height = np.zeros((side, side), np.uint8)
-    height[kinds.labels()[ground] == kinds.Label.PAVEMENT] = 1
+    height[kinds.labels()[ground] == kinds.Label.PAVEMENT] = _PAVEMENT_DM
     material = np.zeros((side, side), np.uint8)
     canvas.hedges(layout, height, material)
     turns = canvas.buildings(layout, height, material)
@@ -103,13 +140,13 @@ def bake(layout: CityLayout, appearance: Appearance, west_m: float, north_m: flo
         west_m=west_m,
         north_m=north_m,
         side=side,
-        map_pyramid=_pyramid(canvas.colour(photo, appearance.map, photo_shade)),
-        street_pyramid=_pyramid(canvas.colour(street, appearance.street, street_shade)),
+        map_pyramid=pyramid(canvas.colour(photo, appearance.map, photo_shade)),
+        street_pyramid=pyramid(canvas.colour(street, appearance.street, street_shade)),
         height_dm=height,
         material=material,
         map_label=kinds.labels()[photo],
         street_label=street_label,
-        parts=_parts(layout, appearance, np.array([west_m, north_m - side * CELL_M]), side * CELL_M),
+        parts=make_parts(layout, appearance, np.array([west_m, north_m - side * CELL_M]), side * CELL_M),
         appearance=appearance,
     )
 
@@ -123,37 +160,43 @@ class _Canvas:
         self.high = np.array([west_m + side * CELL_M, north_m])
 
     def cells(self, points: Float64Array, per_m: float = 1 / CELL_M) -> npt.NDArray[np.int32]:
-        """ENU metres → fixed-point (column, row) of cv2, whose integer coordinates are cell centres."""
+        """Converts ENU metres to cv2's fixed-point (column, row), whose integer coordinates are cell centres."""
         column = (points[..., 0] - self.west) * per_m - 0.5
         row = (self.north - points[..., 1]) * per_m - 0.5
-        return np.round(np.stack([column, row], axis=-1) * 2**_SHIFT).astype(np.int32)
+        fixed: npt.NDArray[np.int32] = np.round(np.stack([column, row], axis=-1) * 2**_SHIFT).astype(np.int32)
+        return fixed
 
     def near(self, points: Float64Array, margin_m: float) -> npt.NDArray[np.bool_]:
-        """Which of the points lie in the window or within a margin of it; a bool for a single point."""
+        """Tells which of the points lie in the window or within a margin of it; a bool for a single point."""
         inside = ((points >= self.low - margin_m) & (points <= self.high + margin_m)).all(axis=-1)
         return np.asarray(inside)
 
+    def disc(self, image: UInt8Array, centre: Float64Array, radius_m: float, kind: int) -> None:
+        """Draws a disc about a point, (2,) ENU metres."""
+        x, y = self.cells(centre)
+        cv2.circle(image, (int(x), int(y)), int(radius_m / CELL_M * 2**_SHIFT), kind, -1, shift=_SHIFT)
+
     def fill(self, image: UInt8Array, polygons: Polygons) -> None:
+        """Draws polygons with their kinds."""
         visible = polygons.inside(self.low, self.high)
         for corners, kind in zip(self.cells(visible.corners), visible.kind.tolist(), strict=True):
             cv2.fillPoly(image, [corners], kind, shift=_SHIFT)
 
     def ground(self, layout: CityLayout) -> UInt8Array:
-        """What lies on the ground, the same for map and street."""
-        image = _meadow(layout.seed, self.west, self.north, self.side)
-        roads = [r for r in layout.roads if self.near(r.points, 15).any()]
+        """Returns what lies on the ground, the same for map and street."""
+        image = textures.meadow(layout.seed, self.west, self.north, self.side)
+        roads = [r for r in layout.roads if self.near(r.points, _ROAD_MARGIN_M).any()]
         for road in roads:
             self._stroke(
                 image, road.points, road.half_width_m + road.pavement_m, kinds.PAVING[(road.start * 7 + road.end) % 4]
             )
         for road in roads:
-            self._stroke(image, road.points, road.half_width_m + 0.15, kinds.KERB)
+            self._stroke(image, road.points, road.half_width_m + _KERB_M, kinds.KERB)
         self.fill(image, layout.driveways)  # a driveway crosses the pavement
         for road in roads:
             self._stroke(image, road.points, road.half_width_m, kinds.ASPHALT[(road.start * 5 + road.end) % 4])
-        for node in layout.nodes[self.near(layout.nodes, 15)]:
-            x, y = self.cells(node)
-            cv2.circle(image, (int(x), int(y)), int(7.5 / CELL_M * 2**_SHIFT), kinds.ASPHALT[0], -1, shift=_SHIFT)
+        for node in layout.nodes[self.near(layout.nodes, _ROAD_MARGIN_M)]:
+            self.disc(image, node, _JUNCTION_RADIUS_M, kinds.ASPHALT[0])
         self.fill(image, layout.surface)
         return image
 
@@ -161,17 +204,18 @@ class _Canvas:
         cv2.polylines(image, [self.cells(points)], False, kind, int(round(2 * half_width_m / CELL_M)), shift=_SHIFT)
 
     def hedges(self, layout: CityLayout, height: UInt8Array, material: UInt8Array) -> None:
+        """Raises hedges and garden walls."""
         raised = np.isin(layout.surface.kind, kinds.HEDGES)
         visible = Polygons(layout.surface.corners[raised], layout.surface.kind[raised]).inside(self.low, self.high)
         for corners, kind in zip(self.cells(visible.corners), visible.kind.tolist(), strict=True):
-            cv2.fillPoly(height, [corners], round(10 * kinds.hedge_height_m(kind)), shift=_SHIFT)
+            cv2.fillPoly(height, [corners], round(_DM_PER_M * kinds.hedge_height_m(kind)), shift=_SHIFT)
             row = kinds.MATERIAL_WALL if kind == kinds.HEDGES[2] else kinds.MATERIAL_GREEN
             cv2.fillPoly(material, [corners], row, shift=_SHIFT)
 
     def buildings(self, layout: CityLayout, height: UInt8Array, material: UInt8Array) -> Polygons:
-        """Raise the buildings; gives the halves of pitched roofs, with their aspect as kind (256 steps a turn)."""
+        """Raises the buildings; returns the halves of pitched roofs, with their aspect as kind (256 steps a turn)."""
         b = layout.buildings
-        near = self.near(b.corners.mean(axis=1), 15)
+        near = self.near(b.corners.mean(axis=1), _HOUSE_MARGIN_M)
         halves, aspects = [], []
         for corners, h, facade, ridge in zip(
             b.corners[near], b.height_m[near], b.facade[near], b.ridge[near], strict=True
@@ -180,221 +224,150 @@ class _Canvas:
             yaw = float(np.arctan2(side[1], side[0])) % (np.pi / 2)
             turn = int(yaw / (np.pi / 2) * kinds.FACADE_TURNS) % kinds.FACADE_TURNS
             fixed = self.cells(corners)
-            cv2.fillPoly(height, [fixed], int(min(250, 10 * h)), shift=_SHIFT)
+            cv2.fillPoly(height, [fixed], int(min(_MAX_HEIGHT_DM, _DM_PER_M * h)), shift=_SHIFT)
             cv2.fillPoly(material, [fixed], 1 + turn * kinds.FACADE_STYLES + int(facade), shift=_SHIFT)
             if ridge:
-                a, b_, c, d = corners
-                if np.linalg.norm(a - b_) > np.linalg.norm(b_ - c):
-                    a, b_, c, d = b_, c, d, a
-                middle = (np.stack([a, d]) + np.stack([b_, c])) / 2  # the ridge runs along the longer side
-                for half, out in (
-                    (np.stack([a, middle[0], middle[1], d]), a - b_),
-                    (np.stack([b_, middle[0], middle[1], c]), b_ - a),
-                ):
+                for half, aspect in _roof_halves(corners):
                     halves.append(half)
-                    aspects.append(int((np.arctan2(out[1], out[0]) % (2 * np.pi)) / (2 * np.pi) * 255))
+                    aspects.append(aspect)
         return Polygons(np.array(halves).reshape(-1, 4, 2), np.array(aspects, np.uint8))
 
     def roofs(self, layout: CityLayout, image: UInt8Array) -> None:
+        """Draws the roofs."""
         self.fill(image, Polygons(layout.buildings.corners, layout.buildings.roof))
 
     def crowns(self, layout: CityLayout, image: UInt8Array) -> None:
+        """Draws trees and the heads of lamps as they look from above."""
         f = layout.furniture
-        trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, 6)
-        offsets = np.random.default_rng(5).uniform(-0.6, 0.6, (4, 2))
+        trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, _TREE_MARGIN_M)
+        offsets = np.random.default_rng(5).uniform(-_CLUMP_OFFSET, _CLUMP_OFFSET, (4, 2))
         for point, size, tone in zip(f.position[trees], f.size_m[trees], f.tone[trees], strict=True):
-            shade = int(tone * 5.99)
-            x, y = self.cells(point)
-            cv2.circle(image, (int(x), int(y)), int(size / CELL_M * 2**_SHIFT), kinds.CROWNS[shade], -1, shift=_SHIFT)
+            shade = int(tone * _CROWN_TONES)
+            self.disc(image, point, size, kinds.CROWNS[shade])
             for k, offset in enumerate(offsets):
-                x, y = self.cells(point + offset * size)
                 kind = kinds.CROWNS[(shade + 1 + k) % len(kinds.CROWNS)] if k % 2 else kinds.CROWNS[shade]
-                cv2.circle(image, (int(x), int(y)), int(0.4 * size / CELL_M * 2**_SHIFT), kind, -1, shift=_SHIFT)
-        lamps = (f.sort == kinds.Sort.LAMP) & self.near(f.position, 2)
-        for x, y in self.cells(f.position[lamps]).tolist():
-            cv2.circle(image, (x, y), int(0.25 / CELL_M * 2**_SHIFT), kinds.KERB, -1, shift=_SHIFT)
+                self.disc(image, point + offset * size, _CLUMP_RADIUS * size, kind)
+        lamps = (f.sort == kinds.Sort.LAMP) & self.near(f.position, _LAMP_MARGIN_M)
+        for point in f.position[lamps]:
+            self.disc(image, point, _LAMP_HEAD_M, kinds.KERB)
 
     def cars(
         self, layout: CityLayout, look: Look, image: UInt8Array, height: UInt8Array | None, material: UInt8Array | None
     ) -> None:
-        """Park the cars of ``look``; with ``height`` and ``material`` they stand in the street, off the lanes."""
+        """Parks the cars of `look`; with `height` and `material` they stand in the street, off the lanes."""
         slots = layout.slots
         rng = np.random.default_rng(look.car_seed)
         n = len(slots.yaw_rad)
-        taken = rng.random(n) < np.where(slots.on_road, 0.6, look.occupancy)
+        taken = rng.random(n) < np.where(slots.on_road, _LANE_OCCUPANCY, look.occupancy)
         if height is not None:
             taken &= ~slots.on_road
         colour = rng.integers(0, len(kinds.CARS), n)
-        jitter = rng.normal(0, 1, (n, 4)) * np.array([0.5, 0.12, 0.03, 0.25])
-        for i in np.flatnonzero(taken & self.near(slots.position, 4)):
+        jitter = rng.normal(0, 1, (n, 4)) * np.array(_CAR_JITTER)
+        for i in np.flatnonzero(taken & self.near(slots.position, _CAR_MARGIN_M)):
             c, s = np.cos(slots.yaw_rad[i] + jitter[i, 2]), np.sin(slots.yaw_rad[i] + jitter[i, 2])
             forward, left = np.array([c, s]), np.array([-s, c])
             at = slots.position[i] + jitter[i, 0] * forward + jitter[i, 1] * left
-            length, width = (4.4 + jitter[i, 3]) / 2, 0.9
-            body = np.stack(
-                [at + a * length * forward + b * width * left for a, b in ((1, 1), (1, -1), (-1, -1), (-1, 1))]
-            )
-            fixed = self.cells(body)
-            cv2.fillPoly(image, [fixed], kinds.CARS[colour[i]], shift=_SHIFT)
-            glass = [
-                np.stack([at + a * forward + b * left for a, b in ((p, 0.75), (p, -0.75), (q, -0.7), (q, 0.7))])
-                for p, q in ((1.0, 0.45), (-1.3, -1.75))
-            ]
-            for pane in glass:
-                cv2.fillPoly(image, [self.cells(pane)], kinds.CARS[1], shift=_SHIFT)
+
+            def outline(
+                corners: Sequence[tuple[float, float]],
+                at: Float64Array = at,
+                forward: Float64Array = forward,
+                left: Float64Array = left,
+            ) -> npt.NDArray[np.int32]:
+                return self.cells(np.stack([at + a * forward + b * left for a, b in corners]))
+
+            x, y = (_CAR_LENGTH_M + jitter[i, 3]) / 2, _CAR_HALF_WIDTH_M
+            body = outline([(x, y), (x, -y), (-x, -y), (-x, y)])
+            cv2.fillPoly(image, [body], kinds.CARS[colour[i]], shift=_SHIFT)
+            for pane in (_WINDSCREEN, _REAR_WINDOW):
+                cv2.fillPoly(image, [outline(pane)], kinds.CARS[1], shift=_SHIFT)
             if height is not None and material is not None:
-                cabin = np.stack(
-                    [at + a * forward + b * 0.86 * left for a, b in ((0.9, 1), (0.9, -1), (-1.7, -1), (-1.7, 1))]
-                )
-                cv2.fillPoly(height, [fixed], 9, shift=_SHIFT)
-                cv2.fillPoly(height, [self.cells(cabin)], 14 + int(i) % 3, shift=_SHIFT)
-                cv2.fillPoly(material, [fixed], kinds.MATERIAL_CAR + int(colour[i]), shift=_SHIFT)
+                cv2.fillPoly(height, [body], _BONNET_DM, shift=_SHIFT)
+                cv2.fillPoly(height, [outline(_CABIN)], _CABIN_DM + int(i) % _CABIN_SPREAD_DM, shift=_SHIFT)
+                cv2.fillPoly(material, [body], kinds.MATERIAL_CAR + int(colour[i]), shift=_SHIFT)
 
     def tall(self, layout: CityLayout, height: UInt8Array) -> Float32Array:
-        """Heights that cast shadows, metres, on the coarse raster: buildings, cars and trees."""
-        coarse = (
-            cv2.resize(height, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA).astype(np.float32)
-            / 10
-        )
+        """Returns the heights that cast shadows, metres, on the coarse raster: buildings, cars and trees."""
+        scale = 1 / _COARSE
+        coarse = cv2.resize(height, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
+        coarse = coarse / _DM_PER_M
         f = layout.furniture
-        trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, 6)
+        trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, _TREE_MARGIN_M)
         crowns = np.zeros_like(coarse)
-        for (x, y), size in zip(
-            self.cells(f.position[trees], 1 / CELL_M / _COARSE).tolist(), f.size_m[trees], strict=True
-        ):
-            cv2.circle(
-                crowns, (x, y), int(size / CELL_M / _COARSE * 2**_SHIFT), 1.6 + 2.0 * float(size), -1, shift=_SHIFT
-            )
+        centres = self.cells(f.position[trees], 1 / CELL_M / _COARSE).tolist()
+        for (x, y), size in zip(centres, f.size_m[trees], strict=True):
+            radius = int(size / CELL_M / _COARSE * 2**_SHIFT)
+            top = _CROWN_HEIGHT_M + _CROWN_HEIGHT_PER_RADIUS * float(size)
+            cv2.circle(crowns, (x, y), radius, top, -1, shift=_SHIFT)
         return np.maximum(coarse, crowns)
 
     def shade(self, layout: CityLayout, look: Look, tall: Float32Array, roofs: Polygons | None) -> UInt8Array:
-        """(side, side) uint8 brightness: cast shadows, shadows of poles and, in the map, slopes of roofs."""
-        step = CELL_M * _COARSE
-        dark = np.zeros(tall.shape, np.float32)
-        rise = step * 1.5 * np.tan(look.sun_elevation_rad)
-        dx, dy = np.cos(look.sun_azimuth_rad) * 1.5, -np.sin(look.sun_azimuth_rad) * 1.5
-        for k in range(1, int(min(26, 40 / (1.5 * step), tall.max() / rise + 1)) + 1):
-            moved = cv2.warpAffine(
-                tall, np.array([[1, 0, -k * dx], [0, 1, -k * dy]]), tall.shape[::-1], flags=cv2.INTER_LINEAR
-            )
-            np.maximum(dark, np.clip((moved - tall - k * rise) / 0.6, 0, 1), out=dark)
-        lit = (255 * (1 - look.shadow * dark)).astype(np.uint8)
+        """Returns (side, side) uint8 brightness: shadows and, in the map, the slopes of `roofs`."""
+        lit = (255 * (1 - look.shadow * _cast_shadows(look, tall))).astype(np.uint8)
         image = np.asarray(cv2.resize(lit, (self.side, self.side), interpolation=cv2.INTER_LINEAR), np.uint8)
-        f = layout.furniture
-        poles = np.isin(f.sort, (kinds.Sort.LAMP, kinds.Sort.SIGN, kinds.Sort.TREE)) & self.near(f.position, 10)
-        reach = np.where(f.sort == kinds.Sort.TREE, 2.5, f.size_m)[poles] / np.tan(look.sun_elevation_rad)
-        away = -np.array([np.cos(look.sun_azimuth_rad), np.sin(look.sun_azimuth_rad)])
-        starts, ends = self.cells(f.position[poles]), self.cells(f.position[poles] + reach[:, None] * away)
-        level = int(255 * (1 - look.shadow * 0.9))
-        for a, b in zip(starts.tolist(), ends.tolist(), strict=True):
-            cv2.line(image, a, b, level, 2, shift=_SHIFT)
+        self._pole_shadows(layout, look, image)
         if roofs is not None:
-            towards = look.sun_azimuth_rad
-            for corners, aspect in zip(self.cells(roofs.corners), roofs.kind.tolist(), strict=True):
-                facing = np.cos(aspect / 255 * 2 * np.pi - towards)
-                cv2.fillPoly(
-                    image, [corners], int(np.clip(225 * (1 + 0.6 * look.shadow * facing), 0, 255)), shift=_SHIFT
-                )
+            self._roof_slopes(look, roofs, image)
         return image
 
+    def _pole_shadows(self, layout: CityLayout, look: Look, image: UInt8Array) -> None:
+        """Draws the shadows of what is too thin for the coarse raster."""
+        f = layout.furniture
+        thin = np.isin(f.sort, (kinds.Sort.LAMP, kinds.Sort.SIGN, kinds.Sort.TREE))
+        poles = thin & self.near(f.position, _POLE_SHADOW_MARGIN_M)
+        reach = np.where(f.sort == kinds.Sort.TREE, _TRUNK_SHADOW_M, f.size_m)[poles] / np.tan(look.sun_elevation_rad)
+        away = -np.array([np.cos(look.sun_azimuth_rad), np.sin(look.sun_azimuth_rad)])
+        starts, ends = self.cells(f.position[poles]), self.cells(f.position[poles] + reach[:, None] * away)
+        level = int(255 * (1 - look.shadow * _POLE_SHADE))
+        for a, b in zip(starts.tolist(), ends.tolist(), strict=True):
+            cv2.line(image, a, b, level, _POLE_SHADOW_CELLS, shift=_SHIFT)
+
+    def _roof_slopes(self, look: Look, roofs: Polygons, image: UInt8Array) -> None:
+        """Makes slopes towards the sun brighter than those that look away from it."""
+        for corners, aspect in zip(self.cells(roofs.corners), roofs.kind.tolist(), strict=True):
+            facing = np.cos(aspect / _ASPECT_STEPS * 2 * np.pi - look.sun_azimuth_rad)
+            level = int(np.clip(_ROOF_LIGHT * (1 + _ROOF_CONTRAST * look.shadow * facing), 0, 255))
+            cv2.fillPoly(image, [corners], level, shift=_SHIFT)
+
     def colour(self, kind: UInt8Array, look: Look, shade: UInt8Array) -> UInt8Array:
-        """(side, side, 3) RGB: the look's colours, the ground's stains and grain, shadows and the sensor's blur."""
+        """Returns (side, side, 3) RGB: the look's colours, stains and grain, shadows and the sensor's blur."""
         table = np.clip(look.colours, 0, 255).astype(np.uint8).reshape(256, 1, 3)
         image = cv2.LUT(cv2.merge([kind, kind, kind]), table)
         amplitude = np.zeros(256, np.float32)
         amplitude[: kinds.KINDS] = kinds.roughness()
-        noise = cv2.LUT(kind, amplitude.astype(np.uint8)).astype(np.int16) * _grain(self.west, self.north, self.side)
-        noise >>= 6
+        noise = cv2.LUT(kind, amplitude.astype(np.uint8)).astype(np.int16) * textures.grain(
+            self.west, self.north, self.side
+        )
+        noise >>= _NOISE_SHIFT
         grained = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
         image = cv2.multiply(grained, cv2.merge([shade, shade, shade]), scale=1 / 255)
-        if look.blur_m > 0.06:
+        if look.blur_m > _MIN_BLUR_M:
             image = cv2.GaussianBlur(image, (0, 0), look.blur_m / CELL_M)
         return np.asarray(image, np.uint8)
 
 
-@cache
-def _noise_tile() -> npt.NDArray[np.int8]:
-    """(1024, 1024) noise over 128 m that repeats without a seam: from grain to stains of several metres."""
-    rng = np.random.default_rng(1)
-    total = np.zeros((1024, 1024), np.float32)
-    for cell, weight in ((1, 0.5), (4, 0.6), (16, 0.9), (64, 0.7)):
-        n = 1024 // cell
-        small = np.pad(rng.standard_normal((n, n)).astype(np.float32), 2, mode="wrap")
-        large = cv2.resize(small, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
-        total += weight * large[2 * cell : 2 * cell + 1024, 2 * cell : 2 * cell + 1024]
-    return np.clip(total * 42, -127, 127).astype(np.int8)
+def _roof_halves(corners: Float64Array) -> list[tuple[Float64Array, int]]:
+    """Splits a house's roof along its longer side; returns the corners of each half and the direction of its slope."""
+    a, b, c, d = corners
+    if np.linalg.norm(a - b) > np.linalg.norm(b - c):
+        a, b, c, d = b, c, d, a
+    start, end = (np.stack([a, d]) + np.stack([b, c])) / 2
+    halves = []
+    for half, out in ((np.stack([a, start, end, d]), a - b), (np.stack([b, start, end, c]), b - a)):
+        aspect = (np.arctan2(out[1], out[0]) % (2 * np.pi)) / (2 * np.pi)
+        halves.append((half, int(aspect * _ASPECT_STEPS)))
+    return halves
 
 
-def _place(west: float, north: float, side: int, tile: int) -> tuple[Int64Array, Int64Array]:
-    rows = (np.arange(side) - int(round(north / CELL_M))) % tile
-    columns = (np.arange(side) + int(round(west / CELL_M))) % tile
-    return rows, columns
-
-
-@lru_cache(maxsize=2)
-def _grain(west: float, north: float, side: int) -> npt.NDArray[np.int16]:
-    rows, columns = _place(west, north, side, 1024)
-    return _noise_tile()[rows][:, columns].astype(np.int16)
-
-
-def _meadow(seed: int, west: float, north: float, side: int) -> UInt8Array:
-    """Grass of several tones in soft patches; the choice depends on the place alone."""
-    rng = np.random.default_rng([seed, 41])
-    small = np.pad(rng.random((64, 64)).astype(np.float32), 1, mode="wrap")
-    large = cv2.resize(small, (66 * 16, 66 * 16), interpolation=cv2.INTER_LINEAR)[16:-16, 16:-16]
-    metres = side // 8
-    rows, columns = (np.arange(metres) - int(north)) % 1024, (np.arange(metres) + int(west)) % 1024
-    tone = cv2.resize(large[rows][:, columns], (side, side), interpolation=cv2.INTER_NEAREST)
-    return np.digitize(tone, [0.4, 0.55, 0.7]).astype(np.uint8)
-
-
-def _pyramid(image: UInt8Array) -> UInt8Array:
-    """(side, 1.5 side, 3): the image, and right of it, one below the other, each level at half the size of the last."""
-    side = len(image)
-    atlas = np.zeros((side, side * 3 // 2, 3), np.uint8)
-    atlas[:, :side] = image
-    row = 0
-    for _ in range(LEVELS - 1):
-        half = (image.shape[1] // 2, image.shape[0] // 2)
-        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
-        atlas[row : row + len(image), side : side + len(image)] = image
-        row += len(image)
-    return atlas
-
-
-def _parts(layout: CityLayout, appearance: Appearance, low: Float64Array, side_m: float) -> Parts:
-    f = layout.furniture
-    inside = ((f.position >= low - 10) & (f.position <= low + side_m + 10)).all(axis=1)
-    rows: list[list[float]] = []
-    colours = appearance.street.colours
-    gain = float(colours[kinds.KERB].mean() / kinds.colours()[kinds.KERB].mean())
-    grey, tree, pole = 120 * gain, float(kinds.Label.TREE), float(kinds.Label.POLE)
-    plates = np.array([[200, 40, 40], [40, 70, 170], [230, 230, 230], [220, 190, 40], [40, 120, 70]]) * gain
-    for (e, n), sort, size, tone in zip(
-        f.position[inside], f.sort[inside], f.size_m[inside], f.tone[inside], strict=True
-    ):
-        if sort == kinds.Sort.TREE:
-            crown = colours[kinds.CROWNS[int(tone * 5.99)]]
-            bottom = 1.2 + 0.35 * size
-            rows.append(
-                [e, n, 0, bottom + 0.5 * size, 0.08 + 0.05 * size, 0, 82 * gain, 68 * gain, 54 * gain, 0.3, tree]
-            )
-            rows.append([e, n, bottom, bottom + 2.1 * size, size, 1, *crown, 1.0, tree])
-        elif sort == kinds.Sort.LAMP:
-            rows.append(
-                [e, n, 0, size, 0.09, 0, grey * (0.6 + 0.5 * tone), grey * (0.65 + 0.45 * tone), grey * 0.8, 0, pole]
-            )
-            rows.append([e, n, size - 0.2, size, 0.5, 0, grey, grey, grey, 0, pole])
-        elif sort == kinds.Sort.SIGN:
-            plate = plates[int(tone * 4.99)]
-            rows.append([e, n, 0, size - 0.7, 0.05, 0, grey, grey, grey, 0, pole])
-            rows.append([e, n, size - 0.7, size, 0.35, float(tone * 10 % 1 < 0.6), *plate, 0, pole])
-        else:
-            width, colour = {
-                int(kinds.Sort.BIN): (0.3, np.array([70, 90, 70])),
-                int(kinds.Sort.HYDRANT): (0.18, np.array([190, 50, 40])),
-                int(kinds.Sort.CABINET): (0.5, np.array([150, 150, 140])),
-                int(kinds.Sort.BOLLARD): (0.09, np.array([60, 60, 64])),
-            }[int(sort)]
-            rows.append([e, n, 0, size, width, 0, *(colour * gain * (0.8 + 0.4 * tone)), 0.1, pole])
-    return Parts(np.array(rows, np.float32).reshape(-1, 11))
+def _cast_shadows(look: Look, tall: Float32Array) -> Float32Array:
+    """Returns how dark the sun's shadows of `tall` are on its own raster, 0..1: a march towards the sun."""
+    step = CELL_M * _COARSE
+    dark = np.zeros(tall.shape, np.float32)
+    rise = step * _STRIDE * np.tan(look.sun_elevation_rad)
+    dx, dy = np.cos(look.sun_azimuth_rad) * _STRIDE, -np.sin(look.sun_azimuth_rad) * _STRIDE
+    for k in range(1, int(min(_MAX_STRIDES, _SHADOW_REACH_M / (_STRIDE * step), tall.max() / rise + 1)) + 1):
+        moved = cv2.warpAffine(
+            tall, np.array([[1, 0, -k * dx], [0, 1, -k * dy]]), tall.shape[::-1], flags=cv2.INTER_LINEAR
+        )
+        np.maximum(dark, np.clip((moved - tall - k * rise) / _PENUMBRA_M, 0, 1), out=dark)
+    return dark

@@ -16,11 +16,13 @@ from geoflow_ros.geo import Datum, GeoBounds, ground_resolution, latlon_to_pixel
 from geoflow_ros.tiles.mbtiles import MBTilesWriter
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.camera import Camera
+from geoflow_ros.world.cells import CELL_M
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.pairs import Area, town_layout
-from geoflow_ros.world.raster import CELL_M, CityRaster, bake
-from geoflow_ros.world.render import View, Windows, render_views
+from geoflow_ros.world.raster import CityRaster, bake
+from geoflow_ros.world.render import View, render_views
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.windows import Windows
 
 DEFAULT_DATUM = Datum(49.0, 8.4)
 _WINDOW_M, _STRIDE_M = (

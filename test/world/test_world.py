@@ -14,11 +14,13 @@ from geoflow_ros.geo import Datum, PatchFrame
 from geoflow_ros.tiles import SatelliteMap, open_tile_source
 from geoflow_ros.world import Area, Camera, Drive, HeadingError, PairSampler, Split, World, orthophoto, write_mbtiles
 from geoflow_ros.world.appearance import Appearance
+from geoflow_ros.world.cells import CELL_M
 from geoflow_ros.world.kinds import Label, Sort
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.pairs import city_window, sample_places
-from geoflow_ros.world.raster import CELL_M, CityRaster, bake
-from geoflow_ros.world.render import Windows, render_patches, render_views
+from geoflow_ros.world.raster import CityRaster, bake
+from geoflow_ros.world.render import render_patches, render_views
+from geoflow_ros.world.windows import Windows
 
 
 @pytest.fixture(scope="module")
