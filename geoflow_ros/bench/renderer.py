@@ -14,7 +14,7 @@ from geoflow_ros.arrays import Float32Array
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSize
 from geoflow_ros.errors import InputError
 from geoflow_ros.world.camera import Camera
-from geoflow_ros.world.pairs import city_window, sample_places
+from geoflow_ros.world.places import city_window, sample_places
 from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.splits import Split
 from geoflow_ros.world.windows import Windows

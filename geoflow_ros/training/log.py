@@ -1,9 +1,10 @@
-"""What a training tells while it runs: a progress bar, ``metrics.jsonl`` and a TensorBoard log of the same figures."""
+"""What a training tells while it runs: its progress, `metrics.jsonl` and a TensorBoard log of the same figures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +18,42 @@ _SHOWN = {"loss": "loss", "train_error_m": "err", "train_lateral_m": "lat", "tra
 
 
 class TrainingLog:
-    """Writes to a run's folder.
+    """The log in a run's folder.
 
     Args:
         folder: of the run.
         step: steps already taken; entries beyond it, of a session that was lost, are dropped.
         elapsed_s: time already spent.
-        schedule: tells the progress bar its length.
-        is_progress_shown: whether there is a bar.
+        schedule: tells how long the training is.
+        is_progress_shown: whether progress is shown: a bar on a terminal, elsewhere a line now and then.
 
     Raises:
         InputError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, step: int, elapsed_s: float, schedule: Schedule, is_progress_shown: bool) -> None:
-        self._path = folder / "metrics.jsonl"
+        path = folder / "metrics.jsonl"
+        self._open = ExitStack()
         self._counts_steps = schedule.steps is not None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _drop_entries_after(self._path, step)
-            self._file = open(self._path, "a", encoding="utf-8")  # closed in close()
+            _drop_entries_after(path, step)
+            self._file = self._open.enter_context(open(path, "a", encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"cannot write {self._path}: {error.strerror}; choose another folder") from error
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+            raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+        self._writer = self._open.enter_context(SummaryWriter(str(folder / "tensorboard"), purge_step=step))
         total = schedule.steps if schedule.steps is not None else round(60.0 * (schedule.max_minutes or 0.0))
         initial = step if self._counts_steps else round(elapsed_s)
         unit = "steps" if self._counts_steps else "s"
-        self._bar = progress_bar(total, "training", unit, is_shown=is_progress_shown, initial=initial)
+        bar = progress_bar(total, "training", unit, is_shown=is_progress_shown, initial=initial)
+        self._bar = self._open.enter_context(bar)
 
     def advance(self, step: int, elapsed_s: float) -> None:
-        """Move the bar."""
+        """Shows how far the training is."""
         self._bar.advance_to(step if self._counts_steps else round(elapsed_s))
 
     def write(self, step: int, elapsed_s: float, group: str, figures: Mapping[str, Any]) -> None:
-        """One entry: ``group`` is "training" or "validation"."""
+        """Writes one entry; `group` is "training" or "validation"."""
         entry = {"step": step, "elapsed_s": round(elapsed_s, 3), "group": group, **figures}
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
@@ -65,10 +68,8 @@ class TrainingLog:
             self._bar.write(f"step {step}: {listed}")
 
     def close(self) -> None:
-        """Flush and end all three."""
-        self._bar.close()
-        self._writer.close()
-        self._file.close()
+        """Flushes and ends all three."""
+        self._open.close()
 
 
 def _drop_entries_after(path: Path, step: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import queue
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -17,17 +16,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from geoflow_ros.training.pairs import PairBatch, PairSource
+from geoflow_ros.training.worker_process import begin_worker
 
 _POLL_S = 0.1
 _LAST = -1000  # of the things to do at a worker's end; the queues have theirs between 10 and -5
 
 
 class BatchStream:
-    """The batches ``start``, ``start + 1``, ... of a source, in order and on a device, made ahead in the background.
+    """The batches `start`, `start + 1`, ... of a source, in order and on a device, made ahead in the background.
 
-    With ``processes`` = 0 the source works in a thread of this process (right for a source that renders on the GPU).
-    Else copies of it work in that many processes, and the source must be one that can be pickled. What a batch holds
-    does not depend on it.
+    What a batch holds does not depend on where it is made.
+
+    Args:
+        source: of the batches; it must be one that can be pickled if there are processes.
+        start: number of the first batch.
+        device: where the batches are wanted.
+        processes: that copies of the source work in; with 0 it works in a thread of this process, which is right for a
+            source that renders on the GPU.
+        ahead: batches made ahead (by each process).
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class BatchStream:
         return self
 
     def __next__(self) -> PairBatch:
-        """The next batch.
+        """Returns the next batch.
 
         Raises:
             Exception: whatever the source raised.
@@ -62,7 +68,7 @@ class BatchStream:
         return batch
 
     def close(self) -> None:
-        """Stop the background work; waits for the batch that is being made."""
+        """Stops the background work and ends its processes; waits for the batch that is being made."""
         self._stop.set()
         self._thread.join()
 
@@ -85,7 +91,8 @@ class BatchStream:
     def _put(self, item: tuple[PairBatch, torch.cuda.Event | None] | BaseException) -> None:
         while not self._stop.is_set():
             try:
-                return self._queue.put(item, timeout=_POLL_S)
+                self._queue.put(item, timeout=_POLL_S)
+                return
             except queue.Full:
                 continue
 
@@ -124,8 +131,7 @@ def _as_is(batch: Any) -> Any:
 
 
 def _begin_worker(_: int) -> None:
-    # Ctrl-C reaches the whole process group; only the trainer answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_worker()
     # The queue's thread may be inside torch when the interpreter is taken down, which then ends that thread in the
     # middle of C++ and so aborts the process; the trainer would be told that a worker failed. All else is done by then.
     Finalize(None, os._exit, args=(0,), exitpriority=_LAST)

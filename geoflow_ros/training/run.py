@@ -1,10 +1,11 @@
-"""`geoflow train`: a training on synthetic worlds, from options that a person gives."""
+"""The training of `geoflow train`, on synthetic worlds, from options that a person gives."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSize
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint
 from geoflow_ros.model.checkpoint import load_imagenet, save_float16_parts
+from geoflow_ros.progress import progress_bar
 from geoflow_ros.training.evaluate import evaluate_pairs
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.schedule import Schedule
@@ -24,28 +27,44 @@ from geoflow_ros.world.kinds import LABELS
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
 
-_EXTENT_M = 512 * 0.1958  # side of a patch, whatever its pixels
 _SETTINGS_NAME = "data.json"
-_SIZES = {"half": (256, (128, 512)), "full": (512, (256, 1024))}
+_RESOLUTION_DIGITS = 4  # metres per pixel are rounded to, as in the paper's 0.1958
+
+# A CPU makes one small step in the time of some hundred of a GPU's large ones.
+_GPU_GROUPS, _CPU_GROUPS = 128, 8
+_GPU_POOL, _CPU_POOL = 128, 4
+_GPU_WINDOWS_PER_BATCH, _CPU_WINDOWS_PER_BATCH = 0.5, 0.1
+_GPU_WARMUP_STEPS, _CPU_WARMUP_STEPS = 500, 100
+_GPU_VALIDATE_EVERY, _CPU_VALIDATE_EVERY = 2000, 250
+_GPU_SAVE_EVERY, _CPU_SAVE_EVERY = 1000, 100
+_CORES_BESIDE_BAKING = 3  # on a GPU: for the trainer, its batches and the system
+_LEARNING_RATE, _LEARNING_RATE_GROUPS = 1e-3, 16  # the peak, up to so many groups
+_VALIDATION_BATCH = 16  # pairs
 
 
 @dataclass(frozen=True)
 class SyntheticTraining:
-    """What ``geoflow train --dataset synthetic`` does.
+    """What `geoflow train --dataset synthetic` does.
 
     Attributes:
         out: the run's folder.
         size: "half" (satellite 256 px, ground 128 x 512) or "full" (512 px, 256 x 1024).
-        max_minutes, steps: the end of the schedule, whichever comes first.
+        max_minutes: the end of the schedule, if it comes before `steps`.
+        steps: the end of the schedule, if it comes before `max_minutes`.
         session_minutes: stop after that long and be resumed later.
+        seed: of data, weights and draws.
+        device: "cpu" or "cuda".
         groups: places per step; each gives two frames and two patches, all combined. None: 8 on a CPU, 128 on a GPU.
         town_share: part of the windows that are of the fixed town; the rest are new cities.
         learning_rate: the peak. None: 1e-3 for up to 16 groups, growing with the square root beyond.
+        workers: processes that bake windows of cities ahead. None: all but three cores for a GPU, else 0.
+        validate_every: steps. None: 250 on a CPU, 2000 on a GPU.
+        validation_pairs: of each of the two areas.
         predict_orientation: with the orientation head.
         pretrained: a file with ImageNet weights under timm's names.
         init: a checkpoint to start from.
-        resume: go on with the run in ``out``.
-        extend: with ``resume``: the schedule may be another than the run's, such as a longer one.
+        resume: go on with the run in `out`.
+        extend: with `resume`: the schedule may be another than the run's, such as a longer one.
         float16_parts: also write the weights as float16 in parts of at most 16 MB.
     """
 
@@ -70,8 +89,8 @@ class SyntheticTraining:
     float16_parts: bool = False
 
     def __post_init__(self) -> None:
-        if self.size not in _SIZES:
-            raise InputError(f"size is {self.size!r}; it must be one of {', '.join(_SIZES)}")
+        if self.size not in IMAGE_SIZES:
+            raise InputError(f"size is {self.size!r}; it must be one of {', '.join(IMAGE_SIZES)}")
         if not 0.0 <= self.town_share <= 1.0:
             raise InputError(f"town_share is {self.town_share}; it must be in [0, 1]")
         if self.extend and not self.resume:
@@ -79,54 +98,23 @@ class SyntheticTraining:
 
 
 def train_synthetic(options: SyntheticTraining) -> TrainingResult:
-    """Train until the schedule's end, the session's end or a signal.
+    """Trains until the schedule's end, the session's end or a signal.
 
     Raises:
         InputError: options that do not fit together or the machine, a run that is there already, or one that is to be
             resumed on other data.
         CheckpointError: nothing to resume, or weights that do not fit.
     """
-    on_gpu = torch.device(options.device).type == "cuda"
     if not options.resume and (options.out / STATE_NAME).exists():
         raise InputError(f"{options.out} holds a training already: add --resume, or choose another folder")
-    satellite_size, ground_size = _SIZES[options.size]
-    resolution = round(_EXTENT_M / satellite_size, 4)
-    groups = options.groups or (128 if on_gpu else 8)
-    rate = options.learning_rate or 1e-3 * max(1.0, (groups / 16) ** 0.5)
-    config = TrainerConfig(
-        out=options.out,
-        schedule=Schedule(
-            peak=rate, steps=options.steps, max_minutes=options.max_minutes, warmup_steps=100 if not on_gpu else 500
-        ),
-        seed=options.seed,
-        satellite_classes=LABELS,
-        ground_classes=LABELS,
-        device=options.device,
-        compile=on_gpu,
-        prefetch_processes=0 if on_gpu else 1,
-        session_minutes=options.session_minutes,
-        validate_every=options.validate_every or (2000 if on_gpu else 250),
-        save_every=1000 if on_gpu else 100,
-    )
+    size = IMAGE_SIZES[options.size]
+    groups = options.groups or (_GPU_GROUPS if _is_on_gpu(options) else _CPU_GROUPS)
+    config = _trainer_config(options, groups)
     torch.manual_seed(options.seed)
-    model = _model(options, satellite_size, ground_size, resolution)
-    cores = os.cpu_count() or 1
-    source = SyntheticPairs(
-        SyntheticConfig(
-            seed=options.seed,
-            satellite_size=satellite_size,
-            ground_size=ground_size,
-            ground_resolution_m=resolution,
-            search_radius_m=model.config.search_radius_m,
-            groups=groups,
-            town_share=options.town_share,
-            pool=128 if on_gpu else 4,
-            windows_per_batch=0.5 if on_gpu else 0.1,
-            workers=options.workers if options.workers is not None else (max(1, cores - 3) if on_gpu else 0),
-        ),
-        options.device,
-    )
-    trainer = Trainer(config, model, source, _Validation(model.config, options))
+    model = _model(options, size)
+    source = SyntheticPairs(_data_config(options, model.config, groups), options.device)
+    validation = _Validation(model.config, options)
+    trainer = Trainer(config, model, source, validation)
     if options.resume:
         trainer.resume(options.extend)
     _keep_data_settings(options, groups)
@@ -137,6 +125,56 @@ def train_synthetic(options: SyntheticTraining) -> TrainingResult:
     if options.float16_parts:
         save_float16_parts(load_checkpoint(result.best_checkpoint or result.last_checkpoint), options.out / "float16")
     return result
+
+
+def _is_on_gpu(options: SyntheticTraining) -> bool:
+    return torch.device(options.device).type == "cuda"
+
+
+def _baking_processes(options: SyntheticTraining) -> int:
+    if options.workers is not None:
+        return options.workers
+    return max(1, (os.cpu_count() or 1) - _CORES_BESIDE_BAKING) if _is_on_gpu(options) else 0
+
+
+def _trainer_config(options: SyntheticTraining, groups: int) -> TrainerConfig:
+    on_gpu = _is_on_gpu(options)
+    rate = options.learning_rate or _LEARNING_RATE * max(1.0, (groups / _LEARNING_RATE_GROUPS) ** 0.5)
+    return TrainerConfig(
+        out=options.out,
+        schedule=Schedule(
+            peak=rate,
+            steps=options.steps,
+            max_minutes=options.max_minutes,
+            warmup_steps=_GPU_WARMUP_STEPS if on_gpu else _CPU_WARMUP_STEPS,
+        ),
+        seed=options.seed,
+        satellite_classes=LABELS,
+        ground_classes=LABELS,
+        device=options.device,
+        compile=on_gpu,
+        # A process that makes batches cannot have workers of its own; a thread can.
+        prefetch_processes=0 if on_gpu or _baking_processes(options) else 1,
+        session_minutes=options.session_minutes,
+        validate_every=options.validate_every or (_GPU_VALIDATE_EVERY if on_gpu else _CPU_VALIDATE_EVERY),
+        save_every=_GPU_SAVE_EVERY if on_gpu else _CPU_SAVE_EVERY,
+    )
+
+
+def _data_config(options: SyntheticTraining, model: GeoFlowConfig, groups: int) -> SyntheticConfig:
+    on_gpu = _is_on_gpu(options)
+    return SyntheticConfig(
+        seed=options.seed,
+        satellite_size=model.satellite_size_px,
+        ground_size=(model.ground_height_px, model.ground_width_px),
+        ground_resolution_m=model.ground_resolution_m,
+        search_radius_m=model.search_radius_m,
+        groups=groups,
+        town_share=options.town_share,
+        pool=_GPU_POOL if on_gpu else _CPU_POOL,
+        windows_per_batch=_GPU_WINDOWS_PER_BATCH if on_gpu else _CPU_WINDOWS_PER_BATCH,
+        workers=_baking_processes(options),
+    )
 
 
 def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
@@ -155,15 +193,15 @@ def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
         raise InputError(f"{path} cannot be read or written: {error}") from None
 
 
-def _model(options: SyntheticTraining, satellite_size: int, ground_size: tuple[int, int], resolution: float) -> GeoFlow:
+def _model(options: SyntheticTraining, size: ImageSize) -> GeoFlow:
     if options.init is not None and options.pretrained is not None:
         raise InputError("init and pretrained both set the first weights; give one of them")
     config = GeoFlowConfig(
         predict_orientation=options.predict_orientation,
-        satellite_size_px=satellite_size,
-        ground_height_px=ground_size[0],
-        ground_width_px=ground_size[1],
-        ground_resolution_m=resolution,
+        satellite_size_px=size.satellite_px,
+        ground_height_px=size.ground_height_px,
+        ground_width_px=size.ground_width_px,
+        ground_resolution_m=round(PATCH_EXTENT_M / size.satellite_px, _RESOLUTION_DIGITS),
     )
     model = GeoFlow(config)
     if options.init is not None:
@@ -183,13 +221,18 @@ class _Validation:
         self._config, self._pairs, self._device = config, options.validation_pairs, options.device
         self._batches: dict[Area, list[PairBatch]] = {}
 
-    def __call__(self, model: GeoFlow) -> Mapping[str, float]:
+    def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
+        """Returns the errors' figures by area, and `mean_error_m` over both; None if the training is to stop."""
         figures: dict[str, float] = {}
         means = []
         for area in Area:
+            batches = self._batches_of(area, is_stopping)
+            until_stopped = itertools.takewhile(lambda _: not is_stopping(), batches or [])
             errors = evaluate_pairs(
-                model, self._of(area), radius_m=self._config.search_radius_m, encoder_dtype=torch.bfloat16
+                model, until_stopped, radius_m=self._config.search_radius_m, encoder_dtype=torch.bfloat16
             )
+            if is_stopping():
+                return None
             means.append(float(errors.norm(dim=1).mean()))
             figures |= {
                 f"{area.value}_mean_error_m": means[-1],
@@ -199,7 +242,8 @@ class _Validation:
             }
         return {"mean_error_m": sum(means) / len(means), **figures}
 
-    def _of(self, area: Area) -> list[PairBatch]:
+    def _batches_of(self, area: Area, is_stopping: Callable[[], bool]) -> list[PairBatch] | None:
+        """Returns an area's pairs, rendered at the first time; None if the training is to stop meanwhile."""
         if area not in self._batches:
             c = self._config
             sampler = PairSampler(
@@ -212,14 +256,22 @@ class _Validation:
                 HeadingError(),
                 Split.VALIDATION,
             )
-            pairs = [sampler.pair(i) for i in range(self._pairs)]
+            pairs: list[Pair] = []
+            with progress_bar(self._pairs, f"rendering validation ({area.value} area)", "pairs", leave=False) as bar:
+                while len(pairs) < self._pairs:
+                    if is_stopping():
+                        return None
+                    pairs.append(sampler.pair(len(pairs)))
+                    bar.update()
+            step = _VALIDATION_BATCH
             self._batches[area] = [
-                _joined(pairs[i : i + 16], c.search_radius_m, self._device) for i in range(0, len(pairs), 16)
+                _joined(pairs[i : i + step], c.search_radius_m, self._device) for i in range(0, len(pairs), step)
             ]
         return self._batches[area]
 
 
 def _joined(pairs: list[Pair], radius_m: float, device: str) -> PairBatch:
+    """Makes a batch of pairs that share no images."""
     index = torch.arange(len(pairs), device=device)
 
     def stack(arrays: Sequence[npt.ArrayLike]) -> torch.Tensor:

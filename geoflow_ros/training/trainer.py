@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +26,23 @@ from geoflow_ros.training.pairs import PairBatch, PairSource
 from geoflow_ros.training.prefetch import BatchStream
 from geoflow_ros.training.schedule import Schedule
 from geoflow_ros.training.state import Counters, load_state, save_state
-
-Validation = Callable[[GeoFlow], Mapping[str, float]]
+from geoflow_ros.training.statistics import GoodStatistics
+from geoflow_ros.training.stopping import StopRequest, signals_postponed
 
 BEST_NAME, LAST_NAME, STATE_NAME = "best.safetensors", "last.safetensors", "trainer_state.safetensors"
 CHOSEN_BY = "mean_error_m"
+
+
+class Validation(Protocol):
+    """What measures the averaged network."""
+
+    def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
+        """Returns figures of a network in evaluation mode, among them `CHOSEN_BY`.
+
+        A validation that takes long asks `is_stopping` now and then; if the training is to stop it may leave off and
+        return None.
+        """
+        ...
 
 
 class TrainingError(GeoFlowError):
@@ -42,7 +51,7 @@ class TrainingError(GeoFlowError):
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How to train. The fields down to ``label_cells`` decide the result; the others only how the work is done.
+    """How to train. The fields down to `label_cells` decide the result; the others only how the work is done.
 
     Attributes:
         out: the run's folder.
@@ -54,7 +63,8 @@ class TrainerConfig:
         ema_decay: of the moving average that is validated and kept.
         seed: of hypotheses and dropout.
         bfloat16: run the encoders under autocast.
-        satellite_classes, ground_classes: of the dense labels; 0 trains without.
+        satellite_classes: of the dense labels of satellite patches; 0 trains without.
+        ground_classes: of those of camera images; likewise.
         label_cells: labels per side of a token (32 px).
         device: "cpu" or "cuda".
         compile: compile the encoders (minutes at the start; worth it on a GPU).
@@ -63,9 +73,11 @@ class TrainerConfig:
         prefetch_ahead: batches made ahead.
         threads: of the CPU; None leaves PyTorch's choice.
         session_minutes: stop after that long, saved, to be resumed.
-        log_every, validate_every, save_every: in steps.
+        log_every: steps between two entries of the log.
+        validate_every: steps between two validations.
+        save_every: steps between two saves.
         max_skipped: give up after so many steps in a row whose loss or gradient is not finite.
-        is_progress_shown: show a progress bar.
+        is_progress_shown: whether progress is shown while it runs.
     """
 
     out: Path
@@ -102,7 +114,7 @@ class TrainerConfig:
             raise InputError(f"device is {self.device!r}, and PyTorch finds no GPU; use device 'cpu'")
 
     def decisive_settings(self) -> dict[str, Any]:
-        """What the result depends on: a resumed training must have the same."""
+        """Returns what the result depends on: a resumed training must have the same."""
         names = ("schedule", "hypotheses", "loss_weights", "weight_decay", "gradient_clip", "ema_decay", "seed",
                  "bfloat16", "satellite_classes", "ground_classes", "label_cells")  # fmt: skip
         return {name: value for name, value in asdict(self).items() if name in names}
@@ -110,8 +122,16 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a session ended: ``is_finished`` is False if it is to be resumed. ``best_error_m`` is None if nothing was
-    validated.
+    """How a session ended.
+
+    Attributes:
+        step: steps taken, over all sessions.
+        pairs: pairs seen.
+        elapsed_s: time spent.
+        is_finished: False if the training is to be resumed.
+        best_error_m: the least validation error; None if nothing was validated.
+        last_checkpoint: weights of the moving average at the end.
+        best_checkpoint: those of the least error, if there are any.
     """
 
     step: int
@@ -129,9 +149,8 @@ class Trainer:
     Args:
         config: how.
         model: the network; it is moved to the device and trained in place.
-        source: the pairs. ``source.batch(i)`` is the batch of step ``i``; only the trainer may call it meanwhile.
-        validation: figures of the averaged network in evaluation mode; the checkpoint with the least
-            ``mean_error_m`` is kept as the best.
+        source: the pairs. `source.batch(i)` is the batch of step `i`; only the trainer may call it meanwhile.
+        validation: figures of the averaged network; the checkpoint with the least `CHOSEN_BY` is kept as the best.
     """
 
     def __init__(
@@ -160,13 +179,13 @@ class Trainer:
             self.model, self._heads, config.hypotheses, config.loss_weights, dtype, config.compile
         )
         self._generator = torch.Generator(self._device)
-        self._statistics = _Statistics(self.model)
+        self._statistics = GoodStatistics(self.model)
         self.counters = Counters()
         self._consecutive_skips = torch.zeros((), device=self._device)
-        self._stop_requested = False
+        self._stop = StopRequest()
 
     def resume(self, other_schedule: bool = False) -> None:
-        """Go on from the state in the run's folder.
+        """Goes on from the state in the run's folder.
 
         Args:
             other_schedule: the schedule may be another than the run's, such as a longer one; the learning rate then
@@ -182,56 +201,23 @@ class Trainer:
         self._statistics.remember()
 
     def run(self) -> TrainingResult:
-        """Train until the schedule's or the session's end, or until SIGINT or SIGTERM; the state is saved in each case.
+        """Trains until the schedule's or the session's end, or until SIGINT or SIGTERM; each time the state is saved.
 
         Raises:
             TrainingError: too many steps in a row were not finite.
             CheckpointError: the run's folder cannot be written.
         """
         config, counters = self.config, self.counters
-        log = TrainingLog(config.out, counters.step, counters.elapsed_s, config.schedule, config.is_progress_shown)
-        window = _LogWindow()
-        session_start = time.monotonic()
-        earlier_s = counters.elapsed_s
-        validated_at = -1
-        batches: BatchStream | None = None
-        try:
-            with self._stopping_on_signals():
-                if not config.schedule.is_over(counters.step, counters.elapsed_s):
-                    batches = BatchStream(
+        with ExitStack() as stack:
+            log = TrainingLog(config.out, counters.step, counters.elapsed_s, config.schedule, config.is_progress_shown)
+            session = _Session(stack.enter_context(closing(log)), counters.elapsed_s)
+            with self._stop.on_signals():
+                if not self._is_over():
+                    stream = BatchStream(
                         self._source, counters.step, self._device, config.prefetch_processes, config.prefetch_ahead
                     )
-                while batches is not None and not config.schedule.is_over(counters.step, counters.elapsed_s):
-                    session_s = time.monotonic() - session_start
-                    if self._stop_requested or (
-                        config.session_minutes is not None and session_s >= 60.0 * config.session_minutes
-                    ):
-                        break
-                    batch = next(batches)
-                    rate = config.schedule.learning_rate(counters.step, counters.elapsed_s)
-                    window.add(self._step(batch, rate), len(batch.offset))
-                    counters.step += 1
-                    counters.pairs += len(batch.offset)
-                    counters.elapsed_s = earlier_s + time.monotonic() - session_start
-                    if counters.step % config.log_every == 0:
-                        self._report(log, window, rate)
-                        window = _LogWindow()
-                    log.advance(counters.step, counters.elapsed_s)
-                    if counters.step % config.validate_every == 0:
-                        self._validate(log)
-                        validated_at = counters.step
-                    if counters.step % config.save_every == 0:
-                        self._save()
-                is_finished = config.schedule.is_over(counters.step, counters.elapsed_s)
-                if window.steps:
-                    self._report(log, window, config.schedule.learning_rate(counters.step, counters.elapsed_s))
-                if is_finished and validated_at != counters.step:
-                    self._validate(log)
-                self._save()
-        finally:
-            if batches is not None:
-                batches.close()
-            log.close()
+                    self._take_steps(stack.enter_context(closing(stream)), session)
+                is_finished = self._finish(session)
         best = config.out / BEST_NAME
         return TrainingResult(
             step=counters.step,
@@ -243,8 +229,45 @@ class Trainer:
             best_checkpoint=best if counters.best_error_m is not None and best.exists() else None,
         )
 
+    def _take_steps(self, batches: BatchStream, session: _Session) -> None:
+        """Trains until there is a reason to end, with reports, validations and saves on the way."""
+        config, counters = self.config, self.counters
+        while not self._is_over() and not self._is_to_pause(session):
+            batch = next(batches)
+            rate = config.schedule.learning_rate(counters.step, counters.elapsed_s)
+            session.window.add(self._step(batch, rate), len(batch.offset))
+            counters.step += 1
+            counters.pairs += len(batch.offset)
+            counters.elapsed_s = session.elapsed_s()
+            if counters.step % config.log_every == 0:
+                self._report(session, rate)
+            session.log.advance(counters.step, counters.elapsed_s)
+            if counters.step % config.validate_every == 0:
+                self._validate(session)
+            if counters.step % config.save_every == 0:
+                self._save()
+
+    def _is_over(self) -> bool:
+        """Tells whether the schedule has ended."""
+        return self.config.schedule.is_over(self.counters.step, self.counters.elapsed_s)
+
+    def _is_to_pause(self, session: _Session) -> bool:
+        """Tells whether this session ends before the schedule does."""
+        limit_minutes = self.config.session_minutes
+        return self._stop.is_made or (limit_minutes is not None and session.duration_s() >= 60.0 * limit_minutes)
+
+    def _finish(self, session: _Session) -> bool:
+        """Reports and saves what the session reached; returns whether the training is finished."""
+        is_finished = self._is_over()
+        if session.window.steps:
+            self._report(session, self.config.schedule.learning_rate(self.counters.step, self.counters.elapsed_s))
+        if is_finished and session.validated_step != self.counters.step:
+            is_finished = self._validate(session)
+        self._save()
+        return is_finished
+
     def _step(self, batch: PairBatch, learning_rate: float) -> dict[str, Tensor]:
-        """One update. Nothing in here waits for the device: a bad step is skipped on the device itself."""
+        """Takes one step. Nothing in here waits for the device: a bad step is skipped on the device itself."""
         seed = (self.config.seed * 1_000_003 + self.counters.step) % 2**63
         torch.manual_seed(seed)  # dropout
         self._generator.manual_seed(seed)
@@ -265,13 +288,14 @@ class Trainer:
         counted = {name: torch.where(is_finite, value, 0.0) for name, value in parts.items()}
         return {**counted, "finite_steps": is_finite.to(torch.float32)}
 
-    def _report(self, log: TrainingLog, window: _LogWindow, learning_rate: float) -> None:
-        """The means since the last report; the only place where the training waits for the device."""
+    def _report(self, session: _Session, learning_rate: float) -> None:
+        """Logs the means since the last report; the only place where the training waits for the device."""
+        window, session.window = session.window, _LogWindow()
         figures, finite_steps = window.means()
         self.counters.skipped += window.steps - finite_steps
         consecutive = int(self._consecutive_skips.item())
         speed = window.pairs / max(1e-9, time.monotonic() - window.start_s)
-        log.write(
+        session.log.write(
             self.counters.step,
             self.counters.elapsed_s,
             "training",
@@ -289,26 +313,34 @@ class Trainer:
                 "with a lower learning rate, or look at the data"
             )
 
-    def _validate(self, log: TrainingLog) -> None:
+    def _validate(self, session: _Session) -> bool:
+        """Measures the average and keeps it if it is the best; returns False if that was interrupted by a stop."""
+        session.validated_step = self.counters.step
         if self._validation is None:
-            return
+            return True
         self._average.tensors()
-        figures = dict(self._validation(self._average.model))
-        log.write(self.counters.step, self.counters.elapsed_s, "validation", figures)
+        measured = self._validation(self._average.model, lambda: self._stop.is_made)
+        if measured is None:
+            return False
+        figures = dict(measured)
+        session.log.write(self.counters.step, self.counters.elapsed_s, "validation", figures)
         if CHOSEN_BY not in figures:
             raise InputError(f"the validation gave no {CHOSEN_BY}, by which the best checkpoint is chosen")
         error = figures[CHOSEN_BY]
         if math.isfinite(error) and (self.counters.best_error_m is None or error < self.counters.best_error_m):
             self.counters.best_error_m = error
-            save_checkpoint(self._average.model, self.config.out / BEST_NAME, self._metadata(figures))
+            with signals_postponed():
+                save_checkpoint(self._average.model, self.config.out / BEST_NAME, self._metadata(figures))
+        return True
 
     def _save(self) -> None:
         self._average.tensors()
-        save_checkpoint(self._average.model, self.config.out / LAST_NAME, self._metadata(None))
-        save_state(
-            self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters, self.counters,
-            self.config.decisive_settings(),
-        )  # fmt: skip
+        with signals_postponed():
+            save_checkpoint(self._average.model, self.config.out / LAST_NAME, self._metadata(None))
+            save_state(
+                self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters, self.counters,
+                self.config.decisive_settings(),
+            )  # fmt: skip
 
     def _metadata(self, figures: Mapping[str, float] | None) -> dict[str, Any]:
         metadata = {"counters": asdict(self.counters), "settings": self.config.decisive_settings()}
@@ -323,53 +355,6 @@ class Trainer:
             torch.backends.cudnn.benchmark = True
         else:
             keep_freed_memory()
-
-    @contextmanager
-    def _stopping_on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the training after the step in progress; a second one ends it at once."""
-        self._stop_requested = False
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may handle signals
-            return
-        earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def restore() -> None:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-        def request_stop(_: int, __: FrameType | None) -> None:
-            self._stop_requested = True
-            restore()
-
-        for number in earlier:
-            signal.signal(number, request_stop)
-        try:
-            yield
-        finally:
-            restore()
-
-
-class _Statistics:
-    """The batch norms' running statistics, put back after a step that was not finite.
-
-    A forward pass changes them before its loss is known, and one NaN in them would stay for good.
-    """
-
-    def __init__(self, model: GeoFlow) -> None:
-        self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        self._sizes = [buffer.numel() for buffer in self._buffers]
-        self.remember()
-
-    def remember(self) -> None:
-        """Take the present ones as good."""
-        self._good = torch.cat([buffer.flatten() for buffer in self._buffers])
-
-    @torch.no_grad()
-    def keep_if(self, is_finite: Tensor) -> None:
-        """Keep the present ones if the step was finite, else put the last good ones back, without asking which."""
-        present = torch.cat([buffer.flatten() for buffer in self._buffers])
-        self._good = torch.where(is_finite, present, self._good)
-        torch._foreach_copy_(self._buffers, list(self._good.split(self._sizes)))
 
 
 class _LogWindow:
@@ -388,10 +373,33 @@ class _LogWindow:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def means(self) -> tuple[dict[str, float], int]:
-        """Means over the steps that were finite, and how many these were."""
+        """Returns the means over the steps that were finite, and how many these were."""
         values = dict(zip(self._sums, torch.stack(list(self._sums.values())).tolist(), strict=True))
         finite = round(values.pop("finite_steps"))
         return {name: value / max(1, finite) for name, value in values.items()}, finite
+
+
+class _Session:
+    """One run of the program: its log, its clock, and the figures that are yet to be reported.
+
+    Args:
+        log: of the run's folder.
+        earlier_s: time that earlier sessions spent.
+    """
+
+    def __init__(self, log: TrainingLog, earlier_s: float) -> None:
+        self.log = log
+        self.window = _LogWindow()
+        self.validated_step: int | None = None
+        self._earlier_s, self._start_s = earlier_s, time.monotonic()
+
+    def duration_s(self) -> float:
+        """Returns the time since the session began."""
+        return time.monotonic() - self._start_s
+
+    def elapsed_s(self) -> float:
+        """Returns the time of all sessions."""
+        return self._earlier_s + self.duration_s()
 
 
 def _adamw(parameters: list[nn.Parameter], config: TrainerConfig) -> torch.optim.AdamW:

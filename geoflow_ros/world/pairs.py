@@ -111,7 +111,5 @@ class PairSampler:
         patch_pose = patches_around(camera_pose, offset, error)
         windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
         view = render_views(windows, self.camera, only, *camera_pose.float32())
-        patch, _ = render_patches(
-            windows, self.satellite_size, self.ground_resolution_m, only, *patch_pose.float32()
-        )
+        patch, _ = render_patches(windows, self.satellite_size, self.ground_resolution_m, only, *patch_pose.float32())
         return Pair(patch[0], view.rgb[0], offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.world.appearance import Appearance
@@ -42,9 +44,9 @@ class Poses:
     def __len__(self) -> int:
         return len(self.yaw_rad)
 
-    def take(self, index: Float64Array | slice | object) -> Poses:
+    def take(self, index: npt.NDArray[Any]) -> Poses:
         """Returns the poses with these indices."""
-        return Poses(self.east_m[index], self.north_m[index], self.yaw_rad[index])  # type: ignore[index]
+        return Poses(self.east_m[index], self.north_m[index], self.yaw_rad[index])
 
     def float32(self) -> tuple[Float32Array, Float32Array, Float32Array]:
         """Returns east, north and yaw as the renderer takes them."""

@@ -289,8 +289,8 @@ class _Canvas:
     def tall(self, layout: CityLayout, height: UInt8Array) -> Float32Array:
         """Returns the heights that cast shadows, metres, on the coarse raster: buildings, cars and trees."""
         scale = 1 / _COARSE
-        coarse = cv2.resize(height, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
-        coarse = coarse / _DM_PER_M
+        mean_dm = cv2.resize(height, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        coarse = np.asarray(mean_dm.astype(np.float32) / _DM_PER_M, np.float32)
         f = layout.furniture
         trees = (f.sort == kinds.Sort.TREE) & self.near(f.position, _TREE_MARGIN_M)
         crowns = np.zeros_like(coarse)

@@ -18,7 +18,8 @@ from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.cells import CELL_M
 from geoflow_ros.world.layout import CityLayout
-from geoflow_ros.world.pairs import Area, town_layout
+from geoflow_ros.world.pairs import Area
+from geoflow_ros.world.places import town_layout
 from geoflow_ros.world.raster import CityRaster, bake
 from geoflow_ros.world.render import View, render_views
 from geoflow_ros.world.splits import Split

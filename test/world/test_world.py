@@ -17,7 +17,7 @@ from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.cells import CELL_M
 from geoflow_ros.world.kinds import Label, Sort
 from geoflow_ros.world.layout import CityLayout
-from geoflow_ros.world.pairs import city_window, sample_places
+from geoflow_ros.world.places import city_window, sample_places
 from geoflow_ros.world.raster import CityRaster, bake
 from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.windows import Windows
