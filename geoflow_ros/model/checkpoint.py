@@ -1,4 +1,4 @@
-"""Weights on disk: ours (safetensors with JSON), float16 parts for a repository, and the authors' ``.pth`` files.
+"""Weights on disk: ours (safetensors with JSON), float16 parts for a repository, and the authors' `.pth` files.
 
 Nothing is unpickled but tensors and plain containers, and a file that is not of this network is refused with the
 names that differ.
@@ -34,11 +34,11 @@ _NAMES_IN_MESSAGE = 6
 
 
 def load_checkpoint(path: str | Path) -> GeoFlow:
-    """The network stored at ``path``, on the CPU, in float32 and in evaluation mode.
+    """Loads the network stored at `path`, on the CPU, in float32 and in evaluation mode.
 
     Args:
-        path: a ``.safetensors`` file of :func:`save_checkpoint` (its ``.json`` beside it), a folder of
-            :func:`save_float16_parts`, or the authors' ``.pth`` (``{"model": state_dict, ...}`` or a bare state dict).
+        path: a `.safetensors` file of `save_checkpoint` (its `.json` beside it), a folder of
+            `save_float16_parts`, or the authors' `.pth` (`{"model": state_dict, ...}` or a bare state dict).
 
     Raises:
         CheckpointError: the file cannot be read, or is not of this network; the message names the tensors.
@@ -58,7 +58,7 @@ def load_checkpoint(path: str | Path) -> GeoFlow:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What was stored with the weights of :func:`save_checkpoint` or :func:`save_float16_parts`; empty for ``.pth``.
+    """Reads what was stored with the weights of `save_checkpoint` or `save_float16_parts`; empty for `.pth`.
 
     Raises:
         CheckpointError: the JSON is missing or damaged.
@@ -77,7 +77,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write the weights to ``path`` (``.safetensors``) and the configuration to the ``.json`` beside it.
+    """Writes the weights to `path` (`.safetensors`) and the configuration to the `.json` beside it.
 
     Each file replaces its predecessor at once, so that a reader never sees half of one.
 
@@ -95,7 +95,7 @@ def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any
 def save_float16_parts(
     model: GeoFlow, folder: str | Path, metadata: Mapping[str, Any] | None = None, max_bytes: int = MAX_PART_BYTES
 ) -> list[Path]:
-    """Write the weights in half precision as ``weights-0000i-of-0000n.safetensors``, each at most ``max_bytes``.
+    """Writes the weights in half precision as `weights-0000i-of-0000n.safetensors`, each at most `max_bytes`.
 
     Raises:
         CheckpointError: a weight does not fit float16, a tensor does not fit a part, or the folder cannot be written.
@@ -126,9 +126,9 @@ def save_float16_parts(
 
 
 def load_imagenet(model: GeoFlow, path: str | Path) -> None:
-    """Start both encoders of ``model`` from ImageNet weights with timm's names (``.safetensors`` or ``.pth``).
+    """Starts both encoders of `model` from ImageNet weights with timm's names (`.safetensors` or `.pth`).
 
-    The classifier's own layers (``conv_head``, ``bn2``, ``classifier``) are not part of the encoder and are left out.
+    The classifier's own layers (`conv_head`, `bn2`, `classifier`) are not part of the encoder and are left out.
 
     Raises:
         CheckpointError: the file cannot be read, or is not an EfficientNet-B0; the message names the tensors.
@@ -143,7 +143,7 @@ def load_imagenet(model: GeoFlow, path: str | Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Writes a file whole or not at all.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -155,7 +155,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _load_exactly(module: GeoFlow | EfficientNetB0, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy ``tensors`` into ``module`` if names, shapes and values are all right, else say which are not."""
+    """Copies `tensors` into `module` if names, shapes and values are all right, else say which are not."""
     expected = module.state_dict()
     missing = [name for name in expected if name not in tensors]
     unexpected = [name for name in tensors if name not in expected]
@@ -193,7 +193,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickled_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file written by ``torch.save``; no code in the file is run."""
+    """Reads the state dict of a file written by `torch.save`; no code in the file is run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -269,5 +269,5 @@ def _config_of(path: Path) -> GeoFlowConfig:
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU in standard memory order: safetensors stores nothing else."""
+    """Returns copies on the CPU in standard memory order: safetensors stores nothing else."""
     return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}

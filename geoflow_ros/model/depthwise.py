@@ -26,9 +26,10 @@ class DepthwiseConv2d(nn.Conv2d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Filters (B, C, H, W), each channel by itself."""
         # bfloat16 comes here only from autocast or in a bfloat16 network
         if x.dtype == torch.bfloat16 and x.device.type == "cpu" and torch.is_grad_enabled():
-            y: Tensor = _BFloat16Depthwise.apply(x, self.weight, self.stride[0])
+            y: Tensor = _BFloat16Depthwise.apply(x, self.weight, self.stride[0])  # type: ignore[no-untyped-call]
             return y
         return super().forward(x)
 
@@ -55,7 +56,7 @@ class _BFloat16Depthwise(torch.autograd.Function):
 
 
 def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """The gradient, spread out by the stride, convolved with the mirrored filters."""
+    """Returns the gradient, spread out by the stride, convolved with the mirrored filters."""
     batch, channels = gradient.shape[:2]
     if stride > 1:
         spread = gradient.new_zeros((batch, *size, channels)).permute(0, 3, 1, 2)  # channels last in memory
@@ -66,7 +67,7 @@ def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, size: tuple[i
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """The input correlated with the gradient, one image and channel at a time, summed over the images.
+    """Returns the input correlated with the gradient, one image and channel at a time, summed over the images.
 
     Images and channels together are the channels of one depthwise convolution whose filters are the gradients.
     """

@@ -2,7 +2,7 @@
 
 The architecture is that of Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
 (ICML 2019), table 1. Tensor names, the order of operations and the symmetric padding are those of timm's
-``efficientnet_b0`` (not its ``tf_`` variants), so that weights published for it load as they are.
+`efficientnet_b0` (not its `tf_` variants), so that weights published for it load as they are.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(reduced_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scales the channels of (B, C, H, W)."""
         pooled = x.mean((2, 3), keepdim=True)
         gate = self.conv_expand(F.silu(self.conv_reduce(pooled)))
         return x * torch.sigmoid(gate)
@@ -71,7 +72,8 @@ class DepthwiseSeparableBlock(nn.Module):
         self.is_residual = stride == 1 and in_channels == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.silu(self.bn1(self.conv_dw(x)))
+        """Maps (B, C, H, W) to the stage's channels, at the size divided by the stride."""
+        y: Tensor = F.silu(self.bn1(self.conv_dw(x)))
         y = self.bn2(self.conv_pw(self.se(y)))
         return x + y if self.is_residual else y
 
@@ -92,7 +94,8 @@ class InvertedResidualBlock(nn.Module):
         self.is_residual = stride == 1 and in_channels == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.silu(self.bn1(self.conv_pw(x)))
+        """Maps (B, C, H, W) to the stage's channels, at the size divided by the stride."""
+        y: Tensor = F.silu(self.bn1(self.conv_pw(x)))
         y = F.silu(self.bn2(self.conv_dw(y)))
         y = self.bn3(self.conv_pwl(self.se(y)))
         return x + y if self.is_residual else y
@@ -118,12 +121,13 @@ class EfficientNetB0(nn.Module):
         _initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Encodes images; see the class."""
         features: Tensor = self.blocks(F.silu(self.bn1(self.conv_stem(image))))
         return features
 
 
 def _initialize(encoder: nn.Module) -> None:
-    """Variance-preserving normal weights by fan-out, as the architecture's authors start from."""
+    """Draws variance-preserving normal weights by fan-out, as the architecture's authors start from."""
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups

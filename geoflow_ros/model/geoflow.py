@@ -63,25 +63,17 @@ class GeoFlowConfig:
         if self.camera_model not in ("perspective", "panorama"):
             raise InputError(f"camera_model is {self.camera_model!r}; it must be 'perspective' or 'panorama'")
 
-    @property
-    def satellite_grid(self) -> tuple[int, int]:
-        """Rows and columns of the satellite patch's tokens."""
-        side = self.satellite_size_px // STRIDE
-        return side, side
-
-    @property
-    def ground_grid(self) -> tuple[int, int]:
-        """Rows and columns of the camera image's tokens."""
-        return self.ground_height_px // STRIDE, self.ground_width_px // STRIDE
-
 
 @dataclass(frozen=True)
 class Displacement:
     """What the head says about each hypothesis q: the true position is q + r (cos, sin), with r uncertain.
 
-    ``mu_log_r``, ``var_log_r`` (B, N): mean and variance of log r, r in search radii. ``direction`` (B, N, 2): unit
-    vector (forward, right). ``kappa`` (B, N): rate of the direction's angular error (AngMF; E|error| is about
-    2 / kappa rad). ``orientation`` (B, N, 2): unit vector (cos, sin) of the heading error, or None.
+    Attributes:
+        mu_log_r: (B, N) mean of log r, r in search radii.
+        var_log_r: (B, N) its variance.
+        direction: (B, N, 2) unit vector (forward, right).
+        kappa: (B, N) rate of the direction's angular error (AngMF; E|error| is about 2 / kappa rad).
+        orientation: (B, N, 2) unit vector (cos, sin) of the heading error, or None.
     """
 
     mu_log_r: Tensor
@@ -95,8 +87,10 @@ class Displacement:
 class PairEncoding:
     """Pairs of a ground image and a satellite patch after attention.
 
-    ``f_vis`` (B, model_dim). ``attention`` (B, Tg, Ts): weights of each ground token over the satellite tokens,
-    averaged over the heads, before dropout; each row sums to 1.
+    Attributes:
+        f_vis: (B, model_dim) what the head is given of the images.
+        attention: (B, Tg, Ts) weights of each ground token over the satellite tokens, averaged over the heads, before
+            dropout; each row sums to 1.
     """
 
     f_vis: Tensor
@@ -107,7 +101,7 @@ class CrossAttention(nn.Module):
     """Multi-head attention (Vaswani et al., 2017) whose outputs are averaged over the queries.
 
     The average is taken before the values and the output projection are applied, which are linear: the result is the
-    same and the largest product is gone. Parameters are named and stored as in ``torch.nn.MultiheadAttention``.
+    same and the largest product is gone. Parameters are named and stored as in `torch.nn.MultiheadAttention`.
     """
 
     def __init__(self, model_dim: int, heads: int, dropout: float) -> None:
@@ -121,14 +115,14 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def queries(self, tokens: Tensor) -> Tensor:
-        """(B, T, D) ground tokens to (B, heads, T, D / heads) scaled queries."""
+        """Maps (B, T, D) ground tokens to (B, heads, T, D / heads) scaled queries."""
         weight, _, _ = self.in_proj_weight.chunk(3)
         bias, _, _ = self.in_proj_bias.chunk(3)
         query = self._split_heads(F.linear(tokens, weight, bias))
         return query / math.sqrt(query.shape[-1])
 
     def keys_and_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) satellite tokens to keys and values, each (B, heads, T, D / heads)."""
+        """Maps (B, T, D) satellite tokens to keys and values, each (B, heads, T, D / heads)."""
         _, key_weight, value_weight = self.in_proj_weight.chunk(3)
         _, key_bias, value_bias = self.in_proj_bias.chunk(3)
         keys = self._split_heads(F.linear(tokens, key_weight, key_bias))
@@ -136,11 +130,11 @@ class CrossAttention(nn.Module):
         return keys, values
 
     def weights(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Attention weights (B, heads, Tg, Ts) without dropout; rows sum to 1."""
+        """Returns attention weights (B, heads, Tg, Ts) without dropout; rows sum to 1."""
         return torch.softmax(queries @ keys.transpose(-2, -1), dim=-1)
 
     def pooled(self, weights: Tensor, values: Tensor) -> Tensor:
-        """The attention's output averaged over the queries, (B, D)."""
+        """Returns the attention's output averaged over the queries, (B, D)."""
         weights = F.dropout(weights, self.dropout, self.training)
         context = weights.mean(dim=2, keepdim=True) @ values  # (B, heads, 1, D / heads)
         pooled: Tensor = self.out_proj(context.flatten(1))
@@ -152,7 +146,7 @@ class CrossAttention(nn.Module):
 
 
 class GeoFlow(nn.Module):
-    """The network. Images are RGB, normalised (see :func:`normalize_images`), NCHW, sides multiples of 32."""
+    """The network. Images are RGB, normalised (see `normalize_images`), NCHW, sides multiples of 32."""
 
     def __init__(self, config: GeoFlowConfig | None = None) -> None:
         super().__init__()
@@ -177,38 +171,38 @@ class GeoFlow(nn.Module):
             )
 
     def satellite_features(self, satellite: Tensor) -> Tensor:
-        """(B, 3, P, P) normalised patches to the encoder's (B, 320, P/32, P/32)."""
+        """Maps (B, 3, P, P) normalised patches to the encoder's (B, 320, P/32, P/32)."""
         features: Tensor = self.sat_extractor(satellite)
         return features
 
     def ground_features(self, ground: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised camera images to the encoder's (B, 320, H/32, W/32)."""
+        """Maps (B, 3, H, W) normalised camera images to the encoder's (B, 320, H/32, W/32)."""
         features: Tensor = self.grd_extractor(ground)
         return features
 
     def satellite_tokens(self, satellite: Tensor) -> Tensor:
-        """(B, 3, P, P) normalised patches to (B, Ts, model_dim) tokens, row-major, positional encoding added."""
+        """Maps (B, 3, P, P) normalised patches to (B, Ts, model_dim) tokens, row-major, positional encoding added."""
         return _tokens(self.sat_proj(self.satellite_features(satellite)))
 
     def f_vis(self, ground: Tensor, satellite_tokens: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised camera images and their patches' (B, Ts, model_dim) tokens to (B, model_dim)."""
+        """Maps (B, 3, H, W) normalised camera images and their patches' tokens (B, Ts, model_dim) to (B, model_dim)."""
         attention = self.cross_attention
         queries = attention.queries(_tokens(self.grd_proj(self.ground_features(ground))))
         keys, values = attention.keys_and_values(satellite_tokens)
         return attention.pooled(attention.weights(queries, keys), values)
 
     def encode(self, satellite: Tensor, ground: Tensor) -> Tensor:
-        """(B, 3, P, P) patches and (B, 3, H, W) camera images, both normalised, to f_vis (B, model_dim)."""
+        """Maps (B, 3, P, P) patches and (B, 3, H, W) camera images, both normalised, to f_vis (B, model_dim)."""
         return self.f_vis(ground, self.satellite_tokens(satellite))
 
     def attend_pairs(
         self, satellite_features: Tensor, ground_features: Tensor, satellite_index: Tensor, ground_index: Tensor
     ) -> PairEncoding:
-        """Attention for any pairs of images that were encoded once: what training needs.
+        """Returns the attention for any pairs of images that were encoded once: what training needs.
 
         Args:
-            satellite_features: (S, 320, h, w) of :meth:`satellite_features`.
-            ground_features: (G, 320, h, w) of :meth:`ground_features`.
+            satellite_features: (S, 320, h, w) of `satellite_features`.
+            ground_features: (G, 320, h, w) of `ground_features`.
             satellite_index: (B,) int64 into S.
             ground_index: (B,) int64 into G; pair b is (satellite_index[b], ground_index[b]).
         """
@@ -220,10 +214,10 @@ class GeoFlow(nn.Module):
         return PairEncoding(f_vis=f_vis, attention=weights.mean(dim=1))
 
     def displace(self, f_vis: Tensor, q: Tensor) -> Displacement:
-        """What is left from each hypothesis to the truth.
+        """Predicts what is left from each hypothesis to the truth.
 
         Args:
-            f_vis: (B, model_dim) of :meth:`encode`.
+            f_vis: (B, model_dim) of `encode`.
             q: (B, N, 2) hypotheses (forward, right) in search radii.
         """
         coordinates = self.coord_proj(q)
@@ -242,17 +236,17 @@ class GeoFlow(nn.Module):
         )
 
     def refine(self, f_vis: Tensor, q: Tensor, step: float) -> Tensor:
-        """One refinement of the hypotheses, (B, N, 2): q + step * exp(mu_log_r) * direction."""
+        """Refines the hypotheses once, (B, N, 2): q + step * exp(mu_log_r) * direction."""
         displacement = self.displace(f_vis, q)
         return q + step * displacement.mu_log_r.exp()[..., None] * displacement.direction
 
     def forward(self, satellite: Tensor, ground: Tensor, q: Tensor) -> Displacement:
-        """:meth:`encode`, then :meth:`displace`."""
+        """Runs `encode`, then `displace`."""
         return self.displace(self.encode(satellite, ground), q)
 
 
 def normalize_images(images: Tensor) -> Tensor:
-    """uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W): (value / 255 - mean) / std.
+    """Maps uint8 RGB (B, H, W, 3) to the networks' float32 input (B, 3, H, W): (value / 255 - mean) / std.
 
     The result keeps the pixels' order in memory, which is PyTorch's channels-last format: no copy is made for it. The
     channels come to the front before the arithmetic, as engines that work plane by plane like it, and after the change
@@ -264,8 +258,10 @@ def normalize_images(images: Tensor) -> Tensor:
 
 
 def positional_encoding(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """Fixed sinusoids of a token grid, (rows * columns, dim): the first half of the channels tells the column, the
-    second half the row, sine and cosine in turn, with wavelengths in geometric order.
+    """Returns fixed sinusoids of a token grid, (rows * columns, dim).
+
+    The first half of the channels tells the column, the second half the row, sine and cosine in turn, with wavelengths
+    in geometric order.
     """
     quarter = dim // 4
     exponent = torch.arange(quarter, dtype=torch.float32, device=device) / quarter
@@ -281,7 +277,7 @@ def positional_encoding(rows: int, columns: int, dim: int, device: torch.device 
 
 
 def _tokens(projected: Tensor) -> Tensor:
-    """(B, D, h, w) to (B, h * w, D), row-major, with the positional encoding added."""
+    """Maps (B, D, h, w) to (B, h * w, D), row-major, with the positional encoding added."""
     _, dim, rows, columns = projected.shape
     tokens = projected.flatten(2).transpose(1, 2)
     return tokens + positional_encoding(rows, columns, dim, projected.device).to(tokens.dtype)

@@ -13,7 +13,7 @@ from geoflow_ros.model import GeoFlow
 class MovingAverage:
     """A second network that follows the trained one.
 
-    The average starts short, (1 + step) / (10 + step), so that it forgets the random start, and grows to ``decay``.
+    The average starts short, (1 + step) / (10 + step), so that it forgets the random start, and grows to `decay`.
     Statistics of the batch norms are averaged like the weights.
     """
 

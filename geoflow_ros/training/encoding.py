@@ -16,7 +16,7 @@ Encoder = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Encoder features in float32: ``satellite`` (S, 320, h, w) and ``ground`` (G, 320, h, w)."""
+    """Encoder features in float32: `satellite` (S, 320, h, w) and `ground` (G, 320, h, w)."""
 
     satellite: Tensor
     ground: Tensor
@@ -29,7 +29,7 @@ def encode_images(
     satellite_encoder: Encoder | None = None,
     ground_encoder: Encoder | None = None,
 ) -> ImageFeatures:
-    """Run both encoders; with ``dtype`` bfloat16 under autocast.
+    """Run both encoders; with `dtype` bfloat16 under autocast.
 
     Everything after the encoders is small and stays in float32: bfloat16 has 8 bits, a grid of 8 cm in q.
 

@@ -15,7 +15,7 @@ from geoflow_ros.errors import InputError
 class HypothesisSampling:
     """Many hypotheses per pair: most anywhere, the others near the truth so that the last refinements are trained too.
 
-    Lengths are in search radii. The near ones lie at log-uniform distances between ``near_min`` and ``near_max``.
+    Lengths are in search radii. The near ones lie at log-uniform distances between `near_min` and `near_max`.
     """
 
     count: int = 64
@@ -31,7 +31,7 @@ class HypothesisSampling:
             raise InputError("hypotheses: near_min must be positive and at most near_max")
 
     def draw(self, offset: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, count, 2) hypotheses for the true ``offset`` (B, 2), from a generator on the same device."""
+        """(B, count, 2) hypotheses for the true `offset` (B, 2), from a generator on the same device."""
         device, pairs = offset.device, offset.shape[0]
         near = round(self.count * self.near_share)
         anywhere = torch.rand((pairs, self.count - near, 2), generator=generator, device=device)

@@ -33,7 +33,7 @@ def log_distance_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> T
     """Gaussian negative log-likelihood of the log distance from each hypothesis to the truth.
 
     Args:
-        displacement: the head's answer to ``q``.
+        displacement: the head's answer to `q`.
         q: (B, N, 2) hypotheses in search radii.
         offset: (B, 2) true position in search radii.
     """
@@ -47,7 +47,7 @@ def direction_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> Tens
 
     -log(kappa^2 + 1) + kappa theta + log(1 + exp(-kappa pi)), with theta the angle between the two directions (Bae et
     al., ICCV 2021, there for surface normals: the density is normalised over the sphere). Shapes as in
-    :func:`log_distance_nll`. Hypotheses nearer than :data:`MIN_DISTANCE` have no direction and are left out.
+    `log_distance_nll`. Hypotheses nearer than `MIN_DISTANCE` have no direction and are left out.
     """
     towards = offset[:, None] - q
     distance = towards.norm(dim=-1)
@@ -58,7 +58,7 @@ def direction_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> Tens
 
 
 def angmf_nll(theta: Tensor, kappa: Tensor) -> Tensor:
-    """Elementwise AngMF loss of an angle ``theta`` in [0, pi] for a rate ``kappa`` > 0, less the constant log 2 pi."""
+    """Elementwise AngMF loss of an angle `theta` in [0, pi] for a rate `kappa` > 0, less the constant log 2 pi."""
     return kappa * theta + F.softplus(-kappa * math.pi) - torch.log1p(kappa.square())
 
 
@@ -87,7 +87,7 @@ def orientation_loss(displacement: Displacement, heading_error_rad: Tensor) -> T
 def attention_cross_entropy(attention: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of the ground tokens' attention, (B, Tg, Ts) each.
 
-    Rows of ``target`` that sum to 0 are tokens that see nothing of the patch (sky, far away): they are ignored.
+    Rows of `target` that sum to 0 are tokens that see nothing of the patch (sky, far away): they are ignored.
     """
     per_row = -(target * (attention + _MIN_ATTENTION).log()).sum(-1)
     known = (target.sum(-1) > 0).to(per_row.dtype)
@@ -95,7 +95,7 @@ def attention_cross_entropy(attention: Tensor, target: Tensor) -> Tensor:
 
 
 def label_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of dense classes: logits (n, C, h, w), labels (n, h, w) uint8, :data:`IGNORED_LABEL` ignored."""
+    """Cross-entropy of dense classes: logits (n, C, h, w), labels (n, h, w) uint8, `IGNORED_LABEL` ignored."""
     targets = labels.to(torch.int64)
     total = F.cross_entropy(logits, targets, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (targets != IGNORED_LABEL).sum().clamp_min(1)

@@ -27,7 +27,7 @@ _ANSWER_HYPOTHESES, _ANSWER_REFINEMENTS, _ANSWER_STEP = 10, 5, 0.5  # the releas
 
 @dataclass(frozen=True)
 class StepFigures:
-    """The sum to minimise and its parts, all scalars on the training device; ``parts`` are detached."""
+    """The sum to minimise and its parts, all scalars on the training device; `parts` are detached."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -42,7 +42,7 @@ class Objective:
         hypotheses: how guesses are drawn.
         weights: of the added losses.
         encoder_dtype: bfloat16 runs the encoders under autocast.
-        is_compiled: compile the encoders with ``torch.compile``.
+        is_compiled: compile the encoders with `torch.compile`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Objective:
         self._ground_encoder: Encoder = torch.compile(model.grd_extractor) if is_compiled else model.grd_extractor
 
     def __call__(self, batch: PairBatch, generator: torch.Generator) -> StepFigures:
-        """All losses of a batch; ``generator`` draws the hypotheses and is on the batch's device."""
+        """All losses of a batch; `generator` draws the hypotheses and is on the batch's device."""
         features = encode_images(self._model, batch, self._dtype, self._satellite_encoder, self._ground_encoder)
         pairs = self._model.attend_pairs(features.satellite, features.ground, batch.satellite_index, batch.ground_index)
         q = self._hypotheses.draw(batch.offset, generator)

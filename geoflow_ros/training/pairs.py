@@ -13,7 +13,7 @@ class PairBatch:
     """Camera images and satellite patches of several places, and which of them are pairs.
 
     Several frames and patches of one place are combined, so there may be more pairs (B) than patches (S) or frames (G):
-    pair ``b`` is ``satellite[satellite_index[b]]`` with ``ground[ground_index[b]]``.
+    pair `b` is `satellite[satellite_index[b]]` with `ground[ground_index[b]]`.
 
     Attributes:
         satellite: (S, P, P, 3) uint8 RGB.
@@ -42,7 +42,7 @@ class PairSource(Protocol):
     """Where training pairs come from."""
 
     def batch(self, index: int) -> PairBatch:
-        """The ``index``-th batch: a function of the settings and ``index`` alone, so that a run can be resumed."""
+        """The `index`-th batch: a function of the settings and `index` alone, so that a run can be resumed."""
         ...
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from geoflow_ros.errors import InputError
 class Schedule:
     """The learning rate as a function of where the training is, so that resuming needs no state of its own.
 
-    With ``steps`` the position is the step's number and the schedule is the same whatever the machine. Without, it is
-    the time spent of ``max_minutes``; the time is kept in the checkpoint and a resumed training goes on from there.
-    ``max_minutes`` ends the training in either case.
+    With `steps` the position is the step's number and the schedule is the same whatever the machine. Without, it is
+    the time spent of `max_minutes`; the time is kept in the checkpoint and a resumed training goes on from there.
+    `max_minutes` ends the training in either case.
     """
 
     peak: float

@@ -75,7 +75,7 @@ def load_state(
     settings: Mapping[str, Any],
     may_differ: Collection[str] = (),
 ) -> Counters:
-    """Put a training back where :func:`save_state` left it; arguments as there. Settings in ``may_differ`` may differ.
+    """Put a training back where `save_state` left it; arguments as there. Settings in `may_differ` may differ.
 
     Raises:
         CheckpointError: the file is missing, damaged, of other settings or of another network; the message says which.

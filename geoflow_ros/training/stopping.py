@@ -48,7 +48,7 @@ class StopRequest:
 
 @contextmanager
 def signals_postponed() -> Iterator[None]:
-    """Lets what is in progress, such as a file that is being written, end before SIGINT or SIGTERM have their effect."""
+    """Lets what is in progress, such as a file that is being written, end before SIGINT or SIGTERM take effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -55,7 +55,7 @@ class Appearance:
 
     @classmethod
     def sample(cls, seed: int) -> Appearance:
-        """The appearance of ``seed``: independent draws for map and street."""
+        """The appearance of `seed`: independent draws for map and street."""
         rng = np.random.default_rng([seed, 31])
         clear, grey = np.array([[196, 206, 216], [120, 160, 206]], np.float32), np.full((2, 3), 196, np.float32)
         colour = clear if rng.random() < 0.6 else grey

@@ -66,7 +66,7 @@ class Camera:
         height_m: float = 1.65,
         horizon: float = 0.4,
     ) -> Camera:
-        """A pinhole camera with square pixels; ``horizon`` is the row of the horizon as part of the image's height."""
+        """A pinhole camera with square pixels; `horizon` is the row of the horizon as part of the image's height."""
         if not 1 <= horizontal_fov_deg <= 150:
             raise InputError(f"horizontal field of view must be 1..150 degrees, got {horizontal_fov_deg}")
         f = width / 2 / np.tan(np.radians(horizontal_fov_deg) / 2)

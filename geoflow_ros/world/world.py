@@ -39,7 +39,7 @@ Region = tuple[float, float, float, float]  # west, south, east, north in ENU me
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A city under one appearance; its frame is ENU about ``datum``, the centre of the plan."""
+    """A city under one appearance; its frame is ENU about `datum`, the centre of the plan."""
 
     layout: CityLayout
     appearance: Appearance
@@ -48,7 +48,7 @@ class World:
 
     @classmethod
     def of(cls, area: Area, seed: int, datum: Datum = DEFAULT_DATUM) -> World:
-        """The town, or a city that training never saw, under the test appearance of ``seed``."""
+        """The town, or a city that training never saw, under the test appearance of `seed`."""
         number = Split.TEST.seed(seed, (1 << 20) - 1)  # apart from the worlds of the evaluation with the same seed
         layout = town_layout() if area is Area.SAME else CityLayout.generate(number, _CITY_SIDE_M)
         return cls(layout, Appearance.sample(number), datum)
@@ -71,7 +71,7 @@ class World:
         return self._windows[key]
 
     def view(self, camera: Camera, east_m: float, north_m: float, yaw_rad: float) -> View:
-        """What ``camera`` sees from a place, heading counter-clockwise from east; a batch of one."""
+        """What `camera` sees from a place, heading counter-clockwise from east; a batch of one."""
         windows = Windows.stack([self.window(east_m, north_m)])
         pose = (np.array([v], np.float32) for v in (east_m, north_m, yaw_rad))
         return render_views(windows, camera, np.zeros(1, np.int64), *pose)
@@ -208,7 +208,7 @@ def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[in
 
 
 def _smoothed(image: UInt8Array, ratio: float) -> UInt8Array:
-    """What is left of an image for pixels ``ratio`` times as large: without this, fine detail would alias."""
+    """What is left of an image for pixels `ratio` times as large: without this, fine detail would alias."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), ratio / 3), np.uint8) if ratio > 1.5 else image
 
 
