@@ -26,6 +26,7 @@ class DenseHead(nn.Module):
         self.classify = nn.Conv2d(FEATURE_CHANNELS, classes * cells * cells, 1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Returns the logits of every cell."""
         return F.pixel_shuffle(self.classify(features), self.cells)
 
 
@@ -37,5 +38,5 @@ class DenseHeads(nn.ModuleDict):
         super().__init__({name: DenseHead(classes, cells) for name, classes in counts.items() if classes > 0})
 
     def logits(self, name: str, features: Tensor) -> Tensor | None:
-        """Class logits in float32, or None where there is no such head."""
+        """Returns class logits in float32, or None where there is no such head."""
         return self[name](features).to(torch.float32) if name in self else None

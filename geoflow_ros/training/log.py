@@ -38,7 +38,7 @@ class TrainingLog:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _drop_entries_after(path, step)
-            self._file = self._open.enter_context(open(path, "a", encoding="utf-8"))
+            self._file = self._open.enter_context(path.open("a", encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from error
         self._writer = self._open.enter_context(SummaryWriter(str(folder / "tensorboard"), purge_step=step))

@@ -30,7 +30,7 @@ class LossWeights:
 
 
 def log_distance_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> Tensor:
-    """Gaussian negative log-likelihood of the log distance from each hypothesis to the truth.
+    """Returns the Gaussian negative log-likelihood of the log distance from each hypothesis to the truth.
 
     Args:
         displacement: the head's answer to `q`.
@@ -39,11 +39,12 @@ def log_distance_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> T
     """
     log_r = (offset[:, None] - q).norm(dim=-1).clamp_min(MIN_DISTANCE).log()
     variance = displacement.var_log_r
-    return 0.5 * (variance.log() + (log_r - displacement.mu_log_r).square() / variance).mean()
+    nll: Tensor = 0.5 * (variance.log() + (log_r - displacement.mu_log_r).square() / variance).mean()
+    return nll
 
 
 def direction_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> Tensor:
-    """Angular Mises-Fisher negative log-likelihood of the direction from each hypothesis to the truth.
+    """Returns the angular Mises-Fisher negative log-likelihood of the direction from each hypothesis to the truth.
 
     -log(kappa^2 + 1) + kappa theta + log(1 + exp(-kappa pi)), with theta the angle between the two directions (Bae et
     al., ICCV 2021, there for surface normals: the density is normalised over the sphere). Shapes as in
@@ -54,16 +55,17 @@ def direction_nll(displacement: Displacement, q: Tensor, offset: Tensor) -> Tens
     theta = angle_between(displacement.direction, towards)
     nll = angmf_nll(theta, displacement.kappa)
     counts = (distance >= MIN_DISTANCE).to(nll.dtype)
-    return (nll * counts).sum() / counts.sum().clamp_min(1.0)
+    mean: Tensor = (nll * counts).sum() / counts.sum().clamp_min(1.0)
+    return mean
 
 
 def angmf_nll(theta: Tensor, kappa: Tensor) -> Tensor:
-    """Elementwise AngMF loss of an angle `theta` in [0, pi] for a rate `kappa` > 0, less the constant log 2 pi."""
+    """Returns the AngMF loss of each angle `theta` in [0, pi] for a rate `kappa` > 0, less the constant log 2 pi."""
     return kappa * theta + F.softplus(-kappa * math.pi) - torch.log1p(kappa.square())
 
 
 def angle_between(first: Tensor, second: Tensor) -> Tensor:
-    """Angle in [0, pi] between plane vectors (..., 2) of any length.
+    """Returns the angle in [0, pi] between plane vectors (..., 2) of any length.
 
     By the arc tangent: unlike the arc cosine's, its gradient stays finite where the vectors are parallel.
     """
@@ -73,7 +75,7 @@ def angle_between(first: Tensor, second: Tensor) -> Tensor:
 
 
 def orientation_loss(displacement: Displacement, heading_error_rad: Tensor) -> Tensor:
-    """1 - cos of the angle between the predicted and the true (B,) heading error.
+    """Returns 1 - cos of the angle between the predicted and the true (B,) heading error.
 
     Raises:
         ValueError: the network has no orientation head.
@@ -85,7 +87,7 @@ def orientation_loss(displacement: Displacement, heading_error_rad: Tensor) -> T
 
 
 def attention_cross_entropy(attention: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the ground tokens' attention, (B, Tg, Ts) each.
+    """Returns the cross-entropy of the ground tokens' attention, (B, Tg, Ts) each.
 
     Rows of `target` that sum to 0 are tokens that see nothing of the patch (sky, far away): they are ignored.
     """
@@ -95,7 +97,12 @@ def attention_cross_entropy(attention: Tensor, target: Tensor) -> Tensor:
 
 
 def label_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of dense classes: logits (n, C, h, w), labels (n, h, w) uint8, `IGNORED_LABEL` ignored."""
+    """Returns the cross-entropy of dense classes.
+
+    Args:
+        logits: (n, C, h, w).
+        labels: (n, h, w) uint8; `IGNORED_LABEL` is ignored.
+    """
     targets = labels.to(torch.int64)
     total = F.cross_entropy(logits, targets, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (targets != IGNORED_LABEL).sum().clamp_min(1)

@@ -59,5 +59,5 @@ def signals_postponed() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for which in arrived:
+            signal.raise_signal(which)

@@ -55,7 +55,7 @@ class Appearance:
 
     @classmethod
     def sample(cls, seed: int) -> Appearance:
-        """The appearance of `seed`: independent draws for map and street."""
+        """Draws the appearance of `seed`, independently for map and street."""
         rng = np.random.default_rng([seed, 31])
         clear, grey = np.array([[196, 206, 216], [120, 160, 206]], np.float32), np.full((2, 3), 196, np.float32)
         colour = clear if rng.random() < 0.6 else grey
@@ -101,10 +101,8 @@ def _look(rng: np.random.Generator, spread: float) -> Look:
 
 
 def _walls(rng: np.random.Generator) -> Float32Array:
-    """(MATERIALS, 14) rows: wall RGB, opening RGB, ground-floor RGB, opening period along and up in metres, openings'
-    share of the period along and up, and the wall's orientation in radians.
-    """
-    table = np.zeros((kinds.MATERIALS, 14), np.float32)
+    """Draws how every material that stands looks: the (MATERIALS, WALL_COLUMNS) table."""
+    table = np.zeros((kinds.MATERIALS, WALL_COLUMNS), np.float32)
     gain = rng.uniform(0.8, 1.15)
     base = np.array(
         [

@@ -16,12 +16,12 @@ Array = Any  # numpy.ndarray or torch.Tensor
 
 
 def namespace(x: Array) -> Any:
-    """Numpy or torch, whichever `x` is of."""
+    """Returns numpy or torch, whichever `x` is of."""
     return np if isinstance(x, np.ndarray) else sys.modules["torch"]
 
 
 def cast(x: Array, dtype: str) -> Array:
-    """`x` as another dtype ("float32", "int64", "uint8")."""
+    """Returns `x` as another dtype ("float32", "int64", "uint8")."""
     return x.astype(dtype) if isinstance(x, np.ndarray) else x.to(getattr(namespace(x), dtype))
 
 
@@ -31,17 +31,17 @@ def from_numpy(x: npt.NDArray[Any], like: Array) -> Array:
 
 
 def arange(n: int, like: Array) -> Array:
-    """0..n-1 as int64 on the device of `like`."""
+    """Returns 0..n-1 as int64 on the device of `like`."""
     return np.arange(n) if isinstance(like, np.ndarray) else namespace(like).arange(n, device=like.device)
 
 
 def running_max(x: Array) -> Array:
-    """Maximum of all elements up to each, along the last axis."""
+    """Returns the maximum of all elements up to each, along the last axis."""
     return np.maximum.accumulate(x, axis=-1) if isinstance(x, np.ndarray) else x.cummax(dim=-1).values
 
 
 def search(rows: Array, values: Array) -> Array:
-    """First index in each ascending row of `rows` (..., S) whose element is at least the value: (..., V) int64."""
+    """Finds the first index in each ascending row (..., S) whose element is at least the value: (..., V) int64."""
     if not isinstance(rows, np.ndarray):
         return namespace(rows).searchsorted(rows.contiguous(), values.contiguous())
     s, v = rows.shape[-1], values.shape[-1]
@@ -55,12 +55,12 @@ def search(rows: Array, values: Array) -> Array:
 
 
 def take_last(x: Array, index: Array) -> Array:
-    """Elements of `x` along its last axis."""
+    """Takes elements of `x` along its last axis."""
     return np.take_along_axis(x, index, -1) if isinstance(x, np.ndarray) else x.gather(-1, index)
 
 
 def smallest(x: Array, k: int) -> Array:
-    """Indices of the `k` smallest elements along the last axis, in ascending order of value."""
+    """Returns the indices of the `k` smallest elements along the last axis, in ascending order of value."""
     if isinstance(x, np.ndarray):
         part = (
             np.argpartition(x, k - 1, axis=-1)[..., :k]
@@ -73,12 +73,12 @@ def smallest(x: Array, k: int) -> Array:
 
 
 def where_true(mask: Array) -> tuple[Array, ...]:
-    """Indices of the true elements, one array per axis."""
+    """Returns the indices of the true elements, one array per axis."""
     return np.nonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero(as_tuple=True)
 
 
 def bilinear(images: Array, image: Array, column: Array, row: Array) -> Array:
-    """Colours (n, 3) float32 of `images` (C, h, w, 3) uint8 at fractional pixels; `image` (n,) says which one.
+    """Samples (n, 3) float32 colours of `images` (C, h, w, 3) uint8 at fractional pixels of the `image` (n,) given.
 
     Pixel centres are whole numbers; the caller keeps coordinates inside.
     """

@@ -19,7 +19,8 @@ class Camera:
     """An upright camera.
 
     Attributes:
-        width, height: image size in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
         azimuth_rad: (W,) direction of every column from straight ahead, positive to the right.
         slope: (H, W) tangent of every pixel's elevation above the horizon.
         focal_px: (W,) pixels per radian (or per unit slope) at every column: how large things appear.
@@ -35,7 +36,7 @@ class Camera:
 
     @classmethod
     def pinhole(cls, width: int, height: int, fx: float, fy: float, cx: float, cy: float, height_m: float) -> Camera:
-        """A perspective camera with the intrinsics of sensor_msgs/CameraInfo.K, pixels; (0, 0) is a pixel's centre.
+        """Makes a perspective camera of CameraInfo.K's intrinsics, pixels; (0, 0) is a pixel's centre.
 
         Raises:
             InputError: for focal lengths, sizes or heights that are not positive.
@@ -66,7 +67,7 @@ class Camera:
         height_m: float = 1.65,
         horizon: float = 0.4,
     ) -> Camera:
-        """A pinhole camera with square pixels; `horizon` is the row of the horizon as part of the image's height."""
+        """Makes a pinhole camera with square pixels; `horizon` is the horizon's row as part of the image's height."""
         if not 1 <= horizontal_fov_deg <= 150:
             raise InputError(f"horizontal field of view must be 1..150 degrees, got {horizontal_fov_deg}")
         f = width / 2 / np.tan(np.radians(horizontal_fov_deg) / 2)
@@ -76,7 +77,7 @@ class Camera:
     def panorama(
         cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = 1.65
     ) -> Camera:
-        """An equirectangular panorama; straight ahead is the middle column, the horizon the middle row."""
+        """Makes an equirectangular panorama; straight ahead is the middle column, the horizon the middle row."""
         azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
         elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.radians(vertical_fov_deg)
         slope = np.repeat(np.tan(elevation)[:, None], width, axis=1)
@@ -86,7 +87,7 @@ class Camera:
         )
 
     def project(self, forward_m: float, right_m: float, up_m: float) -> tuple[float, float]:
-        """Pixel (column, row) of a point in metres from the ground below the camera; NaN outside the image."""
+        """Returns the pixel (column, row) of a point, metres from the ground below the camera; NaN outside it."""
         azimuth = float(np.arctan2(right_m, forward_m))
         if not self.azimuth_rad[0] <= azimuth <= self.azimuth_rad[-1]:
             return float("nan"), float("nan")

@@ -125,7 +125,7 @@ KINDS = 160
 
 
 def colours() -> Float32Array:
-    """(KINDS, 3) RGB of every kind in neutral light."""
+    """Returns (KINDS, 3) RGB of every kind in neutral light."""
     table = np.zeros((KINDS, 3), np.float32)
     for kind, (colour, _, _) in _TABLE.items():
         table[kind] = colour
@@ -133,7 +133,7 @@ def colours() -> Float32Array:
 
 
 def roughness() -> Float32Array:
-    """(KINDS,) amplitude of the texture noise in grey levels."""
+    """Returns the (KINDS,) amplitude of the texture noise in grey levels."""
     table = np.zeros(KINDS, np.float32)
     for kind, (_, amplitude, _) in _TABLE.items():
         table[kind] = amplitude
@@ -141,7 +141,7 @@ def roughness() -> Float32Array:
 
 
 def labels() -> UInt8Array:
-    """(KINDS,) semantic label of every kind."""
+    """Returns the (KINDS,) semantic label of every kind."""
     table = np.zeros(KINDS, np.uint8)
     for kind, (_, _, label) in _TABLE.items():
         table[kind] = label
@@ -149,5 +149,5 @@ def labels() -> UInt8Array:
 
 
 def hedge_height_m(kind: int) -> float:
-    """Height of a hedge or garden wall of that kind."""
+    """Returns the height of a hedge or garden wall of that kind."""
     return {HEDGES[0]: 1.2, HEDGES[1]: 0.9, HEDGES[2]: 0.8}[kind]

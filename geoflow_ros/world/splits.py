@@ -25,7 +25,7 @@ class Split(Enum):
     TEST = 4
 
     def seed(self, stream: int, k: int) -> int:
-        """The `k`-th seed of a stream: another stream (a user's `--seed`) gives other worlds of the same split.
+        """Returns the `k`-th seed of a stream: another stream (a user's `--seed`) gives other worlds of the same split.
 
         Raises:
             InputError: if stream or k is negative or too large to keep the ranges apart.

@@ -48,13 +48,13 @@ class World:
 
     @classmethod
     def of(cls, area: Area, seed: int, datum: Datum = DEFAULT_DATUM) -> World:
-        """The town, or a city that training never saw, under the test appearance of `seed`."""
+        """Returns the town, or a city that training never saw, under the test appearance of `seed`."""
         number = Split.TEST.seed(seed, (1 << 20) - 1)  # apart from the worlds of the evaluation with the same seed
         layout = town_layout() if area is Area.SAME else CityLayout.generate(number, _CITY_SIDE_M)
         return cls(layout, Appearance.sample(number), datum)
 
     def window(self, east_m: float, north_m: float) -> CityRaster:
-        """The baked window around a place; the last three are kept.
+        """Returns the baked window around a place; the last three are kept.
 
         Raises:
             WorldError: outside the plan.
@@ -71,14 +71,14 @@ class World:
         return self._windows[key]
 
     def view(self, camera: Camera, east_m: float, north_m: float, yaw_rad: float) -> View:
-        """What `camera` sees from a place, heading counter-clockwise from east; a batch of one."""
+        """Renders what `camera` sees from a place, heading counter-clockwise from east; a batch of one."""
         windows = Windows.stack([self.window(east_m, north_m)])
         pose = (np.array([v], np.float32) for v in (east_m, north_m, yaw_rad))
         return render_views(windows, camera, np.zeros(1, np.int64), *pose)
 
 
 def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M) -> UInt8Array:
-    """The map of a region as one image, north up, (h, w, 3) uint8 RGB; its outer edges are the region's.
+    """Draws the map of a region as one image, north up, (h, w, 3) uint8 RGB; its outer edges are the region's.
 
     Raises:
         WorldError: for an empty region or a resolution that is not positive.
@@ -120,7 +120,7 @@ def write_mbtiles(
     zooms: Sequence[int] | None = None,
     tile_format: str = "jpg",
 ) -> Path:
-    """Write the world's map as slippy tiles.
+    """Writes the world's map as slippy tiles.
 
     Args:
         world: what to write.
@@ -168,7 +168,7 @@ def write_mbtiles(
 
 
 def _shrink_into(coarser: dict[tuple[int, int], UInt8Array], x: int, y: int, image: UInt8Array) -> None:
-    """Put a tile into its quarter of the next coarser one."""
+    """Puts a tile into its quarter of the next coarser one."""
     parent = coarser.setdefault((x // 2, y // 2), np.zeros((_TILE, _TILE, 3), np.uint8))
     half = _TILE // 2
     parent[(y % 2) * half : (y % 2 + 1) * half, (x % 2) * half : (x % 2 + 1) * half] = cv2.resize(
@@ -177,7 +177,7 @@ def _shrink_into(coarser: dict[tuple[int, int], UInt8Array], x: int, y: int, ima
 
 
 def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[int, int], UInt8Array]]:
-    """Render a block of neighbouring tiles from one baked window."""
+    """Renders a block of neighbouring tiles from one baked window."""
     px = np.arange(xs.start * _TILE, xs.stop * _TILE) + 0.5
     py = np.arange(ys.start * _TILE, ys.stop * _TILE) + 0.5
     # latitude depends on the row alone and longitude on the column alone; ENU is bent by less than a micrometre over a
@@ -208,12 +208,12 @@ def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[in
 
 
 def _smoothed(image: UInt8Array, ratio: float) -> UInt8Array:
-    """What is left of an image for pixels `ratio` times as large: without this, fine detail would alias."""
+    """Returns what is left of an image for pixels `ratio` times as large: without this, fine detail would alias."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), ratio / 3), np.uint8) if ratio > 1.5 else image
 
 
 def _upsample(grid: Float32Array, u: Float32Array, v: Float32Array) -> Float32Array:
-    """Bilinear interpolation in float32 (cv2.remap rounds its weights to 1/32)."""
+    """Interpolates bilinearly in float32 (cv2.remap rounds its weights to 1/32)."""
     i, j = np.minimum(u.astype(int), grid.shape[1] - 2), np.minimum(v.astype(int), grid.shape[0] - 2)
     fu, fv = u - i, v - j
     upper = grid[j, i] * (1 - fu) + grid[j, i + 1] * fu

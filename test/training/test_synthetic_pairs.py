@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,8 +85,6 @@ def test_labels_name_what_is_in_the_pictures(batches: list[PairBatch]) -> None:
 
 
 def test_workers_bake_the_same_windows(batches: list[PairBatch]) -> None:
-    from dataclasses import replace
-
     source = SyntheticPairs(replace(CONFIG, workers=1))
     try:
         assert torch.equal(source.batch(0).ground, batches[0].ground)
@@ -95,8 +94,7 @@ def test_workers_bake_the_same_windows(batches: list[PairBatch]) -> None:
 
 def test_the_pool_of_a_gpu_gives_the_same_batches(batches: list[PairBatch]) -> None:
     """The way that a GPU takes, all windows in one set of tensors, here on tensors of the CPU."""
-    source = SyntheticPairs(CONFIG)
-    source._is_pooled = True
+    source = SyntheticPairs(CONFIG, in_one=True)
     for i in (0, 3):  # the second one replaces windows in their slots
         pooled, plain = source.batch(i), batches[i]
         assert torch.equal(pooled.offset, plain.offset)
