@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import WorldError
 from geoflow_ros.world.camera import Camera
-from geoflow_ros.world.layout import CityLayout, Road
+from geoflow_ros.world.layout import CityLayout
+from geoflow_ros.world.plan import Road
 from geoflow_ros.world.world import World
 
 RATE_HZ = 50.0  # of states, odometry and headings

@@ -23,8 +23,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+@pytest.fixture(scope="package")
+def uninterrupted(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
     out = tmp_path_factory.mktemp("uninterrupted")
     result = Trainer(tiny_config(out), tiny_model(), ColourPairs(), lambda *_: {"mean_error_m": 7.0}).run()
     return out, result
