@@ -1,15 +1,21 @@
 """The Gaussian that explains all of the head's answers, against heads whose posterior is known."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
+from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.backends import HeadOutput
 from geoflow_ros.geo.gaussian import Gaussian2D
 from geoflow_ros.inference.covariance import displacement_moments, mean_angle, mixture
 from geoflow_ros.inference.posterior import fit_posterior, probe_grid
 
 
-def ideal_head(mean, covariance, probes, samples=20_000, seed=0):
+def ideal_head(
+    mean: ArrayLike, covariance: Float64Array, probes: Float32Array, samples: int = 20_000, seed: int = 0
+) -> HeadOutput:
     """What a head says that was trained to perfection on truths x ~ N(mean, covariance): the minimum of its losses."""
     rng = np.random.default_rng(seed)
     x = rng.multivariate_normal(mean, covariance, samples)
@@ -29,7 +35,7 @@ def ideal_head(mean, covariance, probes, samples=20_000, seed=0):
     return HeadOutput(*arrays, refined=np.zeros((1, len(probes), 2), np.float32), orientation=None)
 
 
-def gaussian(long, short, axis_deg):
+def gaussian(long: float, short: float, axis_deg: float) -> Float64Array:
     turn = np.radians(axis_deg)
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return axes @ np.diag([long**2, short**2]) @ axes.T
@@ -37,7 +43,7 @@ def gaussian(long, short, axis_deg):
 
 @pytest.mark.parametrize("axis_deg", [0.0, 35.0, 90.0, 160.0])
 @pytest.mark.parametrize(("long", "short"), [(0.05, 0.03), (0.15, 0.15), (0.35, 0.04), (0.4, 0.3)])
-def test_the_posterior_that_the_head_learnt_from_is_found_again(axis_deg, long, short):
+def test_the_posterior_that_the_head_learnt_from_is_found_again(axis_deg: float, long: float, short: float) -> None:
     mean, covariance = np.array([0.15, -0.1]), gaussian(long, short, axis_deg)
     posterior = fit_posterior(probe_grid(), ideal_head(mean, covariance, probe_grid()))
     np.testing.assert_allclose(posterior.gaussian.mean[0], mean, atol=0.02 + 0.05 * long)
@@ -50,7 +56,7 @@ def test_the_posterior_that_the_head_learnt_from_is_found_again(axis_deg, long, 
     assert posterior.misfit[0] < 0.3
 
 
-def test_it_tells_a_long_ignorance_from_a_round_one_where_a_mixture_does_not():
+def test_it_tells_a_long_ignorance_from_a_round_one_where_a_mixture_does_not() -> None:
     probes = probe_grid()
     output = ideal_head([0.0, 0.0], gaussian(0.4, 0.04, 0.0), probes)
     moments = displacement_moments(output.mu_log_r, output.var_log_r, output.direction, output.kappa)
@@ -60,7 +66,7 @@ def test_it_tells_a_long_ignorance_from_a_round_one_where_a_mixture_does_not():
     assert np.sqrt(fitted[0, 0] / fitted[1, 1]) > 6.0
 
 
-def test_frames_in_a_batch_do_not_disturb_each_other():
+def test_frames_in_a_batch_do_not_disturb_each_other() -> None:
     probes = probe_grid()
     outputs = [
         ideal_head([0.2, 0.1], gaussian(0.3, 0.1, 20.0), probes),
@@ -78,7 +84,7 @@ def test_frames_in_a_batch_do_not_disturb_each_other():
         np.testing.assert_allclose(both.gaussian.covariance[index], alone.gaussian.covariance[0], rtol=1e-6, atol=1e-12)
 
 
-def test_whatever_a_head_says_the_covariance_is_finite_and_positive_definite():
+def test_whatever_a_head_says_the_covariance_is_finite_and_positive_definite() -> None:
     rng = np.random.default_rng(1)
     count, probes = 500, probe_grid()
     direction = rng.normal(size=(count, len(probes), 2))
@@ -98,7 +104,7 @@ def test_whatever_a_head_says_the_covariance_is_finite_and_positive_definite():
     assert np.median(posterior.misfit) > 0.5
 
 
-def test_the_fit_turns_with_the_answers_by_a_quarter():
+def test_the_fit_turns_with_the_answers_by_a_quarter() -> None:
     """The grid of probes is the same after a quarter turn; the points of the quadrature nearly so."""
     probes = probe_grid()
     output = ideal_head([0.3, -0.2], gaussian(0.3, 0.06, 25.0), probes)
@@ -117,7 +123,7 @@ def test_the_fit_turns_with_the_answers_by_a_quarter():
     np.testing.assert_allclose(rotated.covariance[0], turn @ straight.covariance[0] @ turn.T, rtol=0.1, atol=1e-3)
 
 
-def test_answers_that_contradict_each_other_are_worth_no_more_than_their_mixture():
+def test_answers_that_contradict_each_other_are_worth_no_more_than_their_mixture() -> None:
     """The same direction, distance and certainty from everywhere: no position is like that."""
     probes = probe_grid()
     shape = (1, len(probes))

@@ -1,6 +1,10 @@
 """Which patch a frame is shown: kept within its range, prepared in the background, awaited only where none will do."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,17 +14,19 @@ from geoflow_ros.geo import Datum, PatchFrame
 from geoflow_ros.localization import PatchManager, Prior
 from geoflow_ros.tiles import WEB_MERCATOR_WORLD, SatelliteMap, SatellitePatch
 
+MakeManager = Callable[..., PatchManager]
+
 RANGE_M, RANGE_RAD = 5.0, 0.1
 
 
 class Map:
     """Cuts grey patches, unless the place is beyond its edge."""
 
-    def __init__(self, east_limit_m=1e9):
+    def __init__(self, east_limit_m: float = 1e9) -> None:
         self.east_limit_m = east_limit_m
         self.cut_in = []
 
-    def patch(self, frame):
+    def patch(self, frame: PatchFrame) -> SatellitePatch:
         self.cut_in.append(threading.current_thread().name)
         if frame.centre_east_m > self.east_limit_m:
             raise TileMissingError("no tile there")
@@ -30,15 +36,19 @@ class Map:
 class Frames:
     """Of a model with small patches."""
 
-    def patch_frame(self, east_m, north_m, yaw_rad):
+    def patch_frame(self, east_m: float, north_m: float, yaw_rad: float) -> PatchFrame:
         return PatchFrame(east_m, north_m, yaw_rad, 8, 1.0)
 
 
 @pytest.fixture
-def made():
+def made() -> Iterator[MakeManager]:
     managers = []
 
-    def make(satellite_map=None, prepare=lambda patch: None, range_m=RANGE_M):
+    def make(
+        satellite_map: Any = None,
+        prepare: Callable[[SatellitePatch], None] = lambda patch: None,
+        range_m: float = RANGE_M,
+    ) -> PatchManager:
         managers.append(PatchManager(satellite_map or Map(), Frames(), prepare, range_m, RANGE_RAD))
         return managers[-1]
 
@@ -47,17 +57,17 @@ def made():
         manager.close()
 
 
-def prior(east_m, yaw_rad=0.0):
+def prior(east_m: float, yaw_rad: float = 0.0) -> Prior:
     return Prior(east_m, 0.0, yaw_rad)
 
 
-def settle(manager):
+def settle(manager: PatchManager) -> None:
     """Let the background finish what it has begun."""
     if manager._next is not None:
         manager._next.exception(timeout=10.0)
 
 
-def drive(manager, places, yaws=None):
+def drive(manager: PatchManager, places: Any, yaws: Any = None) -> list[PatchFrame]:
     """(n,) east of the patches shown along the way, the background keeping up."""
     shown = []
     for index, east_m in enumerate(places):
@@ -66,7 +76,7 @@ def drive(manager, places, yaws=None):
     return shown
 
 
-def test_the_first_frame_waits_for_its_patch_and_those_near_it_are_shown_the_same(made):
+def test_the_first_frame_waits_for_its_patch_and_those_near_it_are_shown_the_same(made: MakeManager) -> None:
     manager = made()
     first = manager.patch_for(prior(100.0))
     assert first.frame.centre_east_m == 100.0
@@ -75,7 +85,7 @@ def test_the_first_frame_waits_for_its_patch_and_those_near_it_are_shown_the_sam
     assert (manager.counts.awaited, manager.counts.prepared) == (1, 0)
 
 
-def test_on_a_steady_drive_no_frame_waits_and_none_is_shown_a_patch_out_of_range(made):
+def test_on_a_steady_drive_no_frame_waits_and_none_is_shown_a_patch_out_of_range(made: MakeManager) -> None:
     manager = made()
     places = np.arange(0.0, 200.0, 2.0)
     shown = drive(manager, places)
@@ -85,7 +95,7 @@ def test_on_a_steady_drive_no_frame_waits_and_none_is_shown_a_patch_out_of_range
     assert max(abs(frame.centre_east_m - place) for frame, place in zip(shown, places, strict=True)) <= RANGE_M
 
 
-def test_in_a_steady_turn_every_frame_is_shown_a_patch_of_its_own_heading(made):
+def test_in_a_steady_turn_every_frame_is_shown_a_patch_of_its_own_heading(made: MakeManager) -> None:
     manager = made()
     yaws = np.arange(40) * 0.08
     shown = drive(manager, np.zeros(40), yaws)
@@ -94,10 +104,10 @@ def test_in_a_steady_turn_every_frame_is_shown_a_patch_of_its_own_heading(made):
     assert manager.counts.awaited == 1
 
 
-def test_frames_go_on_with_the_old_patch_while_the_next_is_being_encoded(made):
+def test_frames_go_on_with_the_old_patch_while_the_next_is_being_encoded(made: MakeManager) -> None:
     release, encoding = threading.Event(), threading.Event()
 
-    def prepare(patch):
+    def prepare(patch: SatellitePatch) -> None:
         encoding.set()
         assert release.wait(10.0)
 
@@ -114,7 +124,7 @@ def test_frames_go_on_with_the_old_patch_while_the_next_is_being_encoded(made):
     assert (manager.counts.awaited, manager.counts.prepared) == (1, 1)
 
 
-def test_after_a_jump_the_frame_waits_and_what_was_prepared_for_the_old_place_is_dropped(made):
+def test_after_a_jump_the_frame_waits_and_what_was_prepared_for_the_old_place_is_dropped(made: MakeManager) -> None:
     satellite_map = Map()
     manager = made(satellite_map)
     drive(manager, [0.0, 3.0])
@@ -124,7 +134,7 @@ def test_after_a_jump_the_frame_waits_and_what_was_prepared_for_the_old_place_is
     assert manager.patch_for(prior(501.0)).frame.centre_east_m == 500.0
 
 
-def test_a_preparation_that_fails_is_counted_and_the_frame_that_needs_the_patch_says_why(made):
+def test_a_preparation_that_fails_is_counted_and_the_frame_that_needs_the_patch_says_why(made: MakeManager) -> None:
     manager = made(Map(east_limit_m=5.0))
     first = drive(manager, [0.0, 4.0, 8.0])
     assert {frame.centre_east_m for frame in first} == {0.0}
@@ -134,17 +144,17 @@ def test_a_preparation_that_fails_is_counted_and_the_frame_that_needs_the_patch_
     assert manager.patch_for(prior(1.0)).frame.centre_east_m == 0.0  # the old one is not lost
 
 
-def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
+def test_once_the_map_is_closed_closing_waits_for_no_tile(made: MakeManager) -> None:
     asked, answer = threading.Event(), threading.Event()
 
     class Silent:
         """A source that takes its time."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             self.name, self.tile_size, self.min_zoom, self.max_zoom = "silent", 256, 17, 17
             self.bounds = WEB_MERCATOR_WORLD
 
-        def read(self, zoom, x, y):
+        def read(self, zoom: Any, x: Any, y: Any) -> None:
             asked.set()
             answer.wait(60.0)
             raise TileMissingError("at last")
@@ -162,6 +172,6 @@ def test_once_the_map_is_closed_closing_waits_for_no_tile(made):
     assert ended
 
 
-def test_with_a_range_of_nothing_every_moving_frame_has_its_own_patch(made):
+def test_with_a_range_of_nothing_every_moving_frame_has_its_own_patch(made: MakeManager) -> None:
     manager = made(range_m=0.0)
     assert [frame.centre_east_m for frame in drive(manager, [0.0, 0.5, 1.0])] == [0.0, 0.5, 1.0]
