@@ -37,8 +37,15 @@ def add_options(parser: CommandParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Localizes and prints."""
     from geoflow_ros.evaluation.tables import localized_text
+    from geoflow_ros.images import write_image
+    from geoflow_ros.inference import Fix
     from geoflow_ros.localization.single_image import localize_image
     from geoflow_ros.resources import model_path
+    from geoflow_ros.tiles import SatellitePatch
+    from geoflow_ros.visualization import draw_fix
+
+    def draw(patch: SatellitePatch, fix: Fix) -> None:
+        write_image(args.out, draw_fix(patch, fix))
 
     if _looks_like_radians(args.heading):
         print(
@@ -53,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         args.heading,
         args.tiles,
         model_path(args.model),
-        overlay_path=args.out,
+        draw=draw if args.out else None,
         seed=args.seed,
         hypotheses=args.hypotheses,
         iterations=args.iterations,

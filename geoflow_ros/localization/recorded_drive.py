@@ -169,26 +169,27 @@ def write_recorded_drive(
                 start = event
     if start is None:
         raise InputError("the drive has no start pose: record initialpose with it")
-    variances = np.diag(start.covariance)
     description = {
         "tiles": tiles,
         "datum": {"latitude_deg": datum[0], "longitude_deg": datum[1]},
-        "start": {
-            "stamp_ns": start.stamp_ns,
-            "east_m": start.east_m,
-            "north_m": start.north_m,
-            "yaw_deg": math.degrees(start.yaw_rad),
-            "position_std_m": math.sqrt(float(max(variances[:2]))),
-            "yaw_std_deg": math.degrees(math.sqrt(float(variances[2]))),
-        },
-        "camera": {
-            "forward_m": lever_arm_m[0],
-            "left_m": lever_arm_m[1],
-            "yaw_deg": math.degrees(camera_yaw_rad),
-        },
+        "start": _start_values(start),
+        "camera": {"forward_m": lever_arm_m[0], "left_m": lever_arm_m[1], "yaw_deg": math.degrees(camera_yaw_rad)},
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return images
+
+
+def _start_values(start: StartPose) -> dict[str, float]:
+    """A start pose as `drive.json` has it."""
+    variances = np.diag(start.covariance)
+    return {
+        "stamp_ns": start.stamp_ns,
+        "east_m": start.east_m,
+        "north_m": start.north_m,
+        "yaw_deg": math.degrees(start.yaw_rad),
+        "position_std_m": math.sqrt(float(max(variances[:2]))),
+        "yaw_std_deg": math.degrees(math.sqrt(float(variances[2]))),
+    }
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.geo.gaussian import confidence_ellipse
-from geoflow_ros.images import read_image, write_image
+from geoflow_ros.images import read_image
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.localizer import GeoFlowLocalizer
 from geoflow_ros.localization.picture_check import check_picture
-from geoflow_ros.tiles import SatelliteMap, open_tile_source
-from geoflow_ros.visualization.overlay import draw_fix
+from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
 
 _CONFIDENCE = 0.95
 _FULL_TURN_DEG = 360.0
@@ -30,7 +30,7 @@ def localize_image(
     tiles_spec: str | Path,
     model_path: str | Path,
     *,
-    overlay_path: str | Path | None = None,
+    draw: Callable[[SatellitePatch, Fix], None] | None = None,
     seed: int = 0,
     hypotheses: int | None = None,
     iterations: int | None = None,
@@ -45,7 +45,7 @@ def localize_image(
         heading_deg: compass heading of the camera's forward, clockwise from north.
         tiles_spec: MBTiles file or XYZ address, see `open_tile_source`.
         model_path: folder of a bundle.
-        overlay_path: where to save the picture of `draw_fix`; none is drawn where None.
+        draw: is given the patch and the fix, to make a picture of them.
         seed: of the hypotheses.
         hypotheses: N; the bundle's where None.
         iterations: R; the bundle's where None.
@@ -57,7 +57,7 @@ def localize_image(
 
     Raises:
         ImageError: the file is not a picture, does not fit the model, or shows nothing (see `check_picture`).
-        InputError: a latitude, longitude or heading that cannot be, or a place to which the overlay cannot be written.
+        InputError: a latitude, longitude or heading that cannot be.
         GeoFlowError: what geodesy, tiles and bundle find wrong; see there.
     """
     _check_place(lat_deg, lon_deg, heading_deg)
@@ -76,8 +76,8 @@ def localize_image(
     finally:
         source.close()
     fix = localizer.localize(ground, patch)
-    if overlay_path is not None:
-        write_image(overlay_path, draw_fix(patch, fix))
+    if draw is not None:
+        draw(patch, fix)
     return fix, result_of(fix, datum)
 
 

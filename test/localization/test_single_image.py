@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,16 @@ from fakes.heads import ground_image, picture
 
 from geoflow_ros.errors import GeoFlowError, ImageError, InputError
 from geoflow_ros.geo import Datum, confidence_ellipse, latlon_to_pixel, tile_bounds
-from geoflow_ros.images import read_image
+from geoflow_ros.images import read_image, write_image
+from geoflow_ros.inference import Fix
 from geoflow_ros.localization.single_image import localize_image
+from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.visualization import draw_fix
+
+
+def drawing_to(path: Path) -> Callable[[SatellitePatch, Fix], None]:
+    """What `geoflow localize --out` does with a fix."""
+    return lambda patch, fix: write_image(path, draw_fix(patch, fix))
 
 
 def write_map(path: Path, lat_deg: float, lon_deg: float) -> Path:
@@ -41,7 +50,7 @@ def test_one_image_file_on_a_map_gives_degrees_an_ellipse_and_a_picture(
     cv2.imwrite(str(tmp_path / "camera.png"), ground_image())
     overlay = tmp_path / "out" / "overlay.jpg"
     fix, result = localize_image(
-        tmp_path / "camera.png", lat_deg, lon_deg, heading_deg, tiles, converging_bundle, overlay_path=overlay
+        tmp_path / "camera.png", lat_deg, lon_deg, heading_deg, tiles, converging_bundle, draw=drawing_to(overlay)
     )
     datum = Datum(lat_deg, lon_deg)
     east_m, north_m = datum.to_enu(result["latitude_deg"], result["longitude_deg"])
@@ -83,7 +92,7 @@ def test_an_overlay_that_cannot_be_written_is_one_clear_error(tmp_path: Path, co
     (tmp_path / "file").write_text("in the way")
     for overlay in (tmp_path / "overlay.nonsense", tmp_path / "overlay", tmp_path / "file" / "overlay.png"):
         with pytest.raises(InputError):
-            localize_image(tmp_path / "camera.png", 49.01, 8.4, 0.0, tiles, converging_bundle, overlay_path=overlay)
+            localize_image(tmp_path / "camera.png", 49.01, 8.4, 0.0, tiles, converging_bundle, draw=drawing_to(overlay))
 
 
 def test_a_place_outside_the_map_or_a_heading_that_is_no_number_gives_no_fix(
