@@ -28,12 +28,12 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the network after the step with this number, the first being 0."""
+        """Follows the network after the step with this number, the first being 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, self._source, 1.0 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The average's state dict, counters of batches included."""
+        """Returns the average's state dict, counters of batches included."""
         for source, average in self._counters:
             average.copy_(source)
         return self.model.state_dict()

@@ -29,7 +29,7 @@ def encode_images(
     satellite_encoder: Encoder | None = None,
     ground_encoder: Encoder | None = None,
 ) -> ImageFeatures:
-    """Run both encoders; with `dtype` bfloat16 under autocast.
+    """Runs both encoders; with `dtype` bfloat16 under autocast.
 
     Everything after the encoders is small and stays in float32: bfloat16 has 8 bits, a grid of 8 cm in q.
 

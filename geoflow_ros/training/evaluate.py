@@ -23,7 +23,7 @@ def evaluate_pairs(
     seed: int = 0,
     encoder_dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Iterative refinement by sampling on every pair; the answer is the hypotheses' mean.
+    """Refines by sampling on every pair; the answer is the hypotheses' mean.
 
     Args:
         model: in evaluation mode, on the device of the batches.

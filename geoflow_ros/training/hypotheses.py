@@ -31,7 +31,7 @@ class HypothesisSampling:
             raise InputError("hypotheses: near_min must be positive and at most near_max")
 
     def draw(self, offset: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, count, 2) hypotheses for the true `offset` (B, 2), from a generator on the same device."""
+        """Draws (B, count, 2) hypotheses for the true `offset` (B, 2), from a generator on the same device."""
         device, pairs = offset.device, offset.shape[0]
         near = round(self.count * self.near_share)
         anywhere = torch.rand((pairs, self.count - near, 2), generator=generator, device=device)

@@ -61,7 +61,7 @@ class Objective:
         self._ground_encoder: Encoder = torch.compile(model.grd_extractor) if is_compiled else model.grd_extractor
 
     def __call__(self, batch: PairBatch, generator: torch.Generator) -> StepFigures:
-        """All losses of a batch; `generator` draws the hypotheses and is on the batch's device."""
+        """Computes all losses of a batch; `generator` draws the hypotheses and is on the batch's device."""
         features = encode_images(self._model, batch, self._dtype, self._satellite_encoder, self._ground_encoder)
         pairs = self._model.attend_pairs(features.satellite, features.ground, batch.satellite_index, batch.ground_index)
         q = self._hypotheses.draw(batch.offset, generator)
@@ -82,7 +82,7 @@ class Objective:
         return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
 
     def _added(self, batch: PairBatch, features: ImageFeatures, pairs: PairEncoding) -> list[tuple[str, float, Tensor]]:
-        """(name, weight, loss) of what this batch's data allows besides the displacement."""
+        """Returns (name, weight, loss) of what this batch's data allows besides the displacement."""
         added = []
         if batch.attention is not None and self._weights.attention > 0.0:
             if batch.attention.shape != pairs.attention.shape:
@@ -110,7 +110,7 @@ class Objective:
 
     @torch.no_grad()
     def _position_figures(self, f_vis: Tensor, offset: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Errors of the answers on the training pairs themselves, in metres: a thousandth of the step's work."""
+        """Returns the errors of the answers on the training pairs themselves, metres: a thousandth of a step's work."""
         q = 2.0 * torch.rand((len(offset), _ANSWER_HYPOTHESES, 2), generator=generator, device=offset.device) - 1.0
         for _ in range(_ANSWER_REFINEMENTS):
             q = self._model.refine(f_vis, q, _ANSWER_STEP)

@@ -18,7 +18,8 @@ class PairBatch:
     Attributes:
         satellite: (S, P, P, 3) uint8 RGB.
         ground: (G, H, W, 3) uint8 RGB.
-        satellite_index, ground_index: (B,) int64.
+        satellite_index: (B,) int64.
+        ground_index: (B,) int64.
         offset: (B, 2) float32 true (forward, right) of the camera from the patch's centre, over the search radius.
         heading_error_rad: (B,) float32.
         attention: (B, Tg, Ts) float32, the share of each ground token's pixels that see each satellite cell;
@@ -42,9 +43,9 @@ class PairSource(Protocol):
     """Where training pairs come from."""
 
     def batch(self, index: int) -> PairBatch:
-        """The `index`-th batch: a function of the settings and `index` alone, so that a run can be resumed."""
+        """Returns the `index`-th batch: a function of the settings and `index` alone, so that a run can be resumed."""
         ...
 
     def close(self) -> None:
-        """Release workers and memory."""
+        """Releases workers and memory."""
         ...

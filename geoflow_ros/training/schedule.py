@@ -34,20 +34,20 @@ class Schedule:
             raise InputError("the peak learning rate must be positive, warmup_steps >= 0 and final_share in [0, 1]")
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """How much of the training is done, in [0, 1]."""
+        """Returns how much of the training is done, in [0, 1]."""
         if self.steps is not None:
             return min(1.0, step / self.steps)
         assert self.max_minutes is not None  # one of both is given
         return min(1.0, elapsed_s / (60.0 * self.max_minutes))
 
     def learning_rate(self, step: int, elapsed_s: float) -> float:
-        """The rate for the step with this number, the first being 0."""
+        """Returns the rate for the step with this number, the first being 0."""
         cosine = 0.5 * (1.0 + math.cos(math.pi * self.progress(step, elapsed_s)))
         warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
         return self.peak * warmup * (self.final_share + (1.0 - self.final_share) * cosine)
 
     def is_over(self, step: int, elapsed_s: float) -> bool:
-        """Whether the step with this number is no longer to be taken."""
+        """Tells whether the step with this number is no longer to be taken."""
         if self.steps is not None and step >= self.steps:
             return True
         return self.max_minutes is not None and elapsed_s >= 60.0 * self.max_minutes

@@ -43,7 +43,7 @@ def save_state(
     counters: Counters,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write a training's state in one step, so that there is never half of one.
+    """Writes a training's state in one step, so that there is never half of one.
 
     Args:
         path: the file.
@@ -75,7 +75,7 @@ def load_state(
     settings: Mapping[str, Any],
     may_differ: Collection[str] = (),
 ) -> Counters:
-    """Put a training back where `save_state` left it; arguments as there. Settings in `may_differ` may differ.
+    """Puts a training back where `save_state` left it; arguments as there. Settings in `may_differ` may differ.
 
     Raises:
         CheckpointError: the file is missing, damaged, of other settings or of another network; the message says which.
@@ -105,7 +105,7 @@ def load_state(
 
 
 def _moments_like(parameter: nn.Parameter, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The moments in the parameter's own memory order: the fused optimizer walks all of them in storage order."""
+    """Returns the moments in the parameter's own memory order: the fused optimizer walks them in storage order."""
     moments = {key: torch.empty_like(parameter, requires_grad=False).copy_(stored[key]) for key in _MOMENTS}
     return {"step": stored["step"].to(parameter.device), **moments}
 

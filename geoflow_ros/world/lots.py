@@ -225,7 +225,7 @@ def _front_garden(rng: np.random.Generator, row: _Row, lot: _Lot, occupancy: Occ
 
 
 def lay_back_yards(rng: np.random.Generator, reach_m: float, occupancy: Occupancy, draft: Draft) -> None:
-    """Scatters sheds and trees over the free ground of the square within `reach_m` of the centre."""
+    """Spreads sheds and trees over the free ground of the square within `reach_m` of the centre."""
     area_m2 = (2 * reach_m) ** 2
     for point in rng.uniform(-reach_m, reach_m, (int(_SHEDS_PER_M2 * area_m2), 2)):
         yaw, length, width = rng.uniform(0, np.pi), rng.uniform(*_SHED_LENGTH_M), rng.uniform(*_SHED_WIDTH_M)

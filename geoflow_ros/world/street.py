@@ -112,14 +112,14 @@ def lay_junction(rng: np.random.Generator, node: Float64Array, draft: Draft) -> 
         draft.surface.quad(at, yaw, _COVER_M, _COVER_M, int(rng.choice(kinds.COVERS)))
 
 
-def _scattered(rng: np.random.Generator, length_m: float, spacing_m: float, spare: int = 2) -> Float64Array:
+def _random_places(rng: np.random.Generator, length_m: float, spacing_m: float, spare: int = 2) -> Float64Array:
     """Returns arc lengths of a Poisson process; enough, with `spare` more, that they mostly reach the road's end."""
     return np.cumsum(rng.exponential(spacing_m, int(length_m / spacing_m) + spare))
 
 
 def _repairs(rng: np.random.Generator, road: Road, surface: FlatDraft) -> None:
     half = road.half_width_m
-    for s in _scattered(rng, road.length_m, _REPAIR_SPACING_M):
+    for s in _random_places(rng, road.length_m, _REPAIR_SPACING_M):
         if s < road.length_m - 2:
             at, yaw = road.at(s, rng.uniform(-half + _REPAIR_EDGE_M, half - _REPAIR_EDGE_M))
             lengths, widths = (
@@ -143,7 +143,7 @@ def _resurfaced_stretch(rng: np.random.Generator, road: Road, surface: FlatDraft
 
 def _covers(rng: np.random.Generator, road: Road, surface: FlatDraft) -> None:
     half = road.half_width_m
-    for s in _scattered(rng, road.length_m, _COVER_SPACING_M):
+    for s in _random_places(rng, road.length_m, _COVER_SPACING_M):
         if s < road.length_m - 3:
             at, yaw = road.at(s, rng.uniform(-half + _COVER_EDGE_M, half - _COVER_EDGE_M))
             surface.quad(at, yaw, _COVER_M, _COVER_M, int(rng.choice(kinds.COVERS)))
@@ -158,7 +158,7 @@ def _grates(rng: np.random.Generator, road: Road, side: float, surface: FlatDraf
 
 def _pavement_slabs(rng: np.random.Generator, road: Road, side: float, surface: FlatDraft) -> None:
     """Draws slabs of another colour, covers and repairs of the pavement."""
-    for s in _scattered(rng, road.length_m, _SLAB_SPACING_M):
+    for s in _random_places(rng, road.length_m, _SLAB_SPACING_M):
         if s < road.length_m - 3:
             at, yaw = road.at(s, side * (road.half_width_m + road.pavement_m / 2))
             length, width = rng.uniform(*_SLAB_LENGTH_M), road.pavement_m * rng.uniform(*_SLAB_WIDTH)
@@ -202,7 +202,7 @@ def _edge_line(road: Road, side: float, paint: int, surface: FlatDraft) -> None:
 
 def _symbols(rng: np.random.Generator, road: Road, paint: int, surface: FlatDraft) -> None:
     """Draws words and symbols on the lanes."""
-    for s in _scattered(rng, road.length_m, _SYMBOL_SPACING_M, spare=1):
+    for s in _random_places(rng, road.length_m, _SYMBOL_SPACING_M, spare=1):
         if _SYMBOL_END_M < s < road.length_m - _SYMBOL_END_M:
             side = rng.choice(_SIDES)
             at, yaw = road.at(s, side * road.carriageway_m / 2)
@@ -302,7 +302,7 @@ def _lamps(rng: np.random.Generator, road: Road, side: float, draft: Draft) -> N
 
 def _signs(rng: np.random.Generator, road: Road, side: float, draft: Draft) -> None:
     kerb = road.half_width_m + _KERB_STRIP_M
-    for s in _scattered(rng, road.length_m, _SIGN_SPACING_M):
+    for s in _random_places(rng, road.length_m, _SIGN_SPACING_M):
         if _SIGN_END_M < s < road.length_m - _SIGN_END_M:
             at, _ = road.at(s, side * (kerb + rng.uniform(*_SIGN_INSET_M)))
             draft.put(at, kinds.Sort.SIGN, rng.uniform(*_SIGN_HEIGHT_M), rng.random())
@@ -310,7 +310,7 @@ def _signs(rng: np.random.Generator, road: Road, side: float, draft: Draft) -> N
 
 def _boxes(rng: np.random.Generator, road: Road, side: float, draft: Draft) -> None:
     """Puts bins, hydrants and cabinets along the fences."""
-    for s in _scattered(rng, road.length_m, _BOX_SPACING_M):
+    for s in _random_places(rng, road.length_m, _BOX_SPACING_M):
         if _BOX_END_M < s < road.length_m - _BOX_END_M:
             at, _ = road.at(s, side * (road.half_width_m + road.pavement_m - _BOX_INSET_M))
             draft.put(at, kinds.Sort(rng.choice(_BOXES)), rng.uniform(*_BOX_HEIGHT_M), rng.random())
@@ -328,7 +328,7 @@ def _bollards(rng: np.random.Generator, road: Road, side: float, draft: Draft) -
 
 def _traffic(rng: np.random.Generator, road: Road, draft: Draft) -> None:
     """Adds the cars that drove there when the photo was taken."""
-    for s in _scattered(rng, road.length_m, _TRAFFIC_SPACING_M, spare=1):
+    for s in _random_places(rng, road.length_m, _TRAFFIC_SPACING_M, spare=1):
         if _TRAFFIC_END_M < s < road.length_m - _TRAFFIC_END_M:
             side = rng.choice(_SIDES)
             at, yaw = road.at(s, side * road.carriageway_m / 2)
