@@ -6,6 +6,7 @@ import ctypes
 import gc
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # malloc.h of glibc
@@ -17,8 +18,9 @@ _TOP_PAD_BYTES = 2**28
 
 
 def resident_bytes(process: int | str = "self") -> tuple[int, int] | None:
-    """What a process has resident now and the most that it has had; None where the system (or the process) is no more
-    or does not tell: only Linux does.
+    """Returns what a process has resident now and the most that it has had.
+
+    None where the process is no more, or the system does not tell: only Linux does.
 
     Args:
         process: its number, or "self".
@@ -37,10 +39,8 @@ def give_back_freed_memory() -> None:
     Reading and compiling a model leaves some tens of MB behind that nothing asks for again.
     """
     gc.collect()
-    try:
+    with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):  # another C library
-        pass
 
 
 def keep_freed_memory() -> bool:

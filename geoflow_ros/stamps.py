@@ -8,5 +8,5 @@ NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
 def stamp_ns(stamp: Any) -> int:
-    """Nanoseconds of a message stamp with the fields `sec` and `nanosec` (builtin_interfaces/Time, rclpy or rosbags)."""
+    """Returns the nanoseconds of a message stamp with the fields `sec` and `nanosec` (of rclpy or rosbags)."""
     return int(stamp.sec) * NANOSECONDS_PER_SECOND + int(stamp.nanosec)
