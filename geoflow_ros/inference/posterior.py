@@ -4,10 +4,10 @@ From one place the head can only say "so far, in that direction, each give or ta
 sideways and badly ahead that is a poor picture from every single place: seen from the side the unknown length bends
 into distance and direction, seen from ahead it hides behind its own far end. A mean over such pictures is round where
 the truth is long. But training makes each answer an average over the true positions x that fit the images: mu and s are
-mean and variance of log ``|x - q|`` (the minimum of the Gaussian loss), kappa says the mean angle between the
-direction and x - q, and the direction is the one that makes that mean smallest (the minimum of the AngMF loss). All
-probes q speak of the same distribution of x. So it is found the other way round: the mean and covariance of x whose averages are those
-that the head gives, by least squares.
+mean and variance of log ``|x - q|`` (the minimum of the Gaussian loss), kappa says the mean angle between the direction
+and x - q, and the direction is the one that makes that mean smallest (the minimum of the AngMF loss). All probes q
+speak of the same distribution of x. So it is found the other way round: the mean and covariance of x whose averages are
+those that the head gives, by least squares.
 
 On a problem whose posterior is known exactly (the head of the network trained on noisy positions, deviations of 0.4 to
 16 m per axis, all scaled on other samples as a calibration does), a position known to 7.3 m x 0.7 m came out as
