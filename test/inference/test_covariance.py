@@ -25,7 +25,7 @@ from geoflow_ros.inference.covariance import (
 KAPPAS = [1e-6, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 1000.0]
 
 
-def angle_grid(kappa: float, count: int = 400_001) -> tuple[Float64Array, Any]:
+def angle_grid(kappa: float, count: int = 400_001) -> tuple[Float64Array, Float64Array]:
     """Angles and normalised probabilities of AngMF on a grid that is fine where the density is."""
     theta = np.linspace(0.0, min(np.pi, 60.0 / kappa), count)
     density = np.exp(-kappa * theta) * np.sin(theta)
@@ -159,7 +159,9 @@ def test_a_bounded_covariance_exceeds_the_bound_in_no_direction_and_stays_positi
     assert np.linalg.eigvalsh(bounded).min() > 0.0
 
 
-def drawn_errors(raw: Float64Array, scales: Sequence[float], floors: Sequence[float], seed: int) -> Float64Array:
+def drawn_errors(
+    raw: Float64Array, scales: Sequence[float], floors: Sequence[float], seed: int
+) -> tuple[Float64Array, Float64Array]:
     rng = np.random.default_rng(seed)
     true = raw * np.outer(scales, scales) + np.diag(np.square(floors))
     return np.einsum("nij,nj->ni", np.linalg.cholesky(true), rng.standard_normal((len(raw), 2))), true
