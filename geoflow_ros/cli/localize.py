@@ -38,14 +38,9 @@ def run(args: argparse.Namespace) -> int:
     """Localizes and prints."""
     from geoflow_ros.evaluation.tables import localized_text
     from geoflow_ros.images import write_image
-    from geoflow_ros.inference import Fix
     from geoflow_ros.localization.single_image import localize_image
     from geoflow_ros.resources import model_path
-    from geoflow_ros.tiles import SatellitePatch
     from geoflow_ros.visualization import draw_fix
-
-    def draw(patch: SatellitePatch, fix: Fix) -> None:
-        write_image(args.out, draw_fix(patch, fix))
 
     if _looks_like_radians(args.heading):
         print(
@@ -53,19 +48,21 @@ def run(args: argparse.Namespace) -> int:
             f"if it is radians, give {math.degrees(args.heading):.1f}",
             file=sys.stderr,
         )
-    _, result = localize_image(
+    localized = localize_image(
         args.image,
         args.lat,
         args.lon,
         args.heading,
         args.tiles,
         model_path(args.model),
-        draw=draw if args.out else None,
         seed=args.seed,
         hypotheses=args.hypotheses,
         iterations=args.iterations,
         backend=options.backend_options(args),
     )
+    if args.out:
+        write_image(args.out, draw_fix(localized.patch, localized.fix))
+    result = localized.as_json()
     print(localized_text(result))
     if args.out:
         print(f"picture    {args.out}")

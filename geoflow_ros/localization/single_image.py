@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.backends import BackendOptions, open_backend
+from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image
 from geoflow_ros.inference.fix import Fix
-from geoflow_ros.inference.localizer import GeoFlowLocalizer
+from geoflow_ros.inference.opening import open_localizer
+from geoflow_ros.inference.protocol import SearchSettings
 from geoflow_ros.localization.picture_check import check_picture
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
 
 _CONFIDENCE = 0.95
 _FULL_TURN_DEG = 360.0
+
+
+@dataclass(frozen=True, eq=False)
+class LocalizedImage:
+    """Where one image was taken.
+
+    Attributes:
+        fix: of the camera.
+        patch: on which it was found.
+        datum: of the map frame that the fix is in.
+    """
+
+    fix: Fix
+    patch: SatellitePatch
+    datum: Datum
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: position in degrees and metres, covariance in m^2, 95 % ellipse, quality and timings."""
+        fix = self.fix
+        latitude_deg, longitude_deg = self.datum.to_latlon(fix.east_m, fix.north_m)
+        return {
+            "latitude_deg": float(latitude_deg),
+            "longitude_deg": float(longitude_deg),
+            "east_m": fix.east_m,
+            "north_m": fix.north_m,
+            "covariance_m2": fix.covariance.tolist(),
+            "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
+            "quality": asdict(fix.assessment),
+            "timings": asdict(fix.timings),
+        }
 
 
 def localize_image(
@@ -30,12 +60,11 @@ def localize_image(
     tiles_spec: str | Path,
     model_path: str | Path,
     *,
-    draw: Callable[[SatellitePatch, Fix], None] | None = None,
     seed: int = 0,
     hypotheses: int | None = None,
     iterations: int | None = None,
     backend: BackendOptions | None = None,
-) -> tuple[Fix, dict[str, Any]]:
+) -> LocalizedImage:
     """Localizes one image near a rough position.
 
     Args:
@@ -45,15 +74,13 @@ def localize_image(
         heading_deg: compass heading of the camera's forward, clockwise from north.
         tiles_spec: MBTiles file or XYZ address, see `open_tile_source`.
         model_path: folder of a bundle.
-        draw: is given the patch and the fix, to make a picture of them.
         seed: of the hypotheses.
         hypotheses: N; the bundle's where None.
         iterations: R; the bundle's where None.
         backend: what runs the model, see `open_backend`.
 
     Returns:
-        The fix, in a map frame whose datum is (lat_deg, lon_deg), and the result as plain values for JSON:
-        latitude and longitude in degrees, the 95 % ellipse, covariance in m^2, quality and timings.
+        The fix, in a map frame whose datum is (lat_deg, lon_deg).
 
     Raises:
         ImageError: the file is not a picture, does not fit the model, or shows nothing (see `check_picture`).
@@ -65,9 +92,7 @@ def localize_image(
     datum = Datum(lat_deg, lon_deg)
     bundle = Bundle.load(model_path)
     check_picture(ground, bundle.manifest)
-    localizer = GeoFlowLocalizer(
-        bundle, open_backend(bundle, backend), seed=seed, hypotheses=hypotheses, iterations=iterations
-    )
+    localizer = open_localizer(bundle, backend, seed, SearchSettings(hypotheses, iterations))
     source = open_tile_source(tiles_spec)
     try:
         frame = bundle.manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
@@ -75,10 +100,7 @@ def localize_image(
             patch = satellite_map.patch(frame)
     finally:
         source.close()
-    fix = localizer.localize(ground, patch)
-    if draw is not None:
-        draw(patch, fix)
-    return fix, result_of(fix, datum)
+    return LocalizedImage(localizer.localize(ground, patch), patch, datum)
 
 
 def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:
@@ -87,23 +109,3 @@ def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:
             raise InputError(f"the {name} must be between {-most:.0f} and {most:.0f} degrees, got {value}")
     if not abs(heading_deg) <= _FULL_TURN_DEG:
         raise InputError(f"the heading must be degrees clockwise from north, -360 to 360, got {heading_deg}")
-
-
-def result_of(fix: Fix, datum: Datum) -> dict[str, Any]:
-    """A fix as plain values for JSON, its position in degrees.
-
-    Args:
-        fix: of a localizer.
-        datum: of the map frame that the fix is in.
-    """
-    latitude_deg, longitude_deg = datum.to_latlon(fix.east_m, fix.north_m)
-    return {
-        "latitude_deg": float(latitude_deg),
-        "longitude_deg": float(longitude_deg),
-        "east_m": fix.east_m,
-        "north_m": fix.north_m,
-        "covariance_m2": fix.covariance.tolist(),
-        "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
-        "quality": asdict(fix.assessment),
-        "timings": asdict(fix.timings),
-    }
