@@ -1,10 +1,11 @@
-"""Where things are on Earth: datum and ENU map frame, web-mercator pixels, angles, patch geometry.
+"""Where things are on Earth: datum and ENU map frame, web-mercator pixels, angles, patch and bird's-eye geometry.
 
 Everything is WGS84. The map frame is ENU (REP-103 and REP-105): metres on the tangent plane at a `Datum`, yaw in
 radians counter-clockwise from east. Compass headings exist only at the edges of the package.
 """
 
 from geoflow_ros.geo.angles import heading_from_yaw, wrap_to_pi, yaw_from_heading_deg
+from geoflow_ros.geo.birds_eye import BirdsEyeGrid, BirdsEyeSampling, GroundCamera, VirtualCamera, VirtualPanorama
 from geoflow_ros.geo.bounds import GeoBounds
 from geoflow_ros.geo.datum import MAX_RANGE_M, Datum
 from geoflow_ros.geo.gaussian import Ellipse, Gaussian2D, chi_square_quantile, confidence_ellipse
@@ -24,11 +25,16 @@ __all__ = [
     "MAX_LATITUDE_DEG",
     "MAX_RANGE_M",
     "MAX_ZOOM",
+    "BirdsEyeGrid",
+    "BirdsEyeSampling",
     "Datum",
     "Ellipse",
     "Gaussian2D",
     "GeoBounds",
+    "GroundCamera",
     "PatchFrame",
+    "VirtualCamera",
+    "VirtualPanorama",
     "chi_square_quantile",
     "confidence_ellipse",
     "ground_resolution",

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fakes.marks import magenta_centre, mark, pose
 
 from geoflow_ros.errors import InputError, WorldError
 from geoflow_ros.geo import Datum, PatchFrame
@@ -33,46 +34,6 @@ def raster(layout: CityLayout) -> CityRaster:
     return bake(layout, Appearance.sample(5), -192, 192, 384)
 
 
-def _pose(east: float, north: float, yaw: float) -> tuple[np.ndarray, ...]:
-    return np.zeros(1, np.int64), *(np.array([v], np.float32) for v in (east, north, yaw))
-
-
-def _mark(raster: CityRaster, east: float, north: float, half_m: float = 0.5) -> CityRaster:
-    """The same window with a magenta square painted on the street and in the photo at one place."""
-    from dataclasses import replace
-
-    column, row = (east - raster.west_m) / CELL_M, (raster.north_m - north) / CELL_M
-    reach = half_m / CELL_M
-    copies = []
-    for atlas in (raster.street_pyramid, raster.map_pyramid):
-        atlas = atlas.copy()
-        left, top, size = 0, 0, raster.side
-        for level in range(6):
-            scale = 0.5**level
-            c0, c1 = (int(round((column + d) * scale)) for d in (-reach, reach))
-            r0, r1 = (int(round((row + d) * scale)) for d in (-reach, reach))
-            atlas[top + r0 : top + max(r1, r0 + 1), left + c0 : left + max(c1, c0 + 1)] = (255, 0, 255)
-            left, top, size = raster.side, top + (size if level else 0), size // 2
-        copies.append(atlas)
-    empty = np.zeros_like(raster.height_dm)
-    return replace(
-        raster,
-        street_pyramid=copies[0],
-        map_pyramid=copies[1],
-        height_dm=empty,
-        material=empty,
-        parts=type(raster.parts)(raster.parts.table[:0]),
-    )
-
-
-def _magenta_centre(image: np.ndarray) -> tuple[float, float]:
-    rgb = image.astype(int)
-    score = np.clip(np.minimum(rgb[..., 0], rgb[..., 2]) - rgb[..., 1] - 60, 0, None)
-    assert score.sum() > 0, "the mark is not in the picture"
-    rows, columns = np.indices(score.shape)
-    return float((columns * score).sum() / score.sum()), float((rows * score).sum() / score.sum())
-
-
 @pytest.mark.parametrize("heading_deg", [0.0, 37.0, 90.0, 200.0, -61.0])
 @pytest.mark.parametrize(("forward", "right"), [(8.0, 0.0), (12.0, 4.0), (15.0, -7.0), (25.0, 3.0)])
 def test_a_mark_on_the_ground_is_seen_where_it_is_projected(
@@ -82,8 +43,8 @@ def test_a_mark_on_the_ground_is_seen_where_it_is_projected(
     east, north = 3.0, -7.0
     at = (east + forward * np.cos(yaw) + right * np.sin(yaw), north + forward * np.sin(yaw) - right * np.cos(yaw))
     camera = Camera.perspective(1024, 256)
-    view = render_views(Windows.stack([_mark(raster, *at)]), camera, *_pose(east, north, yaw))
-    column, row = _magenta_centre(view.rgb[0])
+    view = render_views(Windows.stack([mark(raster, *at)]), camera, *pose(east, north, yaw))
+    column, row = magenta_centre(view.rgb[0])
     expected = camera.project(forward, right, 0.0)
     assert column == pytest.approx(expected[0], abs=4.0)
     assert row == pytest.approx(expected[1], abs=4.0)
@@ -98,8 +59,8 @@ def test_a_panorama_sees_the_same_mark_in_its_direction(raster: CityRaster, head
     for bearing_deg in (-120.0, 0.0, 75.0):  # to the right of straight ahead
         a = yaw - np.radians(bearing_deg)
         at = (3.0 + 8 * np.cos(a), -7.0 + 8 * np.sin(a))
-        view = render_views(Windows.stack([_mark(raster, *at)]), camera, *_pose(3.0, -7.0, yaw))
-        column, row = _magenta_centre(view.rgb[0])
+        view = render_views(Windows.stack([mark(raster, *at)]), camera, *pose(3.0, -7.0, yaw))
+        column, row = magenta_centre(view.rgb[0])
         assert column == pytest.approx((bearing_deg / 360 + 0.5) * 1024 - 0.5, abs=4)
         assert row == pytest.approx(
             camera.project(8 * np.cos(np.radians(bearing_deg)), 8 * np.sin(np.radians(bearing_deg)), 0.0)[1], abs=4
@@ -111,8 +72,8 @@ def test_the_same_mark_lies_in_the_patch_at_its_forward_and_right(raster: CityRa
     yaw = np.radians(heading_deg)
     frame = PatchFrame(3.0, -7.0, yaw, 512, 0.1958)
     at = frame.local_to_enu(np.array([12.0, -6.0]))
-    patch, _ = render_patches(Windows.stack([_mark(raster, *at)]), 512, 0.1958, *_pose(3.0, -7.0, yaw))
-    column, row = _magenta_centre(patch[0])
+    patch, _ = render_patches(Windows.stack([mark(raster, *at)]), 512, 0.1958, *pose(3.0, -7.0, yaw))
+    column, row = magenta_centre(patch[0])
     expected = frame.to_pixel(at)
     assert (column, row) == pytest.approx((expected[0], expected[1]), abs=0.5)
     assert column > 256
@@ -126,7 +87,7 @@ def test_a_pole_stands_at_its_bearing_and_reaches_its_height(layout: CityLayout,
     flat = np.zeros_like(raster.height_dm)
     alone = replace(raster, parts=type(raster.parts)(table), height_dm=flat, material=flat)
     camera = Camera.perspective(1024, 256)
-    view = render_views(Windows.stack([alone]), camera, *_pose(0.0, 0.0, 0.0))
+    view = render_views(Windows.stack([alone]), camera, *pose(0.0, 0.0, 0.0))
     rows, columns = np.nonzero(view.label[0] == Label.POLE)
     assert columns.mean() == pytest.approx(camera.project(10.0, -2.0, 1.0)[0], abs=1)
     assert rows.min() == pytest.approx(camera.project(10.0, -2.0, 3.0)[1], abs=2)
@@ -143,7 +104,7 @@ def test_a_wall_hides_what_stands_behind_it(raster: CityRaster) -> None:
     walled = replace(
         raster, parts=type(raster.parts)(table), height_dm=height, material=np.where(height > 0, 1, 0).astype(np.uint8)
     )
-    view = render_views(Windows.stack([walled]), Camera.perspective(512, 128), *_pose(0.0, 0.0, 0.0))
+    view = render_views(Windows.stack([walled]), Camera.perspective(512, 128), *pose(0.0, 0.0, 0.0))
     assert not (view.label == Label.POLE).any()
     assert view.depth_m[0, 50, 256] == pytest.approx(20.0, abs=0.1)
 
