@@ -117,7 +117,7 @@ def network_of(bundle: Bundle) -> GeoFlow:
 
 
 def _sizes(manifest: Manifest, model: GeoFlow) -> dict[str, tuple[Any, Any]]:
-    """What manifest and checkpoint must agree about."""
+    """What must be the same in manifest and checkpoint."""
     config = model.config
     return {
         "satellite size": (manifest.satellite.size_px, config.satellite_size_px),

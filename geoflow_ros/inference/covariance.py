@@ -208,7 +208,7 @@ def fit_calibration(errors: ArrayLike, raw_covariances: ArrayLike, data: str = "
 
 
 _LOG_RANGE = (np.log(1e-2), np.log(1e2))
-"""Of scales and of floors in metres: one centimetre is below what a map pixel can tell."""
+"""Range of scales and of floors in metres: one centimetre is below what a map pixel can tell."""
 
 
 def _fit_axis(error: Float64Array, variance: Float64Array) -> tuple[float, float]:
@@ -225,7 +225,10 @@ def _fit_axis(error: Float64Array, variance: Float64Array) -> tuple[float, float
 
 
 def _negative_log_likelihood(logs: Float64Array, errors: Float64Array, raw: Float64Array) -> float:
-    """Of the errors, up to a constant; logs = log(forward scale, right scale, forward floor, right floor)."""
+    """The errors' mean negative log-likelihood, up to a constant.
+
+    `logs` are those of forward scale, right scale, forward floor and right floor.
+    """
     forward_scale, right_scale, forward_floor, right_floor = np.exp(logs)
     a = forward_scale**2 * raw[:, 0, 0] + forward_floor**2
     b = right_scale**2 * raw[:, 1, 1] + right_floor**2

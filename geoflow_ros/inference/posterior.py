@@ -36,7 +36,7 @@ _NEAREST_SQUARE = 1e-4  # |x - q| is not taken below a hundredth of the search r
 _SMALLEST_VARIANCE = 1e-4  # of log r; below, float32 outputs of the head carry no more information
 _SMALLEST_ANGLE = 1e-3
 _LARGEST_RESIDUAL = 2.0  # residuals saturate here: one probe that the head gets wrong must not bend the whole
-_DOUBTFUL_MISFIT = 0.5  # where fit and mixture count alike; heads with a known posterior stay below 0.35
+_POOR_MISFIT = 0.5  # where fit and mixture count alike; heads with a known posterior stay below 0.35
 _DEVIATION_RANGE = (np.log(1e-3), np.log(2.0))  # of a standard deviation in search radii
 
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
@@ -62,7 +62,7 @@ _AVERAGES: Float64Array = np.stack([_AVERAGE, *_XI.T * _AVERAGE])  # (3, J); and
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of B frames, in units of the search radius, axes (forward, right).
+    """The Gaussian positions of B frames, in units of the search radius, axes (forward, right).
 
     Attributes:
         gaussian: mean (B, 2) and covariance (B, 2, 2), positive definite.
@@ -116,7 +116,7 @@ def fit_posterior(probes: Float32Array, output: HeadOutput) -> Posterior:
     root = _root(parameters)
     fitted = Gaussian2D(parameters[:, :2], root @ np.swapaxes(root, 1, 2))
     misfit = np.sqrt(cost / residuals.shape[1])
-    return Posterior(_blend(fitted, mixed, 1.0 / (1.0 + (misfit / _DOUBTFUL_MISFIT) ** 4)), misfit)
+    return Posterior(_blend(fitted, mixed, 1.0 / (1.0 + (misfit / _POOR_MISFIT) ** 4)), misfit)
 
 
 def _blend(a: Gaussian2D, b: Gaussian2D, weight: Float64Array) -> Gaussian2D:
@@ -196,7 +196,7 @@ def _root(parameters: Float64Array) -> Float64Array:
 
 
 class _Comparison:
-    """Of the Gaussians with these parameters with what the head says.
+    """Compares the Gaussians with these parameters with what the head says.
 
     Few calls on large arrays, the probes along the last axis: for one frame they hold K J = 1200 numbers, and most of
     the time is numpy's own for each call.

@@ -211,7 +211,7 @@ class LocalizerNode(LifecycleNode):
         self._inputs = []
         vehicle, self._vehicle = self._vehicle, None
         if vehicle is not None:
-            vehicle.interrupt()  # first: the frame at work would sit out a server's silence
+            vehicle.interrupt()  # first: the frame at work would wait for a server that does not answer
         self._stop_work()
         if vehicle is not None:
             vehicle.close()

@@ -22,7 +22,7 @@ from geoflow_ros.visualization import draw_fix
 
 
 class Outputs:
-    """The lifecycle publishers of a node: silent unless it is active.
+    """The lifecycle publishers of a node: they publish only while it is active.
 
     Args:
         node: whose topics they are.

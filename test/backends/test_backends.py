@@ -359,7 +359,7 @@ def patch_of(case: Case) -> SatellitePatch:
 
 
 def largest_difference(found: HeadOutput, wanted: HeadOutput) -> float:
-    """Of all outputs, relative to the largest value of each."""
+    """The difference of all outputs, relative to the largest value of each."""
     names = ("mu_log_r", "var_log_r", "direction", "kappa", "refined", "orientation")
     return max(
         float(np.abs(getattr(found, name) - getattr(wanted, name)).max() / np.abs(getattr(wanted, name)).max())

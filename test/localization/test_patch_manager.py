@@ -34,7 +34,7 @@ class Map:
 
 
 class Frames:
-    """Of a model with small patches."""
+    """The frames of a model with small patches."""
 
     def patch_frame(self, east_m: float, north_m: float, yaw_rad: float) -> PatchFrame:
         return PatchFrame(east_m, north_m, yaw_rad, 8, 1.0)

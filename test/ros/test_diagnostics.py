@@ -48,7 +48,7 @@ def values(message: DiagnosticStatus) -> dict[str, str]:
 
 @pytest.fixture
 def health() -> Health:
-    """Of a node that has just published a pose, 50 ms after its image."""
+    """The status of a node that has just published a pose, 50 ms after its image."""
     health = Health()
     health.published(NOW_NS - NS // 10, 50.0, {"ground": 20.0})
     return health
