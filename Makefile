@@ -3,6 +3,7 @@
 #
 #   make demo ARGS="--seconds 60 --seed 7 --area cross --out out/cross"
 #   make test ARGS="-k tiles"
+#   make test JOBS=1                                     in one process after the other (JOBS: processes side by side)
 #   make test TORCH="torch==2.13.0 --index-url URL"     another torch build (CPU only, CUDA version)
 
 SHELL := /bin/bash
@@ -13,6 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 ARGS ?=
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5)))
 DEMO_OUT ?= out/demo
 DOCS_OUT ?= docs/_build/html
 
@@ -34,7 +36,7 @@ demo: $(STAMPS)/demo
 	$(BIN)/geoflow demo --out $(DEMO_OUT) $(ARGS)
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMPS)/test
 	$(BIN)/python -m ruff check .

@@ -32,7 +32,7 @@ OPENVINO = ["openvino>=2024.4"]
 RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.8"]
 TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.8"]
 DOCS = ["sphinx>=7.4", "myst-parser>=3", "furo>=2024.8"]
-TEST = ["pytest>=7.4", "ruff>=0.6", "mypy>=1.11"]
+TEST = ["pytest>=7.4", "pytest-xdist>=3.5", "ruff>=0.6", "mypy>=1.11"]
 
 
 def version() -> str:

@@ -4,15 +4,19 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from geoflow_ros.bundle import Bundle
-
 # Threads that wait for their next piece of work sleep: where several processes share two cores, waiting in a loop takes
 # the time of those that have work. Read when torch and OpenCV are loaded, here and in every process that a test starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: each keeps to one of them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from geoflow_ros.bundle import Bundle
+from geoflow_ros.files import locked
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "synthetic"
 
@@ -32,13 +36,32 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Path]) -> Path:
+    """What is made once for all processes of a test run: the first that needs it makes it, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / name
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        note = folder / "made.txt"
+        if not note.exists():
+            note.write_text(str(make(folder)), encoding="utf-8")
+        return Path(note.read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="session")
 def converging_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small-image GeoFlow whose head was taught, for any image, that the camera is at `TAUGHT_OFFSET_M`.
 
     Random weights send the hypotheses out of the patch; this network behaves as a trained one does, within seconds.
     """
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="needs torch (the extra [train])")
+    return once(tmp_path_factory, "checkpoint", _write_converging_checkpoint)
+
+
+def _write_converging_checkpoint(folder: Path) -> Path:
+    import torch
+
     from geoflow_ros.model import GeoFlow, GeoFlowConfig, save_checkpoint
 
     config = GeoFlowConfig(
@@ -69,8 +92,7 @@ def converging_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
-    path = tmp_path_factory.mktemp("checkpoint") / "converging.safetensors"
-    return save_checkpoint(model.eval(), path, {"data": "one offset"})
+    return save_checkpoint(model.eval(), folder / "converging.safetensors", {"data": "one offset"})
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +100,7 @@ def converging_bundle(converging_checkpoint: Path, tmp_path_factory: pytest.Temp
     """The exported bundle of `converging_checkpoint`: P = 128 px, ground 64 x 256, with the orientation head."""
     from geoflow_ros.export import export_bundle
 
-    return export_bundle(converging_checkpoint, tmp_path_factory.mktemp("models") / "converging")
+    return once(tmp_path_factory, "models", lambda folder: export_bundle(converging_checkpoint, folder / "converging"))
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ class VehicleLocalizer:
 
     @property
     def settings(self) -> VehicleSettings:
-        """The settings of this vehicle. A replacement counts from the next frame on, except for the odometry's extrapolation."""
+        """The vehicle's settings; a replacement counts from the next frame on, not for the odometry's extrapolation."""
         return self._settings
 
     @settings.setter

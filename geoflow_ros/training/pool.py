@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,9 +98,11 @@ class WindowPool:
         self._places: dict[int, Poses] = {}
         self._single: dict[int, Windows] = {}  # slot -> its window alone, where not all lie in one
         self._all: Windows | None = None
+        self._is_closed = False
 
     def close(self) -> None:
-        """Stops the workers, without waiting for the windows in progress; they end with these."""
+        """Stops the workers, which end with the window in progress; no window comes after."""
+        self._is_closed = True
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
@@ -154,6 +156,8 @@ class WindowPool:
 
     def _baked(self, k: int) -> Baked:
         config = self._config
+        if self._is_closed:
+            raise CancelledError(f"window {k} is not made: the pool is closed")
         if config.workers == 0:
             return _bake(config.seed, config.town_share, k)
         if self._executor is None:

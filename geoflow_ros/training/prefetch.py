@@ -6,7 +6,8 @@ import itertools
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from multiprocessing.util import Finalize
 from typing import Any
@@ -28,7 +29,7 @@ class BatchStream:
     What a batch holds does not depend on where it is made.
 
     Args:
-        source: of the batches; it must be one that can be pickled if there are processes.
+        source: of the batches, closed with the stream; it must be one that can be pickled if there are processes.
         start: number of the first batch.
         device: where the batches are wanted.
         processes: that copies of the source work in; with 0 it works in a thread of this process, which is right for a
@@ -39,7 +40,7 @@ class BatchStream:
     def __init__(
         self, source: PairSource, start: int, device: torch.device, processes: int = 0, ahead: int = 3
     ) -> None:
-        self._device = device
+        self._source, self._device = source, device
         self._queue: queue.Queue[tuple[PairBatch, torch.cuda.Event | None] | BaseException] = queue.Queue(max(1, ahead))
         self._stop = threading.Event()
         self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -56,7 +57,27 @@ class BatchStream:
         Raises:
             Exception: whatever the source raised.
         """
-        item = self._queue.get()
+        batch = self.next_unless(lambda: False)
+        assert batch is not None
+        return batch
+
+    def next_unless(self, is_given_up: Callable[[], bool]) -> PairBatch | None:
+        """Returns the next batch; None if the caller gives up before it is there.
+
+        The first batch may take as long as its worlds take to make: a stop must not wait for it.
+
+        Args:
+            is_given_up: asked now and then while there is nothing to return.
+
+        Raises:
+            Exception: whatever the source raised.
+        """
+        item = None
+        while item is None:
+            if is_given_up():
+                return None
+            with suppress(queue.Empty):
+                item = self._queue.get(timeout=_POLL_S)
         if isinstance(item, BaseException):
             raise item
         batch, ready = item
@@ -68,8 +89,9 @@ class BatchStream:
         return batch
 
     def close(self) -> None:
-        """Stops the background work and ends its processes; waits for the batch that is being made."""
+        """Stops the background work, closes the source and ends its processes; waits for what is being made."""
         self._stop.set()
+        self._source.close()
         self._thread.join()
 
     def _produce(self, batches: Iterator[PairBatch]) -> None:

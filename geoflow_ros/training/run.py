@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from geoflow_ros.backends.cpu import has_bfloat16
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSize
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint
@@ -131,6 +132,11 @@ def _is_on_gpu(options: SyntheticTraining) -> bool:
     return torch.device(options.device).type == "cuda"
 
 
+def _has_bfloat16(options: SyntheticTraining) -> bool:
+    """Tells whether the encoders run in bfloat16, which a CPU without its instructions emulates many times slower."""
+    return _is_on_gpu(options) or has_bfloat16()
+
+
 def _baking_processes(options: SyntheticTraining) -> int:
     if options.workers is not None:
         return options.workers
@@ -152,6 +158,7 @@ def _trainer_config(options: SyntheticTraining, groups: int) -> TrainerConfig:
         satellite_classes=LABELS,
         ground_classes=LABELS,
         device=options.device,
+        bfloat16=_has_bfloat16(options),
         compile=on_gpu,
         # A process that makes batches cannot have workers of its own; a thread can.
         prefetch_processes=0 if on_gpu or _baking_processes(options) else 1,
@@ -219,6 +226,7 @@ class _Validation:
 
     def __init__(self, config: GeoFlowConfig, options: SyntheticTraining) -> None:
         self._config, self._pairs, self._device = config, options.validation_pairs, options.device
+        self._encoder_dtype = torch.bfloat16 if _has_bfloat16(options) else torch.float32
         self._batches: dict[Area, list[PairBatch]] = {}
 
     def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
@@ -229,7 +237,7 @@ class _Validation:
             batches = self._batches_of(area, is_stopping)
             until_stopped = itertools.takewhile(lambda _: not is_stopping(), batches or [])
             errors = evaluate_pairs(
-                model, until_stopped, radius_m=self._config.search_radius_m, encoder_dtype=torch.bfloat16
+                model, until_stopped, radius_m=self._config.search_radius_m, encoder_dtype=self._encoder_dtype
             )
             if is_stopping():
                 return None

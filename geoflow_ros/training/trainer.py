@@ -192,11 +192,12 @@ class Trainer:
                 follows it from where the run stands.
 
         Raises:
-            CheckpointError: there is none, or it is of another training; the message says what differs.
+            CheckpointError: there is none, or it is of another training; the message says what differs. The machine may
+                differ, and with it the precision.
         """
         self.counters = load_state(
             self.config.out / STATE_NAME, self._modules, self._optimizer, self._parameters,
-            self.config.decisive_settings(), may_differ=("schedule",) if other_schedule else (),
+            self.config.decisive_settings(), may_differ=("bfloat16", "schedule") if other_schedule else ("bfloat16",),
         )  # fmt: skip
         self._statistics.remember()
 
@@ -233,7 +234,9 @@ class Trainer:
         """Trains until there is a reason to end, with reports, validations and saves on the way."""
         config, counters = self.config, self.counters
         while not self._is_over() and not self._is_to_pause(session):
-            batch = next(batches)
+            batch = batches.next_unless(lambda: self._stop.is_made)
+            if batch is None:
+                return
             rate = config.schedule.learning_rate(counters.step, counters.elapsed_s)
             session.window.add(self._step(batch, rate), len(batch.offset))
             counters.step += 1

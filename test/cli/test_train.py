@@ -8,9 +8,14 @@ import pytest
 from fakes.command_line import run
 
 
-def test_a_training_is_interrupted_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_is_interrupted_and_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoflow_ros.training import run as training
+
+    monkeypatch.setattr(training, "_CPU_POOL", 1)  # one window of a city at a time: each takes seconds to make
     folder = tmp_path / "run"
-    settings = ["--out", folder, "--steps", "2", "--batch-size", "4", "--validation-pairs", "1"]
+    settings = ["--out", folder, "--steps", "2", "--batch-size", "4", "--validation-pairs", "1", "--workers", "1"]
     result = ["--json", tmp_path / "result.json"]
     assert run("train", *settings, *result, "--max-minutes", "0.0001") == 0
     stopped = json.loads((tmp_path / "result.json").read_text())

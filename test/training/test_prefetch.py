@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,30 @@ def test_batches_come_in_order_from_a_thread_and_from_processes(processes: int) 
             assert torch.equal(batch.offset, expected.offset)
     finally:
         stream.close()
+
+
+class _SlowSource(ColourPairs):
+    """Its first batch is not there before the source is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = threading.Event()
+
+    def batch(self, index: int) -> PairBatch:
+        self.closed.wait()
+        raise OSError("closed")
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_who_gives_up_waits_neither_for_a_batch_nor_for_its_end() -> None:
+    source = _SlowSource()
+    stream = BatchStream(source, start=0, device=CPU)
+    asked = iter([False, False, True])
+    assert stream.next_unless(lambda: next(asked)) is None
+    stream.close()
+    assert source.closed.is_set()
 
 
 class _FailingSource(ColourPairs):
