@@ -5,18 +5,26 @@ The map is older than the drive: its cars, its season and its light are others. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.world import kinds
+from geoflow_ros.world.conditions import Conditions
 
 # Columns of the wall table: colours, then the openings' period along and up in metres, their share of it along and up,
 # and the wall's orientation in radians.
 WALL_RGB, OPENING_RGB, GROUND_RGB = slice(0, 3), slice(3, 6), slice(6, 9)
 PERIOD_ALONG, PERIOD_UP, SHARE_ALONG, SHARE_UP, TURN = range(9, 14)
 WALL_COLUMNS = 14
+
+# A sun so low that shadows reach across the street, and light so warm: the hour after sunrise and before sunset.
+LOW_SUN_RAD = float(np.radians(20.0))  # below every sun of an ordinary look
+_LOW_SUN_DEG, _LOW_SUN_SHADOW = (7.0, 16.0), (0.5, 0.62)
+_LOW_SUN_GAIN = np.array([1.06, 0.98, 0.84], np.float32)
+
+_OTHER_YEAR_SPREAD = 1.8  # how much more surfaces differ after years than from one day to another
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,24 @@ class Appearance:
             walls=_walls(rng),
         )
 
+    @classmethod
+    def under(cls, seed: int, conditions: Conditions) -> Appearance:
+        """Draws the appearance of `seed` with what conditions do to it: a map of another year, a low sun.
+
+        The sun is low in the photo or on the drive, never in both, so that shadows are in one picture and not in the
+        other. Cars stand where they stand in `sample(seed)`, so that places are the same under all conditions.
+        """
+        usual = cls.sample(seed)
+        rng = np.random.default_rng([seed, 32])
+        is_old, has_low_sun, in_map = rng.random(3) < (
+            conditions.map.another_year_share, conditions.light.low_sun_share, 0.5
+        )  # fmt: skip
+        photo = _look(rng, spread=_OTHER_YEAR_SPREAD) if is_old else usual.map
+        low = _low_sun(rng, photo if in_map else usual.street)
+        if not has_low_sun:
+            return replace(usual, map=photo)
+        return replace(usual, map=low) if in_map else replace(usual, map=photo, street=low)
+
 
 def _look(rng: np.random.Generator, spread: float) -> Look:
     colours = kinds.colours()
@@ -97,6 +123,16 @@ def _look(rng: np.random.Generator, spread: float) -> Look:
         blur_m=float(rng.uniform(0.05, 0.28)),
         car_seed=int(rng.integers(2**31)),
         occupancy=float(rng.uniform(0.1, 0.5)),
+    )
+
+
+def _low_sun(rng: np.random.Generator, look: Look) -> Look:
+    """Returns a look with the sun just above the horizon."""
+    return replace(
+        look,
+        colours=np.clip(look.colours * _LOW_SUN_GAIN, 0, 250).astype(np.float32),
+        sun_elevation_rad=float(np.radians(rng.uniform(*_LOW_SUN_DEG))),
+        shadow=float(rng.uniform(*_LOW_SUN_SHADOW)),
     )
 
 

@@ -11,11 +11,17 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.world.camera import Camera
-from geoflow_ros.world.places import CityWindow, city_window, sample_places, town_window
+from geoflow_ros.world.conditions import EASY, Conditions
+from geoflow_ros.world.disturbances import draw_patch, draw_view
+from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
+from geoflow_ros.world.optics import rays_of, upright_camera
+from geoflow_ros.world.parts import lamps_of
+from geoflow_ros.world.places import CityWindow, Poses, city_window, sample_places, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
 from geoflow_ros.world.priors import patches_around, sample_offsets
-from geoflow_ros.world.render import render_patches, render_views
+from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.weather import UprightPicture
 from geoflow_ros.world.windows import Windows
 
 _MAX_PATCH_M = 101.0  # side of a patch that fits the windows
@@ -61,6 +67,7 @@ class PairSampler:
         search_radius_m: the prior's error is uniform within this on both sides of both axes.
         heading_error: of the patch's alignment.
         split: whose worlds; training never draws from any other than TRAINING.
+        conditions: how hard. Places, offsets and headings are the same under all of them.
 
     Raises:
         InputError: patches that do not fit the windows.
@@ -76,13 +83,14 @@ class PairSampler:
         search_radius_m: float,
         heading_error: HeadingError,
         split: Split = Split.TEST,
+        conditions: Conditions = EASY,
     ) -> None:
         if satellite_size * ground_resolution_m > _MAX_PATCH_M:
             raise InputError(
                 f"patches of more than {_MAX_PATCH_M:.0f} m do not fit the windows, got {satellite_size} px of "
                 f"{ground_resolution_m} m"
             )
-        self.area, self.seed, self.split = area, seed, split
+        self.area, self.seed, self.split, self.conditions = area, seed, split, conditions
         self.satellite_size, self.ground_resolution_m = satellite_size, ground_resolution_m
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
         self.camera = Camera.perspective(ground_size[1], ground_size[0])
@@ -93,9 +101,9 @@ class PairSampler:
         if k not in self._windows:
             seed = self.split.seed(self.seed, k)
             if self.area is Area.SAME:
-                self._windows[k] = town_window(np.random.default_rng([seed, 51]), seed)
+                self._windows[k] = town_window(np.random.default_rng([seed, 51]), seed, conditions=self.conditions)
             else:
-                self._windows[k] = city_window(seed, seed)
+                self._windows[k] = city_window(seed, seed, conditions=self.conditions)
             if len(self._windows) > _KEPT_WINDOWS:
                 self._windows.popitem(last=False)
         return self._windows[k]
@@ -109,7 +117,34 @@ class PairSampler:
         offset = sample_offsets(rng, self.search_radius_m, 1)
         error = self.heading_error.sample(rng, 1)
         patch_pose = patches_around(camera_pose, offset, error)
+        if self.conditions.disturb:
+            drawn = np.random.default_rng([self.split.seed(self.seed, k), 53, number])
+            ground = self._disturbed_view(window, camera_pose, drawn)
+            satellite = self._disturbed_patch(window, patch_pose, offset, drawn)
+        else:
+            windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
+            ground = render_views(windows, self.camera, only, *camera_pose.float32()).rgb[0]
+            size, resolution = self.satellite_size, self.ground_resolution_m
+            satellite = render_patches(windows, size, resolution, only, *patch_pose.float32())[0][0]
+        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))
+
+    def _disturbed_view(self, window: CityWindow, pose: Poses, rng: np.random.Generator) -> UInt8Array:
+        disturbance = draw_view(self.conditions, rng)
+        rays = rays_of(self.camera, disturbance.camera)
+        camera = upright_camera(self.camera, [rays], disturbance.camera.height_scale)
         windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
-        view = render_views(windows, self.camera, only, *camera_pose.float32())
-        patch, _ = render_patches(windows, self.satellite_size, self.ground_resolution_m, only, *patch_pose.float32())
-        return Pair(patch[0], view.rgb[0], offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))
+        view = render_views(windows, camera, only, *pose.float32())
+        place = (float(values[0]) for values in (pose.east_m, pose.north_m, pose.yaw_rad))
+        picture = UprightPicture(camera, view.rgb[0], view.depth_m[0], view.label[0], *place)
+        return disturbed_view(picture, rays, disturbance, lamps_of(window.raster.parts.table)).rgb
+
+    def _disturbed_patch(
+        self, window: CityWindow, pose: Poses, offset_m: Float64Array, rng: np.random.Generator
+    ) -> UInt8Array:
+        resolution, margin = self.ground_resolution_m, margin_px(self.conditions.map, self.ground_resolution_m)
+        size = self.satellite_size + 2 * margin
+        windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
+        rgb, label = render_patches(windows, size, resolution, only, *pose.float32())
+        height = patch_heights(windows, size, resolution, only, *pose.float32())
+        disturbance = draw_patch(self.conditions.map, rng, offset_m)
+        return disturbed_patch(rgb[0], label[0], height[0], disturbance, resolution, margin)[0]

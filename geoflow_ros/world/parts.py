@@ -28,6 +28,7 @@ _CROWN_TONES = 5.99  # a tone of 0..1 picks one of six crowns
 
 _LAMP_HALF_WIDTH_M = 0.09
 _LAMP_HEAD_M, _LAMP_HEAD_HALF_WIDTH_M = 0.2, 0.5
+_LEAST_LAMP_M = 4.0  # everything else of a lamp head's width stands lower
 
 _POST_HALF_WIDTH_M = 0.05
 _PLATE_M, _PLATE_HALF_WIDTH_M = 0.7, 0.35
@@ -97,6 +98,16 @@ def make_parts(layout: CityLayout, appearance: Appearance, low: Float64Array, si
             shade = colour * light.gain * (0.8 + 0.4 * tone)
             rows.append([e, n, 0, size, half_width, 0, *shade, _BOX_ROUGHNESS, kinds.Label.POLE])
     return Parts(np.array(rows, np.float32).reshape(-1, PART_COLUMNS))
+
+
+def lamps_of(table: Float32Array) -> Float64Array:
+    """Returns the (n, 3) east, north and height of the street lamps of a table of parts."""
+    heads = (
+        (table[:, HALF_WIDTH] == np.float32(_LAMP_HEAD_HALF_WIDTH_M))
+        & (table[:, BOTTOM] > _LEAST_LAMP_M)
+        & (table[:, ELLIPSE] == 0)
+    )
+    return np.asarray(table[heads][:, [EAST, NORTH, TOP]], np.float64)
 
 
 def _tree(east: float, north: float, crown_m: float, tone: float, light: _Light) -> list[Row]:

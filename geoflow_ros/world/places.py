@@ -12,6 +12,7 @@ import numpy.typing as npt
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.cells import CELL_M
+from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.raster import CityRaster, bake
 from geoflow_ros.world.splits import TOWN_SEED, TOWN_SIDE_M
@@ -67,10 +68,13 @@ class CityWindow:
         return np.array([self.raster.west_m + half, self.raster.north_m - half])
 
 
-def city_window(layout_seed: int, appearance_seed: int, side_m: float = WINDOW_M) -> CityWindow:
+def city_window(
+    layout_seed: int, appearance_seed: int, side_m: float = WINDOW_M, conditions: Conditions = EASY
+) -> CityWindow:
     """Bakes the middle of a city of its own."""
     layout = CityLayout.generate(layout_seed, _CITY_SIDE_M)
-    return CityWindow(layout, bake(layout, Appearance.sample(appearance_seed), -side_m / 2, side_m / 2, side_m))
+    appearance = Appearance.under(appearance_seed, conditions)
+    return CityWindow(layout, bake(layout, appearance, -side_m / 2, side_m / 2, side_m))
 
 
 @cache
@@ -79,14 +83,14 @@ def town_layout() -> CityLayout:
     return CityLayout.generate(TOWN_SEED, TOWN_SIDE_M)
 
 
-def town_window(rng: np.random.Generator, appearance_seed: int, side_m: float = WINDOW_M) -> CityWindow:
+def town_window(
+    rng: np.random.Generator, appearance_seed: int, side_m: float = WINDOW_M, conditions: Conditions = EASY
+) -> CityWindow:
     """Bakes a window somewhere in the town, under any appearance; its cameras cover the town evenly."""
     reach = TOWN_SIDE_M / 2 - (side_m / 2 - _EDGE_M)
     east, north = rng.uniform(-reach, reach, 2)
-    layout = town_layout()
-    return CityWindow(
-        layout, bake(layout, Appearance.sample(appearance_seed), east - side_m / 2, north + side_m / 2, side_m)
-    )
+    layout, appearance = town_layout(), Appearance.under(appearance_seed, conditions)
+    return CityWindow(layout, bake(layout, appearance, east - side_m / 2, north + side_m / 2, side_m))
 
 
 def sample_places(window: CityWindow, rng: np.random.Generator, n: int) -> Poses:

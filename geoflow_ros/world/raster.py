@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.world import kinds, textures
-from geoflow_ros.world.appearance import Appearance, Look
+from geoflow_ros.world.appearance import LOW_SUN_RAD, Appearance, Look
 from geoflow_ros.world.cells import CELL_M, pyramid
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.parts import Parts, make_parts
@@ -52,7 +52,7 @@ _BONNET_DM, _CABIN_DM, _CABIN_SPREAD_DM = 9, 14, 3  # heights; cabins differ by 
 # Light and shadow.
 _COARSE = 4  # map cells per cell of the shadow raster, along one axis
 _STRIDE = 1.5  # cells of the shadow raster that one step goes towards the sun
-_MAX_STRIDES, _SHADOW_REACH_M = 26, 40.0
+_MAX_STRIDES, _LOW_SUN_STRIDES, _SHADOW_REACH_M = 26, 53, 40.0
 _PENUMBRA_M = 0.6  # height over which a shadow's edge fades
 _CROWN_HEIGHT_M, _CROWN_HEIGHT_PER_RADIUS = 1.6, 2.0  # of what casts a tree's shadow
 _TRUNK_SHADOW_M = 2.5  # height of a trunk that casts a shadow of its own
@@ -365,7 +365,8 @@ def _cast_shadows(look: Look, tall: Float32Array) -> Float32Array:
     dark = np.zeros(tall.shape, np.float32)
     rise = step * _STRIDE * np.tan(look.sun_elevation_rad)
     dx, dy = np.cos(look.sun_azimuth_rad) * _STRIDE, -np.sin(look.sun_azimuth_rad) * _STRIDE
-    for k in range(1, int(min(_MAX_STRIDES, _SHADOW_REACH_M / (_STRIDE * step), tall.max() / rise + 1)) + 1):
+    strides = _LOW_SUN_STRIDES if look.sun_elevation_rad < LOW_SUN_RAD else _MAX_STRIDES
+    for k in range(1, int(min(strides, _SHADOW_REACH_M / (_STRIDE * step), tall.max() / rise + 1)) + 1):
         moved = cv2.warpAffine(
             tall, np.array([[1, 0, -k * dx], [0, 1, -k * dy]]), tall.shape[::-1], flags=cv2.INTER_LINEAR
         )

@@ -233,11 +233,7 @@ def render_patches(
         rgb (B, P, P, 3) uint8 and label (B, P, P) uint8.
     """
     xp = namespace(windows.origin)
-    step = (cast(arange(size_px, windows.origin), "float32") - (size_px - 1) / 2) * ground_resolution_m
-    c, s = xp.cos(yaw_rad)[:, None, None], xp.sin(yaw_rad)[:, None, None]
-    forward, right = step[None, None, :], step[None, :, None]
-    x = (east_m - windows.origin[window, 0])[:, None, None] + forward * c + right * s
-    y = (windows.origin[window, 1] - north_m)[:, None, None] - forward * s + right * c
+    x, y = _patch_points(windows, size_px, ground_resolution_m, window, east_m, north_m, yaw_rad)
     of_pixel = window[:, None, None]
     level = int(np.log2(max(1.0, ground_resolution_m / CELL_M)))  # the finer neighbour: detail before smoothness
     levels = cast(0 * x, "int64") + min(level, LEVELS - 1)
@@ -245,3 +241,39 @@ def render_patches(
     flat = windows.colours(windows.map_pyramid, which, x.reshape(-1), y.reshape(-1), levels.reshape(-1))
     label = windows.map_label[windows.cell_index(of_pixel, x, y)]
     return cast(xp.clip(flat.reshape(*x.shape, 3) + 0.5, 0, 255), "uint8"), label
+
+
+def patch_heights(
+    windows: Windows,
+    size_px: int,
+    ground_resolution_m: float,
+    window: Array,
+    east_m: Array,
+    north_m: Array,
+    yaw_rad: Array,
+) -> Array:
+    """Returns the heights above the ground of what stands where the pixels of patches are, (B, P, P) float32 metres.
+
+    The arguments are those of `render_patches`. Trees and other upright parts are not in it.
+    """
+    x, y = _patch_points(windows, size_px, ground_resolution_m, window, east_m, north_m, yaw_rad)
+    return windows.height_m(window[:, None, None], x, y)
+
+
+def _patch_points(
+    windows: Windows,
+    size_px: int,
+    ground_resolution_m: float,
+    window: Array,
+    east_m: Array,
+    north_m: Array,
+    yaw_rad: Array,
+) -> tuple[Array, Array]:
+    """Returns where the pixels of patches are, (B, P, P) metres east and south of their windows' upper left corners."""
+    xp = namespace(windows.origin)
+    step = (cast(arange(size_px, windows.origin), "float32") - (size_px - 1) / 2) * ground_resolution_m
+    c, s = xp.cos(yaw_rad)[:, None, None], xp.sin(yaw_rad)[:, None, None]
+    forward, right = step[None, None, :], step[None, :, None]
+    x = (east_m - windows.origin[window, 0])[:, None, None] + forward * c + right * s
+    y = (windows.origin[window, 1] - north_m)[:, None, None] - forward * s + right * c
+    return x, y
