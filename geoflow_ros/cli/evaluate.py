@@ -33,6 +33,7 @@ def _add_synthetic(parser: CommandParser) -> None:
         "--heading-error-deg", type=DEGREES_OR_NONE, help="sigma of the heading error, degrees (default 2)"
     )
     heading.add_argument("--heading-uniform-deg", type=DEGREES_OR_NONE, help="uniform in ± this instead")
+    options.add_conditions(parser, "the pairs")
     parser.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
     parser.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and patch centre")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest")
@@ -101,6 +102,7 @@ def _add_curves(parser: CommandParser) -> None:
 def synthetic(args: argparse.Namespace) -> int:
     """The figures of a bundle on the synthetic worlds."""
     from geoflow_ros.evaluation.synthetic import Protocol, evaluate, heading_error
+    from geoflow_ros.world.conditions import conditions_named
     from geoflow_ros.world.pairs import Area
 
     protocol = Protocol(
@@ -108,6 +110,7 @@ def synthetic(args: argparse.Namespace) -> int:
         pairs=args.pairs,
         seed=args.seed,
         heading=heading_error(args.heading_error_deg, args.heading_uniform_deg),
+        conditions=conditions_named(args.conditions),
     )
     report = evaluate(
         args.model,
@@ -125,7 +128,7 @@ def synthetic(args: argparse.Namespace) -> int:
         from geoflow_ros.evaluation.annotate import store_figures
         from geoflow_ros.resources import model_path
 
-        store_figures(model_path(args.model), f"synthetic-{args.area}", report.summary())
+        store_figures(model_path(args.model), protocol.key, report.summary())
     return 0
 
 

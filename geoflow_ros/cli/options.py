@@ -21,6 +21,7 @@ MINUTES = Number(float, above=0, metavar="MINUTES")
 DEGREES_OR_NONE = Number(float, at_least=0, metavar="DEG")
 
 AREAS = ("same", "cross")
+CONDITIONS = ("easy", "road", "hard")
 SHIPPED_MODEL = "synthetic"
 MODEL_HELP = "bundle: its folder, or the name of a shipped one"
 TILES_HELP = "FILE.mbtiles, http(s)://…/{z}/{x}/{y}.png or file://…"
@@ -55,6 +56,16 @@ def backend_options(args: argparse.Namespace) -> BackendOptions:
     from geoflow_ros.backends import BackendOptions
 
     return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
+
+
+def add_conditions(parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str) -> None:
+    """Adds --conditions."""
+    parser.add_argument(
+        "--conditions",
+        choices=CONDITIONS,
+        default="easy",
+        help=f"of {of}: flat ground and an exact camera (easy, the default), an ordinary day, or the tail of it",
+    )
 
 
 def add_quiet(parser: CommandParser) -> None:

@@ -21,6 +21,7 @@ from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference import Fix, GeoFlowLocalizer, fit_calibration
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
 
@@ -35,6 +36,7 @@ class Protocol:
         seed: which; with `Area.CROSS`, also which cities.
         heading: how wrong the assumed heading is.
         split: whose worlds. `Split` keeps them apart from those of the training, whatever the seed.
+        conditions: how hard. The pairs' places, offsets and headings are the same under all of them.
     """
 
     area: Area
@@ -42,6 +44,13 @@ class Protocol:
     seed: int
     heading: HeadingError = HeadingError()
     split: Split = Split.TEST
+    conditions: Conditions = EASY
+
+    @property
+    def key(self) -> str:
+        """What a manifest keeps the figures under: the area, and the conditions where they are not easy."""
+        parts = ["synthetic", self.area.value, *([self.conditions.name] if self.conditions.disturb else [])]
+        return "-".join(parts)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class SyntheticReport:
         latency = self.figures["latency_ms"]
         parts = [
             f"{self.model}: {p.pairs} pairs, {p.area.value}-area, seed {p.seed}, heading error {describe(p.heading)}, "
-            f"N = {s.hypotheses}, R = {s.iterations}, step {s.step:g}",
+            f"conditions {p.conditions.name}, N = {s.hypotheses}, R = {s.iterations}, step {s.step:g}",
             accuracy_table({self.model: self.figures, **self.baselines}),
             consistency_table(self.figures),
             f"latency ms p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, p99 {latency['p99']:.0f}; "
@@ -89,6 +98,7 @@ class SyntheticReport:
             "pairs": self.protocol.pairs,
             "seed": self.protocol.seed,
             "heading_error": asdict(self.protocol.heading),
+            "conditions": self.protocol.conditions.name,
             **asdict(self.settings),
             **self.figures,
             "ablation": [{**asdict(row.settings), **row.figures} for row in self.ablation],
@@ -240,6 +250,7 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
         search_radius_m=manifest.search_radius_m,
         heading_error=protocol.heading,
         split=protocol.split,
+        conditions=protocol.conditions,
     )
 
 

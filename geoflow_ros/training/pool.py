@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import torch
 
-from geoflow_ros.arrays import Int64Array
+from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.training.worker_process import begin_worker
 from geoflow_ros.world.camera import Camera
-from geoflow_ros.world.parts import PART_COLUMNS
+from geoflow_ros.world.conditions import EASY, Conditions
+from geoflow_ros.world.parts import PART_COLUMNS, lamps_of
 from geoflow_ros.world.places import Poses, city_window, sample_places, town_window
 from geoflow_ros.world.raster import CityRaster
-from geoflow_ros.world.render import render_patches, render_views
+from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
 from geoflow_ros.world.windows import FAR_AWAY_M, Windows
 
@@ -42,6 +43,7 @@ class PoolConfig:
         size: windows alive at a time.
         workers: processes that bake windows ahead; 0 bakes in the caller.
         in_one: whether all windows lie in one set of tensors on the device, so that one call renders a batch.
+        conditions: how hard; they change the windows' appearances.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class PoolConfig:
     size: int
     workers: int
     in_one: bool
+    conditions: Conditions = EASY
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,15 @@ class SlotPoses:
         return groups
 
 
-def _bake(seed: int, town_share: float, k: int) -> Baked:
+def _bake(seed: int, town_share: float, conditions: Conditions, k: int) -> Baked:
     """Bakes the `k`-th training window and chooses its places (runs in worker processes)."""
     cv2.setNumThreads(1)
     seed = Split.TRAINING.seed(seed, k)
     rng = np.random.default_rng([seed, 61])
-    window = town_window(rng, seed) if rng.random() < town_share else city_window(seed, seed)
+    is_town = rng.random() < town_share
+    window = (
+        town_window(rng, seed, conditions=conditions) if is_town else city_window(seed, seed, conditions=conditions)
+    )
     return window.raster, sample_places(window, rng, PLACES_PER_WINDOW)
 
 
@@ -96,9 +102,15 @@ class WindowPool:
         self._executor: ProcessPoolExecutor | None = None
         self._numbers: dict[int, int] = {}  # slot -> number of its window
         self._places: dict[int, Poses] = {}
+        self._lamps: dict[int, Float64Array] = {}
         self._single: dict[int, Windows] = {}  # slot -> its window alone, where not all lie in one
         self._all: Windows | None = None
         self._is_closed = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are wanted."""
+        return self._device
 
     def close(self) -> None:
         """Stops the workers, which end with the window in progress; no window comes after."""
@@ -123,11 +135,16 @@ class WindowPool:
             else:
                 self._single[slot] = window
             self._numbers[slot], self._places[slot] = k, places
+            self._lamps[slot] = lamps_of(raster.parts.table)
 
     def place(self, slot: int, number: int) -> tuple[float, float, float]:
         """Returns one of the `PLACES_PER_WINDOW` places of a slot's window: east, north, yaw."""
         places = self._places[slot]
         return places.east_m[number], places.north_m[number], places.yaw_rad[number]
+
+    def lamps(self, slot: int) -> Float64Array:
+        """Returns the street lamps of a slot's window, (n, 3): east, north, height."""
+        return self._lamps[slot]
 
     def views(self, camera: Camera, at: SlotPoses) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Renders camera images: rgb, depth and label as in `geoflow_ros.world.render.View`."""
@@ -148,6 +165,15 @@ class WindowPool:
         rgb, label = self._rendered(render, at)
         return rgb, label
 
+    def heights(self, size_px: int, ground_resolution_m: float, at: SlotPoses) -> torch.Tensor:
+        """Returns how high what stands on satellite patches is, metres."""
+
+        def render(windows: Windows, *pose: Any) -> tuple[Any, ...]:
+            return (patch_heights(windows, size_px, ground_resolution_m, *pose),)
+
+        (height,) = self._rendered(render, at)
+        return height
+
     def _rendered(self, render: Callable[..., tuple[Any, ...]], at: SlotPoses) -> list[torch.Tensor]:
         if self._all is not None:
             return list(render(self._all, *at.to(self._device)))
@@ -159,7 +185,7 @@ class WindowPool:
         if self._is_closed:
             raise CancelledError(f"window {k} is not made: the pool is closed")
         if config.workers == 0:
-            return _bake(config.seed, config.town_share, k)
+            return _bake(config.seed, config.town_share, config.conditions, k)
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 config.workers,
@@ -168,7 +194,9 @@ class WindowPool:
             )
         for ahead in range(k, k + 2 * config.workers + 1):
             if ahead not in self._futures:
-                self._futures[ahead] = self._executor.submit(_bake, config.seed, config.town_share, ahead)
+                self._futures[ahead] = self._executor.submit(
+                    _bake, config.seed, config.town_share, config.conditions, ahead
+                )
         return self._futures.pop(k).result()
 
     def _store(self, slot: int, window: Windows) -> None:

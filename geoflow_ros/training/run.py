@@ -24,6 +24,7 @@ from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.schedule import Schedule
 from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs
 from geoflow_ros.training.trainer import STATE_NAME, Trainer, TrainerConfig, TrainingResult
+from geoflow_ros.world.conditions import EASY, conditions_named
 from geoflow_ros.world.kinds import LABELS
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
@@ -57,6 +58,7 @@ class SyntheticTraining:
         device: "cpu" or "cuda".
         groups: places per step; each gives two frames and two patches, all combined. None: 8 on a CPU, 128 on a GPU.
         town_share: part of the windows that are of the fixed town; the rest are new cities.
+        conditions: how hard the pairs of training and validation are: "easy", "road" or "hard".
         learning_rate: the peak. None: 1e-3 for up to 16 groups, growing with the square root beyond.
         workers: processes that bake windows of cities ahead. None: all but three cores for a GPU, else 0.
         validate_every: steps. None: 250 on a CPU, 2000 on a GPU.
@@ -78,6 +80,7 @@ class SyntheticTraining:
     device: str = "cpu"
     groups: int | None = None
     town_share: float = 0.5
+    conditions: str = EASY.name
     learning_rate: float | None = None
     workers: int | None = None
     validate_every: int | None = None
@@ -94,6 +97,7 @@ class SyntheticTraining:
             raise InputError(f"size is {self.size!r}; it must be one of {', '.join(IMAGE_SIZES)}")
         if not 0.0 <= self.town_share <= 1.0:
             raise InputError(f"town_share is {self.town_share}; it must be in [0, 1]")
+        conditions_named(self.conditions)
         if self.extend and not self.resume:
             raise InputError("extend is about a run that is resumed: give resume too, or leave it out")
 
@@ -178,6 +182,7 @@ def _data_config(options: SyntheticTraining, model: GeoFlowConfig, groups: int) 
         search_radius_m=model.search_radius_m,
         groups=groups,
         town_share=options.town_share,
+        conditions=conditions_named(options.conditions),
         pool=_GPU_POOL if on_gpu else _CPU_POOL,
         windows_per_batch=_GPU_WINDOWS_PER_BATCH if on_gpu else _CPU_WINDOWS_PER_BATCH,
         workers=_baking_processes(options),
@@ -188,9 +193,10 @@ def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
     """Writes what decides the data beside the run; a resumed run must have the same, or it would see other worlds."""
     path = options.out / _SETTINGS_NAME
     settings = {"size": options.size, "seed": options.seed, "groups": groups, "town_share": options.town_share}
+    settings["conditions"] = options.conditions
     try:
         if options.resume and path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = {"conditions": EASY.name} | json.loads(path.read_text(encoding="utf-8"))
             differing = [f"{name} was {kept.get(name)}" for name, value in settings.items() if kept.get(name) != value]
             if differing:
                 raise InputError(f"{options.out} cannot be resumed with other data: {', '.join(differing)}")
@@ -227,6 +233,7 @@ class _Validation:
     def __init__(self, config: GeoFlowConfig, options: SyntheticTraining) -> None:
         self._config, self._pairs, self._device = config, options.validation_pairs, options.device
         self._encoder_dtype = torch.bfloat16 if _has_bfloat16(options) else torch.float32
+        self._conditions = conditions_named(options.conditions)
         self._batches: dict[Area, list[PairBatch]] = {}
 
     def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
@@ -263,6 +270,7 @@ class _Validation:
                 c.search_radius_m,
                 HeadingError(),
                 Split.VALIDATION,
+                self._conditions,
             )
             pairs: list[Pair] = []
             with progress_bar(self._pairs, f"rendering validation ({area.value} area)", "pairs", leave=False) as bar:

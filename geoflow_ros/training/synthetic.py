@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from geoflow_ros.arrays import Float64Array, Int64Array
+from geoflow_ros.training.disturbed import disturbed_patches, disturbed_views
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pool import PLACES_PER_WINDOW, PoolConfig, SlotPoses, WindowPool
 from geoflow_ros.training.targets import attention_target
 from geoflow_ros.world.camera import Camera
+from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import HeadingError, MixedHeadingError, offsets_in, patches_around, sample_offsets
 from geoflow_ros.world.splits import Split
@@ -58,6 +60,7 @@ class SyntheticConfig:
         workers: processes that bake windows ahead; 0 bakes in the caller.
         wide_heading_share: part of the patches with a heading error uniform in 10 degrees to both sides (as in the
             release's data); the others have a normal one of 2 degrees.
+        conditions: how hard. Places, offsets and headings are the same under all of them.
     """
 
     seed: int = 0
@@ -73,6 +76,7 @@ class SyntheticConfig:
     windows_per_batch: float = 0.1
     workers: int = 1
     wide_heading_share: float = 0.25
+    conditions: Conditions = EASY
 
     @property
     def heading_error(self) -> MixedHeadingError:
@@ -109,7 +113,7 @@ class SyntheticPairs:
     def __init__(self, config: SyntheticConfig, device: str = "cpu", in_one: bool | None = None) -> None:
         self.config, self.device = config, torch.device(device)
         self._in_one = self.device.type == "cuda" if in_one is None else in_one
-        pool = PoolConfig(config.seed, config.town_share, config.pool, config.workers, self._in_one)
+        pool = PoolConfig(config.seed, config.town_share, config.pool, config.workers, self._in_one, config.conditions)
         self._pool = WindowPool(pool, self.device)
 
     def close(self) -> None:
@@ -134,10 +138,17 @@ class SyntheticPairs:
         first = np.array([self._pool.place(s, i) for s, i in zip(slot, pick, strict=True)])
         frames = _sample_frames(rng, c, first)
         patches = _sample_patches(rng, c, frames)
-        ground, depth, ground_label = self._pool.views(camera, SlotPoses(np.repeat(slot, c.frames), frames))
-        satellite, satellite_label = self._pool.patches(
-            c.satellite_size, c.ground_resolution_m, SlotPoses(np.repeat(slot, c.patches), patches)
+        of_frames, of_patches = (
+            SlotPoses(np.repeat(slot, count), poses) for count, poses in ((c.frames, frames), (c.patches, patches))
         )
+        azimuth = None
+        if c.conditions.disturb:
+            drawn = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 63, index])
+            ground, depth, ground_label, azimuth = disturbed_views(self._pool, camera, of_frames, c.conditions, drawn)
+            satellite, satellite_label = disturbed_patches(self._pool, c, of_patches, frames, c.groups, drawn)
+        else:
+            ground, depth, ground_label = self._pool.views(camera, of_frames)
+            satellite, satellite_label = self._pool.patches(c.satellite_size, c.ground_resolution_m, of_patches)
         pairs = _combine(c, frames, patches)
         to = self.device
         offset = torch.from_numpy(pairs.offset.astype(np.float32)).to(to)
@@ -145,7 +156,7 @@ class SyntheticPairs:
         ground_index = torch.from_numpy(pairs.ground_index).to(to)
         target = attention_target(
             camera, depth, ground_index, offset * c.search_radius_m, heading_error,
-            c.satellite_size, c.ground_resolution_m,
+            c.satellite_size, c.ground_resolution_m, azimuth,
         )  # fmt: skip
         generator = torch.Generator(device=to).manual_seed(int(rng.integers(2**62)))
         return PairBatch(

@@ -20,6 +20,7 @@ def attention_target(
     heading_error_rad: torch.Tensor,
     satellite_size: int,
     ground_resolution_m: float,
+    azimuth_rad: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Returns the (B, Tg, Ts) share of each ground token's pixels that see each satellite token's cell.
 
@@ -34,12 +35,16 @@ def attention_target(
         heading_error_rad: (B,).
         satellite_size: side of the patches in pixels.
         ground_resolution_m: metres per patch pixel.
+        azimuth_rad: (G, H, W) where every pixel of each frame looks; None where all frames are exactly the camera's.
     """
     device = depth_m.device
     d = depth_m[:, _PROBE // 2 :: _PROBE, _PROBE // 2 :: _PROBE][ground_index]  # (B, h, w)
     b, h, w = d.shape
-    azimuth = torch.from_numpy(camera.azimuth_rad[_PROBE // 2 :: _PROBE].copy()).to(device)
-    bearing = azimuth[None, None] + heading_error_rad[:, None, None]
+    if azimuth_rad is None:
+        azimuth = torch.from_numpy(camera.azimuth_rad[_PROBE // 2 :: _PROBE].copy()).to(device)[None, None]
+    else:
+        azimuth = azimuth_rad[:, _PROBE // 2 :: _PROBE, _PROBE // 2 :: _PROBE][ground_index]
+    bearing = azimuth + heading_error_rad[:, None, None]
     far = torch.where(torch.isfinite(d), d, torch.full_like(d, _SKY_M))
     forward = offset_m[:, 0, None, None] + far * torch.cos(bearing)
     right = offset_m[:, 1, None, None] + far * torch.sin(bearing)

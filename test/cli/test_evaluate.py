@@ -1,6 +1,7 @@
 """`geoflow evaluate` and `geoflow bench`: figures printed and written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def test_synthetic_writes_its_figures(
     assert result["hypotheses"] == 4
     assert result["iterations"] == 2
     assert result["mean_error_m"] > 0
+
+
+def test_figures_of_conditions_are_recorded_under_their_own_name(converging_bundle: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(converging_bundle, model)
+    arguments = ["--area", "cross", "--model", model, "--pairs", "1", "--conditions", "road", "--record", "--quiet"]
+    assert run("evaluate", "synthetic", *arguments) == 0
+    figures = json.loads((model / "manifest.json").read_text())["figures"]
+    assert figures["synthetic-cross-road"]["conditions"] == "road"
+    assert "synthetic-cross" not in figures
 
 
 def test_bench_measures_the_renderer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

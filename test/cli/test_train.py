@@ -23,6 +23,13 @@ def test_a_training_is_interrupted_and_resumed(
     assert stopped["step"] < 2
     assert "--resume" in capsys.readouterr().out
 
+    assert run("train", *settings, "--resume", "--conditions", "road") == 2
+    assert "conditions was easy" in capsys.readouterr().err
+    # a run from before conditions could be chosen was an easy one
+    kept = json.loads((folder / "data.json").read_text())
+    del kept["conditions"]
+    (folder / "data.json").write_text(json.dumps(kept))
+
     assert run("train", *settings, *result, "--resume") == 0
     finished = json.loads((tmp_path / "result.json").read_text())
     assert finished["is_finished"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from geoflow_ros.bundle import Bundle
 from geoflow_ros.evaluation import synthetic
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world import Area, HeadingError, Split
+from geoflow_ros.world.conditions import HARD, ROAD
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,17 @@ def test_the_heading_error_of_the_command_line_is_two_degrees_unless_told() -> N
     assert synthetic.heading_error(5.0, None) == HeadingError(5.0, None)
     assert synthetic.heading_error(None, 10.0).uniform_deg == 10.0
     assert "10" in synthetic.describe(synthetic.heading_error(None, 10.0))
+
+
+def test_the_report_names_its_conditions(measured: synthetic.SyntheticReport, converging_bundle: Path) -> None:
+    assert "conditions easy" in measured.text()
+    assert measured.as_json()["conditions"] == measured.summary()["conditions"] == "easy"
+    hard = synthetic.evaluate(converging_bundle, synthetic.Protocol(Area.CROSS, 2, 11, conditions=HARD))
+    assert "conditions hard" in hard.text()
+    assert hard.as_json()["conditions"] == "hard"
+
+
+def test_recorded_figures_of_other_conditions_do_not_replace_the_easy_ones() -> None:
+    protocol = synthetic.Protocol(Area.CROSS, 1, 1)
+    assert protocol.key == "synthetic-cross"
+    assert replace(protocol, conditions=ROAD).key == "synthetic-cross-road"

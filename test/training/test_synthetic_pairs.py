@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training is an extra")
 
 from geoflow_ros.training.pairs import PairBatch  # noqa: E402
 from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs  # noqa: E402
+from geoflow_ros.world.conditions import HARD  # noqa: E402
 from geoflow_ros.world.kinds import LABELS, Label  # noqa: E402
 
 CONFIG = SyntheticConfig(groups=4, pool=2, windows_per_batch=0.5, town_share=0.0, workers=0)
@@ -105,3 +106,34 @@ def test_the_pool_of_a_gpu_gives_the_same_batches(batches: list[PairBatch]) -> N
         assert pooled.attention is not None
         assert plain.attention is not None
         assert (pooled.attention - plain.attention).abs().mean() < 1e-3
+
+
+@pytest.fixture(scope="module")
+def hard() -> PairBatch:
+    return SyntheticPairs(replace(CONFIG, conditions=HARD)).batch(3)
+
+
+def test_conditions_change_the_pictures_and_not_the_truth(batches: list[PairBatch], hard: PairBatch) -> None:
+    easy = batches[3]
+    for name in ("satellite_index", "ground_index", "offset", "heading_error_rad"):
+        assert torch.equal(getattr(hard, name), getattr(easy, name)), name
+    for name in ("ground", "satellite", "ground_labels", "satellite_labels", "attention"):
+        assert getattr(hard, name).shape == getattr(easy, name).shape, name
+        assert not torch.equal(getattr(hard, name), getattr(easy, name)), name
+
+
+def test_a_disturbed_batch_is_a_function_of_its_number(hard: PairBatch) -> None:
+    again = pickle.loads(pickle.dumps(SyntheticPairs(replace(CONFIG, conditions=HARD)))).batch(3)
+    for name, value in vars(hard).items():
+        assert torch.equal(value, getattr(again, name)), name
+
+
+def test_disturbed_ground_tokens_still_attend_near_to_what_they_saw(batches: list[PairBatch], hard: PairBatch) -> None:
+    """Traffic hides some of it and pitch moves it by a cell; tokens that see the map in both see about the same."""
+    assert hard.attention is not None
+    easy = batches[3].attention
+    assert easy is not None
+    both = (hard.attention.sum(-1) > 0.99) & (easy.sum(-1) > 0.99)
+    agreement = torch.minimum(hard.attention, easy).sum(-1)[both]
+    assert both.float().mean() > 0.2
+    assert agreement.mean() > 0.4
