@@ -11,7 +11,6 @@ from geoflow_ros.arrays import Float32Array
 from geoflow_ros.world import kinds
 from geoflow_ros.world.optics import CameraImage
 
-Bools = npt.NDArray[np.bool_]
 RGB = tuple[float, float, float]
 Area = tuple[slice, slice]  # rows and columns of an image
 
@@ -81,11 +80,11 @@ class _Hit:
     """
 
     distance_m: Float32Array
-    is_top: Bools
-    is_end: Bools
+    is_top: npt.NDArray[np.bool_]
+    is_end: npt.NDArray[np.bool_]
     across: Float32Array
 
-    def at(self, pixels: Bools) -> _Hit:
+    def at(self, pixels: npt.NDArray[np.bool_]) -> _Hit:
         """Returns what the rays of some of the pixels see."""
         return _Hit(self.distance_m[pixels], self.is_top[pixels], self.is_end[pixels], self.across[pixels])
 
@@ -152,7 +151,9 @@ def _too_close(a: Vehicle, b: Vehicle) -> bool:
     return along and abs(a.right_m - b.right_m) < (a.width_m + b.width_m) / 2
 
 
-def draw_vehicles(image: CameraImage, vehicles: list[Vehicle], light: float = 1.0) -> tuple[CameraImage, Bools]:
+def draw_vehicles(
+    image: CameraImage, vehicles: list[Vehicle], light: float = 1.0
+) -> tuple[CameraImage, npt.NDArray[np.bool_]]:
     """Draws vehicles with their shadows.
 
     Args:
@@ -239,7 +240,9 @@ def _hit(
     return _Hit(distance, is_top & meets, enter_end >= enter_side, on_width.astype(np.float32))
 
 
-def _paint(vehicle: Vehicle, is_cabin: bool, hit: _Hit, up_m: Float32Array, light: float) -> tuple[Float32Array, Bools]:
+def _paint(
+    vehicle: Vehicle, is_cabin: bool, hit: _Hit, up_m: Float32Array, light: float
+) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     """Returns the colours (n, 3) of a box's surface and which of it are lamps (n,)."""
     shade = np.where(hit.is_top, _ROOF_LIGHT, np.where(hit.is_end, _REAR_LIGHT, _SIDE_LIGHT)) * light
     colour = np.array(vehicle.rgb, np.float32) * shade[..., None].astype(np.float32)
