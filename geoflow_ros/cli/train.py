@@ -18,6 +18,13 @@ def add_options(parser: CommandParser) -> None:
         "progress with its state saved; --resume goes on. Needs the extra [train]."
     )
     parser.add_argument("--dataset", choices=("synthetic",), default="synthetic", help="what to train on")
+    parser.add_argument(
+        "--method",
+        choices=("geoflow", "birds_eye"),
+        default="geoflow",
+        help="geoflow: displacements from guessed positions; birds_eye: position and yaw from matching the road seen "
+        "from above",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; give its settings again")
     parser.add_argument(
@@ -31,22 +38,28 @@ def add_options(parser: CommandParser) -> None:
     length.add_argument("--session-minutes", type=MINUTES, help="stop after that long and go on with --resume")
     network = parser.add_argument_group("network")
     network.add_argument("--size", choices=("half", "full"), default="half", help="of the images")
-    network.add_argument("--orientation", action="store_true", help="train the orientation head too")
+    network.add_argument("--orientation", action="store_true", help="train the orientation head too (geoflow)")
     network.add_argument("--checkpoint", type=Path, help="start from these weights")
-    network.add_argument("--imagenet", type=Path, metavar="FILE", help="start both encoders from EfficientNet-B0's")
+    network.add_argument(
+        "--imagenet", type=Path, metavar="FILE", help="start both encoders from EfficientNet-B0's (geoflow)"
+    )
     network.add_argument("--float16-parts", action="store_true", help="also save as float16, at most 16 MB a file")
     steps = parser.add_argument_group("steps")
     share = Number(float, at_least=0, at_most=1, metavar="SHARE")
     steps.add_argument("--device", default="cpu", help="cpu or cuda")
-    steps.add_argument("--batch-size", type=COUNT, help="pairs of a step (default: 32 on a CPU, 512 on a GPU)")
-    steps.add_argument("--learning-rate", type=POSITIVE, help="at its peak (default: from the batch size)")
+    steps.add_argument(
+        "--batch-size", type=COUNT, help="pairs of a step (default: 32 on a CPU, 512 on a GPU; birds_eye: 8, 128)"
+    )
+    steps.add_argument("--learning-rate", type=POSITIVE, help="at its peak (default: from method and batch size)")
     steps.add_argument("--town-share", type=share, default=0.5, help="part of the worlds that are the fixed town")
     options.add_conditions(steps, "training and validation")
     steps.add_argument("--workers", type=COUNT_OR_NONE, help="processes that make worlds (default: from the machine)")
     steps.add_argument("--seed", type=SEED, default=0, help="of weights, worlds and hypotheses")
     steps.add_argument("--validation-pairs", type=COUNT, default=96, help="of each protocol")
     steps.add_argument(
-        "--validate-every", type=COUNT, help="steps between validations (default: 250 on a CPU, 2000 on a GPU)"
+        "--validate-every",
+        type=COUNT,
+        help="steps between validations (default: 250 on a CPU, 2000 on a GPU; birds_eye: 125, 1000)",
     )
     options.add_json(parser)
     parser.set_defaults(run=run)
@@ -60,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = SyntheticTraining(
         out=args.out,
+        method=args.method,
         size=args.size,
         max_minutes=args.max_minutes if args.steps is None else None,
         steps=args.steps,

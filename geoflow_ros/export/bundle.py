@@ -28,7 +28,7 @@ from geoflow_ros.export.graphs import write_graph
 from geoflow_ros.export.parity import check_parity
 from geoflow_ros.files import replace_folder
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, read_metadata
-from geoflow_ros.model.checkpoint import save_float16_parts
+from geoflow_ros.model.checkpoint import BIRDS_EYE, method_of, save_float16_parts
 
 
 def export_bundle(
@@ -71,6 +71,8 @@ def export_bundle(
         BundleError: the graphs do not answer as the checkpoint does.
     """
     checkpoint, out = Path(checkpoint), Path(out)
+    if method_of(checkpoint) == BIRDS_EYE:
+        raise CheckpointError(f"{checkpoint}: bundles of {BIRDS_EYE} models cannot be written yet")
     _check_target(out)
     if not with_checkpoint and out.resolve() in checkpoint.resolve().parents:
         raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -21,8 +21,16 @@ from torch import Tensor
 
 from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.files import write_atomically
+from geoflow_ros.model.birds_eye import BirdsEyeMatcher
+from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 from geoflow_ros.model.efficientnet import EfficientNetB0
 from geoflow_ros.model.geoflow import GeoFlow, GeoFlowConfig
+
+GEOFLOW, BIRDS_EYE = "geoflow", "birds_eye"
+"""The methods, as a checkpoint names the one whose network it holds."""
+
+Network: TypeAlias = GeoFlow | BirdsEyeMatcher
+"""What a checkpoint may hold."""
 
 FORMAT_VERSION = 1
 MAX_PART_BYTES = 16_000_000
@@ -33,8 +41,41 @@ _HEADER_BYTES_PER_TENSOR = 256  # more than safetensors' JSON entry for our long
 _NAMES_IN_MESSAGE = 6
 
 
+Config = TypeVar("Config", GeoFlowConfig, BirdsEyeConfig)
+
+
+def method_of(path: str | Path) -> str:
+    """Returns the method whose network a checkpoint holds; the authors' `.pth` hold GeoFlow's.
+
+    Raises:
+        CheckpointError: the JSON is missing or damaged, or names an unknown method.
+    """
+    description = _description_path(Path(path))
+    method = GEOFLOW if description is None else _read_description(description).get("method", GEOFLOW)
+    if method not in (GEOFLOW, BIRDS_EYE):
+        raise CheckpointError(f"{path} is of the method {method!r}; known are {GEOFLOW} and {BIRDS_EYE}")
+    return str(method)
+
+
+def load_birds_eye(path: str | Path) -> BirdsEyeMatcher:
+    """Loads the bird's-eye network stored at `path`, on the CPU, in float32 and in evaluation mode.
+
+    Args:
+        path: a `.safetensors` file of `save_checkpoint` (its `.json` beside it) or a folder of `save_float16_parts`.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not of this network; the message names the tensors.
+    """
+    path = Path(path)
+    _require_method(path, BIRDS_EYE)
+    tensors = _read_parts(path) if path.is_dir() else _read_safetensors(path)
+    model = BirdsEyeMatcher(_config_of(path, BirdsEyeConfig))
+    _load_exactly(model, tensors, str(path))
+    return model.eval()
+
+
 def load_checkpoint(path: str | Path) -> GeoFlow:
-    """Loads the network stored at `path`, on the CPU, in float32 and in evaluation mode.
+    """Loads the GeoFlow network stored at `path`, on the CPU, in float32 and in evaluation mode.
 
     Args:
         path: a `.safetensors` file of `save_checkpoint` (its `.json` beside it), a folder of
@@ -44,10 +85,11 @@ def load_checkpoint(path: str | Path) -> GeoFlow:
         CheckpointError: the file cannot be read, or is not of this network; the message names the tensors.
     """
     path = Path(path)
+    _require_method(path, GEOFLOW)
     if path.is_dir():
-        config, tensors = _config_of(path / _CONFIG_IN_FOLDER), _read_parts(path)
+        config, tensors = _config_of(path, GeoFlowConfig), _read_parts(path)
     elif path.suffix == ".safetensors":
-        config, tensors = _config_of(path.with_suffix(".json")), _read_safetensors(path)
+        config, tensors = _config_of(path, GeoFlowConfig), _read_safetensors(path)
     else:
         tensors = _read_pickled_tensors(path)
         has_orientation = any(name.startswith("decoder_orientation.") for name in tensors)
@@ -63,20 +105,16 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the JSON is missing or damaged.
     """
-    path = Path(path)
-    if path.is_dir():
-        description = _read_description(path / _CONFIG_IN_FOLDER)
-    elif path.suffix == ".safetensors":
-        description = _read_description(path.with_suffix(".json"))
-    else:
+    description_path = _description_path(Path(path))
+    if description_path is None:
         return {}
-    metadata = description.get("metadata", {})
+    metadata = _read_description(description_path).get("metadata", {})
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path}: 'metadata' in its JSON must be an object")
     return metadata
 
 
-def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+def save_checkpoint(model: Network, path: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
     """Writes the weights to `path` (`.safetensors`) and the configuration to the `.json` beside it.
 
     Each file replaces its predecessor at once, so that a reader never sees half of one.
@@ -88,12 +126,12 @@ def save_checkpoint(model: GeoFlow, path: str | Path, metadata: Mapping[str, Any
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: a checkpoint's name must end in .safetensors")
     write_file(path, save(_contiguous(model.state_dict())))
-    write_file(path.with_suffix(".json"), _description(model.config, metadata))
+    write_file(path.with_suffix(".json"), _description(model, metadata))
     return path
 
 
 def save_float16_parts(
-    model: GeoFlow, folder: str | Path, metadata: Mapping[str, Any] | None = None, max_bytes: int = MAX_PART_BYTES
+    model: Network, folder: str | Path, metadata: Mapping[str, Any] | None = None, max_bytes: int = MAX_PART_BYTES
 ) -> list[Path]:
     """Writes the weights in half precision as `weights-0000i-of-0000n.safetensors`, each at most `max_bytes`.
 
@@ -121,7 +159,7 @@ def save_float16_parts(
     for number, part in enumerate(parts, start=1):
         paths.append(folder / _part_name(number, len(parts)))
         write_file(paths[-1], save(part))
-    write_file(folder / _CONFIG_IN_FOLDER, _description(model.config, metadata))
+    write_file(folder / _CONFIG_IN_FOLDER, _description(model, metadata))
     return paths
 
 
@@ -154,7 +192,7 @@ def write_file(path: Path, content: bytes) -> None:
         raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
 
 
-def _load_exactly(module: GeoFlow | EfficientNetB0, tensors: Mapping[str, Tensor], origin: str) -> None:
+def _load_exactly(module: Network | EfficientNetB0, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Copies `tensors` into `module` if names, shapes and values are all right, else say which are not."""
     expected = module.state_dict()
     missing = [name for name in expected if name not in tensors]
@@ -235,9 +273,27 @@ def _read_parts(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _description(config: GeoFlowConfig, metadata: Mapping[str, Any] | None) -> bytes:
-    content = {"format_version": FORMAT_VERSION, "config": asdict(config), "metadata": dict(metadata or {})}
+def _description(model: Network, metadata: Mapping[str, Any] | None) -> bytes:
+    content = {
+        "format_version": FORMAT_VERSION,
+        "method": BIRDS_EYE if isinstance(model, BirdsEyeMatcher) else GEOFLOW,
+        "config": asdict(model.config),
+        "metadata": dict(metadata or {}),
+    }
     return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _description_path(path: Path) -> Path | None:
+    """Returns the file that describes a checkpoint; None for files that have no such file."""
+    if path.is_dir():
+        return path / _CONFIG_IN_FOLDER
+    return path.with_suffix(".json") if path.suffix == ".safetensors" else None
+
+
+def _require_method(path: Path, wanted: str) -> None:
+    held = method_of(path)
+    if held != wanted:
+        raise CheckpointError(f"{path} is a checkpoint of the method {held}; here one of {wanted} is needed")
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -252,9 +308,11 @@ def _read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _config_of(path: Path) -> GeoFlowConfig:
+def _config_of(checkpoint: Path, kind: type[Config]) -> Config:
+    path = _description_path(checkpoint)
+    assert path is not None  # asked of our own formats only
     stored = _read_description(path).get("config")
-    defaults = asdict(GeoFlowConfig())
+    defaults = asdict(kind())
     if not isinstance(stored, dict) or set(stored) != set(defaults):
         raise CheckpointError(f"{path}: 'config' must hold exactly {', '.join(defaults)}")
     for name, default in defaults.items():
@@ -263,7 +321,7 @@ def _config_of(path: Path) -> GeoFlowConfig:
         if type(stored[name]) is not type(default):
             raise CheckpointError(f"{path}: {name} is {stored[name]!r}; it must be a {type(default).__name__}")
     try:
-        return GeoFlowConfig(**stored)
+        return kind(**stored)
     except InputError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

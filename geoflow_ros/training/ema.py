@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from geoflow_ros.model import GeoFlow
+from geoflow_ros.model import Network
+
+NetworkT = TypeVar("NetworkT", bound=Network)
 
 
-class MovingAverage:
+class MovingAverage(Generic[NetworkT]):
     """A second network that follows the trained one.
 
     The average starts short, (1 + step) / (10 + step), so that it forgets the random start, and grows to `decay`.
     Statistics of the batch norms are averaged like the weights.
     """
 
-    def __init__(self, model: GeoFlow, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: NetworkT, decay: float) -> None:
+        self.model: NetworkT = copy.deepcopy(model)
+        self.model.eval().requires_grad_(False)
         self.decay = decay
         source, average = model.state_dict(), self.model.state_dict()
         floating = [name for name, tensor in source.items() if tensor.is_floating_point()]

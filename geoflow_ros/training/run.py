@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from geoflow_ros.backends.cpu import has_bfloat16
-from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSize
+from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import InputError
-from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint
-from geoflow_ros.model.checkpoint import load_imagenet, save_float16_parts
+from geoflow_ros.model import BirdsEyeConfig, GeoFlowConfig, Network
+from geoflow_ros.model.checkpoint import GEOFLOW, save_float16_parts
 from geoflow_ros.progress import progress_bar
-from geoflow_ros.training.evaluate import evaluate_pairs
+from geoflow_ros.training.methods import METHODS, FirstWeights, Method, Pace, PairErrors
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.schedule import Schedule
 from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs
 from geoflow_ros.training.trainer import STATE_NAME, Trainer, TrainerConfig, TrainingResult
 from geoflow_ros.world.conditions import EASY, conditions_named
-from geoflow_ros.world.kinds import LABELS
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
 
 _SETTINGS_NAME = "data.json"
-_RESOLUTION_DIGITS = 4  # metres per pixel are rounded to, as in the paper's 0.1958
-
-# A CPU makes one small step in the time of some hundred of a GPU's large ones.
-_GPU_GROUPS, _CPU_GROUPS = 128, 8
-_GPU_POOL, _CPU_POOL = 128, 4
-_GPU_WINDOWS_PER_BATCH, _CPU_WINDOWS_PER_BATCH = 0.5, 0.1
-_GPU_WARMUP_STEPS, _CPU_WARMUP_STEPS = 500, 100
-_GPU_VALIDATE_EVERY, _CPU_VALIDATE_EVERY = 2000, 250
-_GPU_SAVE_EVERY, _CPU_SAVE_EVERY = 1000, 100
 _CORES_BESIDE_BAKING = 3  # on a GPU: for the trainer, its batches and the system
-_LEARNING_RATE, _LEARNING_RATE_GROUPS = 1e-3, 16  # the peak, up to so many groups
 _VALIDATION_BATCH = 16  # pairs
 
 
@@ -50,18 +41,19 @@ class SyntheticTraining:
 
     Attributes:
         out: the run's folder.
+        method: "geoflow" or "birds_eye".
         size: "half" (satellite 256 px, ground 128 x 512) or "full" (512 px, 256 x 1024).
         max_minutes: the end of the schedule, if it comes before `steps`.
         steps: the end of the schedule, if it comes before `max_minutes`.
         session_minutes: stop after that long and be resumed later.
         seed: of data, weights and draws.
         device: "cpu" or "cuda".
-        groups: places per step; each gives two frames and two patches, all combined. None: 8 on a CPU, 128 on a GPU.
+        groups: places per step; each gives two frames and two patches, all combined. None: the method's choice.
         town_share: part of the windows that are of the fixed town; the rest are new cities.
         conditions: how hard the pairs of training and validation are: "easy", "road" or "hard".
-        learning_rate: the peak. None: 1e-3 for up to 16 groups, growing with the square root beyond.
+        learning_rate: the peak. None: the method's choice.
         workers: processes that bake windows of cities ahead. None: all but three cores for a GPU, else 0.
-        validate_every: steps. None: 250 on a CPU, 2000 on a GPU.
+        validate_every: steps. None: the method's choice.
         validation_pairs: of each of the two areas.
         predict_orientation: with the orientation head.
         pretrained: a file with ImageNet weights under timm's names.
@@ -72,6 +64,7 @@ class SyntheticTraining:
     """
 
     out: Path
+    method: str = GEOFLOW
     size: str = "half"
     max_minutes: float | None = None
     steps: int | None = None
@@ -93,6 +86,8 @@ class SyntheticTraining:
     float16_parts: bool = False
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}")
         if self.size not in IMAGE_SIZES:
             raise InputError(f"size is {self.size!r}; it must be one of {', '.join(IMAGE_SIZES)}")
         if not 0.0 <= self.town_share <= 1.0:
@@ -112,14 +107,18 @@ def train_synthetic(options: SyntheticTraining) -> TrainingResult:
     """
     if not options.resume and (options.out / STATE_NAME).exists():
         raise InputError(f"{options.out} holds a training already: add --resume, or choose another folder")
-    size = IMAGE_SIZES[options.size]
-    groups = options.groups or (_GPU_GROUPS if _is_on_gpu(options) else _CPU_GROUPS)
-    config = _trainer_config(options, groups)
+    if options.resume:
+        _require_same_method(options)
+    method = METHODS[options.method]
+    pace = method.gpu if _is_on_gpu(options) else method.cpu
+    groups = options.groups or pace.groups
+    config = _trainer_config(options, method, pace, groups)
     torch.manual_seed(options.seed)
-    model = _model(options, size)
-    source = SyntheticPairs(_data_config(options, model.config, groups), options.device)
-    validation = _Validation(model.config, options)
-    trainer = Trainer(config, model, source, validation)
+    first = FirstWeights(options.init, options.pretrained, options.predict_orientation)
+    model = method.network(IMAGE_SIZES[options.size], first)
+    source = SyntheticPairs(_data_config(options, method, pace, model.config, groups), options.device)
+    validation = _Validation(method, model.config, options)
+    trainer = Trainer(config, model, source, validation, method.objective(model))
     if options.resume:
         trainer.resume(options.extend)
     _keep_data_settings(options, groups)
@@ -128,7 +127,7 @@ def train_synthetic(options: SyntheticTraining) -> TrainingResult:
     finally:
         source.close()
     if options.float16_parts:
-        save_float16_parts(load_checkpoint(result.best_checkpoint or result.last_checkpoint), options.out / "float16")
+        save_float16_parts(method.load(result.best_checkpoint or result.last_checkpoint), options.out / "float16")
     return result
 
 
@@ -147,33 +146,32 @@ def _baking_processes(options: SyntheticTraining) -> int:
     return max(1, (os.cpu_count() or 1) - _CORES_BESIDE_BAKING) if _is_on_gpu(options) else 0
 
 
-def _trainer_config(options: SyntheticTraining, groups: int) -> TrainerConfig:
+def _trainer_config(options: SyntheticTraining, method: Method[Any], pace: Pace, groups: int) -> TrainerConfig:
     on_gpu = _is_on_gpu(options)
-    rate = options.learning_rate or _LEARNING_RATE * max(1.0, (groups / _LEARNING_RATE_GROUPS) ** 0.5)
     return TrainerConfig(
         out=options.out,
         schedule=Schedule(
-            peak=rate,
+            peak=options.learning_rate or method.learning_rate(groups),
             steps=options.steps,
             max_minutes=options.max_minutes,
-            warmup_steps=_GPU_WARMUP_STEPS if on_gpu else _CPU_WARMUP_STEPS,
+            warmup_steps=pace.warmup_steps,
         ),
         seed=options.seed,
-        satellite_classes=LABELS,
-        ground_classes=LABELS,
         device=options.device,
-        bfloat16=_has_bfloat16(options),
+        bfloat16=method.takes_bfloat16 and _has_bfloat16(options),
         compile=on_gpu,
         # A process that makes batches cannot have workers of its own; a thread can.
         prefetch_processes=0 if on_gpu or _baking_processes(options) else 1,
         session_minutes=options.session_minutes,
-        validate_every=options.validate_every or (_GPU_VALIDATE_EVERY if on_gpu else _CPU_VALIDATE_EVERY),
-        save_every=_GPU_SAVE_EVERY if on_gpu else _CPU_SAVE_EVERY,
+        validate_every=options.validate_every or pace.validate_every,
+        save_every=pace.save_every,
+        **method.trainer,
     )
 
 
-def _data_config(options: SyntheticTraining, model: GeoFlowConfig, groups: int) -> SyntheticConfig:
-    on_gpu = _is_on_gpu(options)
+def _data_config(
+    options: SyntheticTraining, method: Method[Any], pace: Pace, model: GeoFlowConfig | BirdsEyeConfig, groups: int
+) -> SyntheticConfig:
     return SyntheticConfig(
         seed=options.seed,
         satellite_size=model.satellite_size_px,
@@ -183,20 +181,38 @@ def _data_config(options: SyntheticTraining, model: GeoFlowConfig, groups: int) 
         groups=groups,
         town_share=options.town_share,
         conditions=conditions_named(options.conditions),
-        pool=_GPU_POOL if on_gpu else _CPU_POOL,
-        windows_per_batch=_GPU_WINDOWS_PER_BATCH if on_gpu else _CPU_WINDOWS_PER_BATCH,
+        pool=pace.pool,
+        windows_per_batch=pace.windows_per_batch,
         workers=_baking_processes(options),
+        **method.data,
     )
+
+
+def _require_same_method(options: SyntheticTraining) -> None:
+    """Refuses to resume a run of the other method, whose state is of another network."""
+    try:
+        kept = json.loads((options.out / _SETTINGS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # what is missing or damaged is found when the run's state is read
+    method = kept.get("method", GEOFLOW)
+    if method != options.method:
+        raise InputError(f"{options.out} holds a training of the method {method}, not {options.method}")
 
 
 def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
     """Writes what decides the data beside the run; a resumed run must have the same, or it would see other worlds."""
     path = options.out / _SETTINGS_NAME
-    settings = {"size": options.size, "seed": options.seed, "groups": groups, "town_share": options.town_share}
-    settings["conditions"] = options.conditions
+    settings = {
+        "method": options.method,
+        "size": options.size,
+        "seed": options.seed,
+        "groups": groups,
+        "town_share": options.town_share,
+        "conditions": options.conditions,
+    }
     try:
         if options.resume and path.exists():
-            kept = {"conditions": EASY.name} | json.loads(path.read_text(encoding="utf-8"))
+            kept = {"method": GEOFLOW, "conditions": EASY.name} | json.loads(path.read_text(encoding="utf-8"))
             differing = [f"{name} was {kept.get(name)}" for name, value in settings.items() if kept.get(name) != value]
             if differing:
                 raise InputError(f"{options.out} cannot be resumed with other data: {', '.join(differing)}")
@@ -206,55 +222,31 @@ def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
         raise InputError(f"{path} cannot be read or written: {error}") from None
 
 
-def _model(options: SyntheticTraining, size: ImageSize) -> GeoFlow:
-    if options.init is not None and options.pretrained is not None:
-        raise InputError("init and pretrained both set the first weights; give one of them")
-    config = GeoFlowConfig(
-        predict_orientation=options.predict_orientation,
-        satellite_size_px=size.satellite_px,
-        ground_height_px=size.ground_height_px,
-        ground_width_px=size.ground_width_px,
-        ground_resolution_m=round(PATCH_EXTENT_M / size.satellite_px, _RESOLUTION_DIGITS),
-    )
-    model = GeoFlow(config)
-    if options.init is not None:
-        model.load_state_dict(load_checkpoint(options.init).state_dict())
-    if options.pretrained is not None:
-        load_imagenet(model, options.pretrained)
-    return model
-
-
 class _Validation:
     """Figures on worlds of the validation split: the town under other appearances, and cities that training never sees.
 
     The pairs are rendered once and kept.
     """
 
-    def __init__(self, config: GeoFlowConfig, options: SyntheticTraining) -> None:
+    def __init__(self, method: Method[Any], config: GeoFlowConfig | BirdsEyeConfig, options: SyntheticTraining) -> None:
+        self._method = method
         self._config, self._pairs, self._device = config, options.validation_pairs, options.device
         self._encoder_dtype = torch.bfloat16 if _has_bfloat16(options) else torch.float32
         self._conditions = conditions_named(options.conditions)
         self._batches: dict[Area, list[PairBatch]] = {}
 
-    def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
+    def __call__(self, model: Network, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
         """Returns the errors' figures by area, and `mean_error_m` over both; None if the training is to stop."""
         figures: dict[str, float] = {}
         means = []
         for area in Area:
             batches = self._batches_of(area, is_stopping)
             until_stopped = itertools.takewhile(lambda _: not is_stopping(), batches or [])
-            errors = evaluate_pairs(
-                model, until_stopped, radius_m=self._config.search_radius_m, encoder_dtype=self._encoder_dtype
-            )
+            errors = self._method.errors(model, until_stopped, self._encoder_dtype)
             if is_stopping():
                 return None
-            means.append(float(errors.norm(dim=1).mean()))
-            figures |= {
-                f"{area.value}_mean_error_m": means[-1],
-                f"{area.value}_median_error_m": float(errors.norm(dim=1).median()),
-                f"{area.value}_lateral_mean_error_m": float(errors[:, 1].abs().mean()),
-                f"{area.value}_longitudinal_mean_error_m": float(errors[:, 0].abs().mean()),
-            }
+            means.append(float(errors.position_m.norm(dim=1).mean()))
+            figures |= {f"{area.value}_{name}": value for name, value in _figures(errors).items()}
         return {"mean_error_m": sum(means) / len(means), **figures}
 
     def _batches_of(self, area: Area, is_stopping: Callable[[], bool]) -> list[PairBatch] | None:
@@ -284,6 +276,22 @@ class _Validation:
                 _joined(pairs[i : i + step], c.search_radius_m, self._device) for i in range(0, len(pairs), step)
             ]
         return self._batches[area]
+
+
+def _figures(errors: PairErrors) -> dict[str, float]:
+    """Returns an area's figures under the evaluation's keys."""
+    distance = errors.position_m.norm(dim=1)
+    figures = {
+        "mean_error_m": float(distance.mean()),
+        "median_error_m": float(distance.median()),
+        "lateral_mean_error_m": float(errors.position_m[:, 1].abs().mean()),
+        "longitudinal_mean_error_m": float(errors.position_m[:, 0].abs().mean()),
+        "recall_1m": float((distance < 1.0).float().mean()),
+        "recall_5m": float((distance < 5.0).float().mean()),
+    }
+    if errors.turn_rad is not None:
+        figures["yaw_median_error_deg"] = math.degrees(float(errors.turn_rad.abs().median()))
+    return figures
 
 
 def _joined(pairs: list[Pair], radius_m: float, device: str) -> PairBatch:

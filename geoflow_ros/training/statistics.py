@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geoflow_ros.model import GeoFlow
+from geoflow_ros.model import Network
 
 
 class GoodStatistics:
@@ -14,7 +14,7 @@ class GoodStatistics:
     A forward pass changes them before its loss is known, and one NaN in them would stay for good.
     """
 
-    def __init__(self, model: GeoFlow) -> None:
+    def __init__(self, model: Network) -> None:
         self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._sizes = [buffer.numel() for buffer in self._buffers]
         self.remember()
@@ -28,4 +28,5 @@ class GoodStatistics:
         """Keeps the present ones if the step was finite, else puts the last good ones back, without asking which."""
         present = torch.cat([buffer.flatten() for buffer in self._buffers])
         self._good = torch.where(is_finite, present, self._good)
-        torch._foreach_copy_(self._buffers, list(self._good.split(self._sizes)))
+        good = [part.view_as(buffer) for part, buffer in zip(self._good.split(self._sizes), self._buffers, strict=True)]
+        torch._foreach_copy_(self._buffers, good)

@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.memory import keep_freed_memory
-from geoflow_ros.model import GeoFlow, save_checkpoint
+from geoflow_ros.model import GeoFlow, Network, save_checkpoint
 from geoflow_ros.training.auxiliary import DenseHeads
 from geoflow_ros.training.ema import MovingAverage
 from geoflow_ros.training.hypotheses import HypothesisSampling
 from geoflow_ros.training.log import TrainingLog
 from geoflow_ros.training.losses import LossWeights
-from geoflow_ros.training.objective import Objective
+from geoflow_ros.training.objective import Objective, StepFigures
 from geoflow_ros.training.pairs import PairBatch, PairSource
 from geoflow_ros.training.prefetch import BatchStream
 from geoflow_ros.training.schedule import Schedule
@@ -31,12 +31,25 @@ from geoflow_ros.training.stopping import StopRequest, signals_postponed
 
 BEST_NAME, LAST_NAME, STATE_NAME = "best.safetensors", "last.safetensors", "trainer_state.safetensors"
 CHOSEN_BY = "mean_error_m"
+_BETA1, _BETA2 = 0.9, 0.999  # of AdamW
 
 
-class Validation(Protocol):
+NetworkT = TypeVar("NetworkT", bound=Network)
+Measured = TypeVar("Measured", bound=Network, contravariant=True)
+
+
+class StepObjective(Protocol):
+    """What a training step minimises."""
+
+    def __call__(self, batch: PairBatch, generator: torch.Generator) -> StepFigures:
+        """Computes the loss of a batch; `generator` draws what is random about it and is on the batch's device."""
+        ...
+
+
+class Validation(Protocol[Measured]):
     """What measures the averaged network."""
 
-    def __call__(self, model: GeoFlow, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
+    def __call__(self, model: Measured, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
         """Returns figures of a network in evaluation mode, among them `CHOSEN_BY`.
 
         A validation that takes long asks `is_stopping` now and then; if the training is to stop it may leave off and
@@ -60,6 +73,7 @@ class TrainerConfig:
         loss_weights: of the losses besides the displacement's.
         weight_decay: of AdamW; norms, biases and other one-dimensional tensors have none.
         gradient_clip: largest norm of the gradient.
+        beta2: of AdamW: how long it averages the gradients' squares.
         ema_decay: of the moving average that is validated and kept.
         seed: of hypotheses and dropout.
         bfloat16: run the encoders under autocast.
@@ -86,6 +100,7 @@ class TrainerConfig:
     loss_weights: LossWeights = field(default_factory=LossWeights)
     weight_decay: float = 0.03
     gradient_clip: float = 2.0
+    beta2: float = _BETA2
     ema_decay: float = 0.999
     seed: int = 0
     bfloat16: bool = True
@@ -108,8 +123,8 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if min(self.log_every, self.validate_every, self.save_every, self.max_skipped) < 1:
             raise InputError("log_every, validate_every, save_every and max_skipped must be at least 1")
-        if not self.gradient_clip > 0.0 or self.weight_decay < 0.0 or not 0.0 <= self.ema_decay < 1.0:
-            raise InputError("gradient_clip must be positive, weight_decay >= 0 and ema_decay in [0, 1)")
+        if not self.gradient_clip > 0.0 or self.weight_decay < 0.0 or not _are_decays(self.ema_decay, self.beta2):
+            raise InputError("gradient_clip must be positive, weight_decay >= 0, ema_decay and beta2 in [0, 1)")
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device is {self.device!r}, and PyTorch finds no GPU; use device 'cpu'")
 
@@ -117,7 +132,9 @@ class TrainerConfig:
         """Returns what the result depends on: a resumed training must have the same."""
         names = ("schedule", "hypotheses", "loss_weights", "weight_decay", "gradient_clip", "ema_decay", "seed",
                  "bfloat16", "satellite_classes", "ground_classes", "label_cells")  # fmt: skip
-        return {name: value for name, value in asdict(self).items() if name in names}
+        settings = {name: value for name, value in asdict(self).items() if name in names}
+        # runs from before this could be set have none: they go on as they are
+        return settings if self.beta2 == _BETA2 else {**settings, "beta2": self.beta2}
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ class TrainingResult:
     best_checkpoint: Path | None
 
 
-class Trainer:
+class Trainer(Generic[NetworkT]):
     """Trains one network.
 
     Args:
@@ -151,10 +168,16 @@ class Trainer:
         model: the network; it is moved to the device and trained in place.
         source: the pairs. `source.batch(i)` is the batch of step `i`; only the trainer may call it meanwhile.
         validation: figures of the averaged network; the checkpoint with the least `CHOSEN_BY` is kept as the best.
+        objective: what is minimised, of this very network; GeoFlow's where None.
     """
 
     def __init__(
-        self, config: TrainerConfig, model: GeoFlow, source: PairSource, validation: Validation | None = None
+        self,
+        config: TrainerConfig,
+        model: NetworkT,
+        source: PairSource,
+        validation: Validation[NetworkT] | None = None,
+        objective: StepObjective | None = None,
     ) -> None:
         self.config, self._source, self._validation = config, source, validation
         self._device = torch.device(config.device)
@@ -174,10 +197,7 @@ class Trainer:
             for name, parameter in module.named_parameters()
         }
         self._optimizer = _adamw(list(self._parameters), config)
-        dtype = torch.bfloat16 if config.bfloat16 else torch.float32
-        self._objective = Objective(
-            self.model, self._heads, config.hypotheses, config.loss_weights, dtype, config.compile
-        )
+        self._objective = objective or self._geoflow_objective()
         self._generator = torch.Generator(self._device)
         self._statistics = GoodStatistics(self.model)
         self.counters = Counters()
@@ -349,6 +369,13 @@ class Trainer:
         metadata = {"counters": asdict(self.counters), "settings": self.config.decisive_settings()}
         return {**metadata, "validation": dict(figures)} if figures is not None else metadata
 
+    def _geoflow_objective(self) -> Objective:
+        config = self.config
+        if not isinstance(self.model, GeoFlow):
+            raise InputError("a network of another method than GeoFlow is trained with an objective of its own")
+        dtype = torch.bfloat16 if config.bfloat16 else torch.float32
+        return Objective(self.model, self._heads, config.hypotheses, config.loss_weights, dtype, config.compile)
+
     def _prepare_device(self) -> None:
         if self.config.threads is not None:
             torch.set_num_threads(self.config.threads)
@@ -405,8 +432,12 @@ class _Session:
         return self._earlier_s + self.duration_s()
 
 
+def _are_decays(*values: float) -> bool:
+    return all(0.0 <= value < 1.0 for value in values)
+
+
 def _adamw(parameters: list[nn.Parameter], config: TrainerConfig) -> torch.optim.AdamW:
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.schedule.peak, fused=True)
+    return torch.optim.AdamW(groups, lr=config.schedule.peak, betas=(_BETA1, config.beta2), fused=True)

@@ -1,19 +1,22 @@
 """`geoflow train`: a training in two sessions, and its learning curve."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
-from fakes.command_line import run
+from fakes.command_line import only_line, run
 
 
 def test_a_training_is_interrupted_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geoflow_ros.training import run as training
+    from geoflow_ros.training.methods import GeoFlowMethod
 
-    monkeypatch.setattr(training, "_CPU_POOL", 1)  # one window of a city at a time: each takes seconds to make
+    monkeypatch.setattr(
+        GeoFlowMethod, "cpu", replace(GeoFlowMethod.cpu, pool=1)
+    )  # one window of a city at a time: each takes seconds to make
     folder = tmp_path / "run"
     settings = ["--out", folder, "--steps", "2", "--batch-size", "4", "--validation-pairs", "1", "--workers", "1"]
     result = ["--json", tmp_path / "result.json"]
@@ -38,3 +41,9 @@ def test_a_training_is_interrupted_and_resumed(
 
     assert run("evaluate", "curves", folder, "--out", tmp_path / "curves.png") == 0
     assert cv2.imread(str(tmp_path / "curves.png")) is not None
+
+
+def test_what_is_of_the_other_method_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "--method", "birds_eye", "--orientation", "--out", tmp_path / "run", "--steps", "1") == 2
+    assert "of the method geoflow" in only_line(capsys)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,316 @@
+"""From matching scores to a posterior over poses: (forward, right, turn) on the patch, coarse then fine, or nowhere.
+
+Scores are the logarithms of how well a pose explains the images, on two levels. The coarse level scores the whole
+search volume. The fine level scores windows around the coarse modes; what lies outside keeps its coarse score. One
+softmax over both and over "none of these" gives probabilities that sum to 1.
+
+Forward and right are of the camera from the patch's centre. A turn is the yaw of the patch less that of the camera:
+the heading's error in the convention of training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geoflow_ros.arrays import Float64Array, Int64Array
+from geoflow_ros.errors import InputError
+
+COARSE = 2  # fine cells per coarse cell
+_PEAK_CELLS = 2  # a mode's position is the mean within so many fine cells of its peak
+_PEAK_TURNS = 1.5  # and within so many fine turns
+_MODE_CELLS = 4  # what is nearer to a mode's peak than this belongs to it
+_MODE_TURNS = 4.5
+_LEAST_MODE = 1e-3  # modes with less of the probability are left out
+_TOLERANCE = 1e-6  # cells and turns are compared with this tolerance
+
+
+@dataclass(frozen=True)
+class PoseSearch:
+    """The search volume and how the fine level looks into it.
+
+    Attributes:
+        cell_m: side of a fine cell.
+        reach_cells: fine cells from the patch's centre to the volume's end, on every side; a multiple of `COARSE`.
+        turn_step_rad: between the headings of the fine level.
+        coarse_turn_step_rad: between those of the coarse level.
+        max_turn_rad: largest turn.
+        windows: places that the fine level looks at.
+        window_cells: fine cells from a window's centre to its end; a multiple of `COARSE`.
+        window_turns: headings of a window, T; even, so that they lie between those of the coarse level.
+    """
+
+    cell_m: float
+    reach_cells: int
+    turn_step_rad: float
+    coarse_turn_step_rad: float
+    max_turn_rad: float
+    windows: int = 3
+    window_cells: int = 4
+    window_turns: int = 6
+
+    def __post_init__(self) -> None:
+        if self.reach_cells < COARSE or self.reach_cells % COARSE or self.window_cells % COARSE:
+            raise InputError(f"a search reaches a multiple of {COARSE} cells, and so do its windows")
+        if self.windows < 1 or self.window_cells < COARSE or self.window_turns < 2 or self.window_turns % 2:
+            raise InputError(
+                "a search has at least one window, of a coarse cell at least to every side and an even number of turns"
+            )
+
+    @property
+    def coarse_reach(self) -> int:
+        """Coarse cells from the patch's centre to the volume's end."""
+        return self.reach_cells // COARSE
+
+    @property
+    def window_span_rad(self) -> float:
+        """The turn from a window's centre to its end."""
+        return self.window_turns * self.turn_step_rad / 2.0
+
+    def coarse_turns(self) -> Float64Array:
+        """Returns the (K,) headings of the coarse level, K cells of a turn that fill the range (or all around).
+
+        None is 0, and no window's heading is: features that are turned are interpolated and lose contrast by it, and
+        one heading of which that is not true would be preferred.
+        """
+        if self.max_turn_rad >= math.pi:
+            count = 2 * round(math.pi / self.coarse_turn_step_rad)
+            step = 2.0 * math.pi / count
+        else:
+            count = 2 * math.ceil(self.max_turn_rad / self.coarse_turn_step_rad - _TOLERANCE)
+            step = self.coarse_turn_step_rad
+        return np.asarray((np.arange(count) - (count - 1) / 2.0) * step)
+
+    def fine_cell_count(self) -> float:
+        """Returns how many fine cells the whole volume would have."""
+        turns = len(self.coarse_turns()) * self.coarse_turn_step_rad / self.turn_step_rad
+        return turns * (2 * self.reach_cells + 1) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class SearchWindows:
+    """Where the fine level looks.
+
+    Attributes:
+        centre_cells: (M, 2) int64, fine cells (forward, right) from the patch's centre.
+        turn_rad: (M, T) headings of each window.
+    """
+
+    centre_cells: Int64Array
+    turn_rad: Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class PoseScores:
+    """What the network says about one pair of images.
+
+    Attributes:
+        coarse: (K, n, n) scores over turn, forward and right, n = 2 coarse_reach + 1.
+        turn_rad: (K,) turns of the coarse level.
+        windows: where the fine level looked.
+        fine: (M, T, m, m) scores of both levels together, m = 2 window_cells + 1.
+        none: the score, per cell of the volume, of the camera being nowhere in it.
+        outside: what the fine level adds to the coarse score on average where it did not look.
+    """
+
+    coarse: Float64Array
+    turn_rad: Float64Array
+    windows: SearchWindows
+    fine: Float64Array
+    none: float
+    outside: float
+
+
+@dataclass(frozen=True, eq=False)
+class PoseMode:
+    """One place where the camera may be.
+
+    Attributes:
+        pose: (3,) forward and right in metres, turn in radians: finer than the cells.
+        covariance: (3, 3) of what belongs to this mode, about its pose.
+        mass: its probability.
+    """
+
+    pose: Float64Array
+    covariance: Float64Array
+    mass: float
+
+
+@dataclass(frozen=True, eq=False)
+class PoseEstimate:
+    """The answer.
+
+    Attributes:
+        modes: by mass, the largest first; at least one.
+        covariance: (3, 3) second moments of the whole posterior about the first mode's pose, given that the camera is
+            in the volume; of (forward, right) in metres and turn in radians.
+        none_probability: of the camera being nowhere in the volume.
+        entropy: of the posterior over poses, nats, relative to a uniform one over the volume (about 0 at most).
+    """
+
+    modes: tuple[PoseMode, ...]
+    covariance: Float64Array
+    none_probability: float
+    entropy: float
+
+    @property
+    def pose(self) -> Float64Array:
+        """The pose (3,) of the largest mode."""
+        return self.modes[0].pose
+
+
+@dataclass(frozen=True, eq=False)
+class PosePosterior:
+    """A probability for every pose of a list, and for none of them.
+
+    Attributes:
+        pose: (N, 3) forward and right in metres, turn in radians.
+        probability: (N,), with `none_probability` they sum to 1.
+        is_fine: (N,) which poses the fine level has scored.
+        none_probability: of the camera being nowhere in the volume.
+        search: the volume.
+    """
+
+    pose: Float64Array
+    probability: Float64Array
+    is_fine: NDArray[np.bool_]
+    none_probability: float
+    search: PoseSearch
+
+    @classmethod
+    def of(cls, scores: PoseScores, search: PoseSearch) -> PosePosterior:
+        """Joins both levels.
+
+        Raises:
+            InputError: a score that is not finite.
+        """
+        if not (np.isfinite(scores.coarse).all() and np.isfinite(scores.fine).all()):
+            raise InputError("the matching scores are not finite: the images or the network cannot be used")
+        coarse_pose = _coarse_poses(scores, search)
+        outside = ~_covered(coarse_pose, scores.windows, len(scores.windows.centre_cells), search)
+        subcells = COARSE**2 * search.coarse_turn_step_rad / search.turn_step_rad
+        fine_pose, fine_logit = _window_poses(scores, search)
+        coarse_logit = scores.coarse.ravel()[outside] + scores.outside + math.log(subcells)
+        none_logit = scores.none + math.log(search.fine_cell_count())
+        logit = np.concatenate([fine_logit, coarse_logit, [none_logit]])
+        weight = np.exp(logit - logit.max())
+        probability = weight / weight.sum()
+        return cls(
+            pose=np.concatenate([fine_pose, coarse_pose[outside]]),
+            probability=probability[:-1],
+            is_fine=np.arange(len(probability) - 1) < len(fine_logit),
+            none_probability=float(probability[-1]),
+            search=search,
+        )
+
+    def estimate(self, max_modes: int = 3) -> PoseEstimate:
+        """Returns the modes, the moments and how certain they are."""
+        present = self.probability.sum()
+        given = self.probability / present if present > 0.0 else np.full_like(self.probability, 1 / len(self.pose))
+        modes = self._modes(given, max_modes)
+        positive = given[given > 0.0]
+        cells = np.where(self.is_fine, 1.0, COARSE**2 * self.search.coarse_turn_step_rad / self.search.turn_step_rad)
+        uniform = cells[given > 0.0] / self.search.fine_cell_count()
+        return PoseEstimate(
+            modes=tuple(modes),
+            covariance=self._moments(modes[0].pose, given),
+            none_probability=self.none_probability,
+            entropy=float(-(positive * np.log(positive / uniform)).sum()),
+        )
+
+    def _modes(self, given: Float64Array, max_modes: int) -> list[PoseMode]:
+        """Takes the highest fine cell, all that is near it, and so on; masses are shares of the whole posterior."""
+        left = np.where(self.is_fine, given, 0.0)
+        modes: list[PoseMode] = []
+        while len(modes) < max_modes and (left.max() > 0.0 or not modes):
+            peak = self.pose[left.argmax()]
+            belongs = self._is_near(peak, _MODE_CELLS, _MODE_TURNS) & (left > 0.0)
+            mass = float(left[belongs].sum())
+            if modes and mass < _LEAST_MODE:
+                break
+            core = np.where(self._is_near(peak, _PEAK_CELLS, _PEAK_TURNS), left, 0.0)
+            around = peak + np.concatenate([self.pose[:, :2] - peak[:2], wrap(self.pose[:, 2:] - peak[2])], axis=1)
+            pose = core @ around / core.sum() if core.sum() > 0.0 else peak
+            modes.append(PoseMode(pose, self._moments(pose, np.where(belongs, left, 0.0)), mass))
+            left[belongs] = 0.0
+        return sorted(modes, key=lambda mode: -mode.mass)
+
+    def _is_near(self, pose: Float64Array, cells: float, turns: float) -> NDArray[np.bool_]:
+        near = np.abs(self.pose[:, :2] - pose[:2]).max(axis=1) <= (cells + _TOLERANCE) * self.search.cell_m
+        turned = np.abs(wrap(self.pose[:, 2] - pose[2])) <= (turns + _TOLERANCE) * self.search.turn_step_rad
+        return np.asarray(near & turned)
+
+    def _moments(self, about: Float64Array, weight: Float64Array) -> Float64Array:
+        """Returns the (3, 3) second moments about a pose, the cells' own extent included."""
+        total = weight.sum()
+        if not total > 0.0:
+            weight, total = np.full_like(weight, 1.0), float(len(weight))
+        difference = self.pose - about
+        difference[:, 2] = wrap(difference[:, 2])
+        moments = (difference * weight[:, None]).T @ difference / total
+        fine = float(weight[self.is_fine].sum() / total)
+        cell = self.search.cell_m**2 * (fine + COARSE**2 * (1.0 - fine))
+        turn = self.search.turn_step_rad**2 * fine + self.search.coarse_turn_step_rad**2 * (1.0 - fine)
+        return np.asarray(moments + np.diag([cell, cell, turn]) / 12.0)
+
+
+def choose_windows(coarse: ArrayLike, turn_rad: ArrayLike, search: PoseSearch) -> SearchWindows:
+    """Chooses the places of the highest coarse scores, none inside another's window.
+
+    Args:
+        coarse: (K, n, n) scores over turn, forward and right.
+        turn_rad: (K,).
+        search: how many windows, and of which size.
+    """
+    left = np.array(coarse, float)
+    turns = np.asarray(turn_rad, float)
+    reach, extent = search.coarse_reach, search.window_cells // COARSE
+    steps = (np.arange(search.window_turns) - (search.window_turns - 1) / 2.0) * search.turn_step_rad
+    centres, window_turns = [], []
+    for _ in range(search.windows):
+        k, i, j = np.unravel_index(np.argmax(left), left.shape)
+        centres.append((COARSE * (i - reach), COARSE * (j - reach)))
+        window_turns.append(turns[k] + steps)
+        taken = np.abs(wrap(turns - turns[k])) < search.window_span_rad - _TOLERANCE
+        low = max(0, i - extent), max(0, j - extent)
+        left[taken, low[0] : i + extent + 1, low[1] : j + extent + 1] = -np.inf
+    return SearchWindows(np.array(centres, np.int64), np.array(window_turns))
+
+
+def wrap(angle: Float64Array) -> Float64Array:
+    """Maps angles in radians to [-pi, pi)."""
+    return np.asarray((angle + math.pi) % (2.0 * math.pi) - math.pi)
+
+
+def _coarse_poses(scores: PoseScores, search: PoseSearch) -> Float64Array:
+    """Returns the (K n n, 3) poses of the coarse cells."""
+    place = np.arange(-search.coarse_reach, search.coarse_reach + 1) * (COARSE * search.cell_m)
+    turn, forward, right = np.meshgrid(scores.turn_rad, place, place, indexing="ij")
+    return np.stack([forward.ravel(), right.ravel(), turn.ravel()], axis=1)
+
+
+def _window_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Float64Array]:
+    """Returns poses (N, 3) and scores (N,) of the windows' cells: each once, and those in the volume only."""
+    step = np.arange(-search.window_cells, search.window_cells + 1)
+    limit = search.reach_cells * search.cell_m * (1.0 + _TOLERANCE)
+    poses, logits = [], []
+    for number, (centre, turns) in enumerate(zip(scores.windows.centre_cells, scores.windows.turn_rad, strict=True)):
+        turn, forward, right = np.meshgrid(turns, centre[0] + step, centre[1] + step, indexing="ij")
+        pose = np.stack([forward.ravel() * search.cell_m, right.ravel() * search.cell_m, turn.ravel()], axis=1)
+        is_new = ~_covered(pose, scores.windows, number, search) & (np.abs(pose[:, :2]) <= limit).all(axis=1)
+        poses.append(pose[is_new])
+        logits.append(scores.fine[number].ravel()[is_new])
+    return np.concatenate(poses), np.concatenate(logits)
+
+
+def _covered(pose: Float64Array, windows: SearchWindows, count: int, search: PoseSearch) -> NDArray[np.bool_]:
+    """Tells which of (N, 3) poses lie in one of the first `count` windows."""
+    covered = np.zeros(len(pose), bool)
+    reach = (search.window_cells + _TOLERANCE) * search.cell_m
+    for centre, turns in zip(windows.centre_cells[:count], windows.turn_rad[:count], strict=True):
+        inside = (np.abs(pose[:, :2] - centre * search.cell_m) <= reach).all(axis=1)
+        covered |= inside & (np.abs(wrap(pose[:, 2] - turns.mean())) < search.window_span_rad - _TOLERANCE)
+    return covered

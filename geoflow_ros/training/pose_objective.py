@@ -1,0 +1,168 @@
+"""One batch to one number for the bird's-eye network: matching on both levels, with patches of other places."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.model import BirdsEyeMatcher, normalize_images
+from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells
+from geoflow_ros.training.matching_losses import matching_loss, none_loss, true_cells
+from geoflow_ros.training.objective import StepFigures
+from geoflow_ros.training.pairs import PairBatch
+
+_OUTSIDE_MOMENTUM = 0.02  # of the running mean of what the fine level adds away from the truth
+_NEAR_TRUTH_CELLS = 6  # fine cells around the truth that do not count as away from it
+
+
+@dataclass(frozen=True)
+class PoseSampling:
+    """Which headings a training step asks the network about, and how often it is shown another place.
+
+    Attributes:
+        coarse_turns: headings of the coarse level per pair: the two around the truth, the others anywhere.
+        fine_turns: neighbouring headings of the fine level, the truth between two of them.
+        largest_turn_deg: of the other headings.
+        negatives: pairs of different places, per pair of the same one.
+    """
+
+    coarse_turns: int = 5
+    fine_turns: int = 4
+    largest_turn_deg: float = 12.0
+    negatives: float = 0.25
+
+    def __post_init__(self) -> None:
+        if min(self.coarse_turns, self.fine_turns) < 2 or self.negatives < 0.0 or not self.largest_turn_deg > 0.0:
+            raise InputError("pose sampling needs two headings at least, a positive turn, and no negative share")
+
+
+class PoseObjective:
+    """What a training step of the bird's-eye network minimises.
+
+    Args:
+        model: the network, in training mode while this is used.
+        sampling: of headings and other places.
+    """
+
+    def __init__(self, model: BirdsEyeMatcher, sampling: PoseSampling | None = None) -> None:
+        self._model, self._sampling = model, sampling or PoseSampling()
+
+    def __call__(self, batch: PairBatch, generator: torch.Generator) -> StepFigures:
+        """Computes all losses of a batch; `generator` draws headings and mirrorings and is on the batch's device."""
+        model, config = self._model, self._model.config
+        if torch.rand((), generator=generator, device=batch.offset.device) < 0.5:
+            batch = mirrored(batch)
+        satellite = model.satellite(normalize_images(batch.satellite))
+        ground = model.ground(normalize_images(batch.ground))
+        patches, frames = satellite.taken(batch.satellite_index), ground.taken(batch.ground_index)
+        offset_cells = batch.offset * (config.search_radius_m / config.cell_m)
+        coarse_turn, coarse_at = self._coarse_turns(batch.heading_error_rad, generator)
+        fine_turn, fine_at = self._fine_turns(batch.heading_error_rad, generator)
+        coarse = model.coarse_scores(patches, frames, coarse_turn)
+        fused, interpolated = model.volume_scores(patches, frames, fine_turn)
+        losses = {
+            "coarse": _loss(coarse, model.none[0], coarse_at, offset_cells / 2.0),
+            "fine": _loss(fused, model.none[1], fine_at, offset_cells),
+        }
+        losses |= self._negatives(batch, satellite, ground, coarse_turn, fine_turn, generator)
+        total = torch.stack(list(losses.values())).sum()
+        with torch.no_grad():
+            _measure_outside(model, fused, interpolated, offset_cells)
+            error = _peaks(fused) * config.cell_m - batch.offset * config.search_radius_m
+        parts = {name: loss.detach() for name, loss in losses.items()}
+        parts["train_error_m"] = error.norm(dim=1).mean()
+        parts["train_longitudinal_m"], parts["train_lateral_m"] = error.abs().mean(dim=0)
+        return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
+
+    def _coarse_turns(self, truth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws (B, K) headings, the first two around the truth (B,), and its position (B,) among them."""
+        step = math.radians(self._model.config.coarse_turn_deg)
+        largest = math.radians(self._sampling.largest_turn_deg)
+        share = torch.rand(truth.shape, generator=generator, device=truth.device)
+        first = truth - share * step
+        reach = math.ceil(2.0 * largest / step)
+        others = torch.tensor([n for n in range(-reach, reach + 1) if n not in (0, 1)], device=truth.device)
+        turn = first[:, None] + others * step
+        draw = torch.rand(turn.shape, generator=generator, device=truth.device)
+        draw = torch.where(turn.abs() <= largest, draw, draw - 1.0)  # those within the range first
+        pick = draw.topk(self._sampling.coarse_turns - 2, dim=1).indices
+        around = torch.stack((first, first + step), dim=1)
+        return torch.cat((around, turn.gather(1, pick)), dim=1), share
+
+    def _fine_turns(self, truth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws (B, T) neighbouring headings and the truth's position (B,) among them, anywhere but at the ends."""
+        step, count = math.radians(self._model.config.fine_turn_deg), self._sampling.fine_turns
+        position = torch.rand(truth.shape, generator=generator, device=truth.device) + (count // 2 - 1)
+        steps = torch.arange(count, device=truth.device)
+        return truth[:, None] + (steps - position[:, None]) * step, position
+
+    def _negatives(
+        self,
+        batch: PairBatch,
+        satellite: SatelliteCells,
+        ground: GroundCells,
+        coarse_turn: Tensor,
+        fine_turn: Tensor,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Returns the losses of frames with patches that do not hold them, at the headings of some pairs."""
+        pairs, device = len(batch.offset), batch.offset.device
+        frames, patches = len(batch.ground), len(batch.satellite)
+        is_other = torch.ones((frames, patches), dtype=torch.bool, device=device)
+        is_other[batch.ground_index, batch.satellite_index] = False
+        draw = torch.rand((frames, patches), generator=generator, device=device) * is_other
+        count = min(round(pairs * self._sampling.negatives), pairs, frames * patches)
+        if count == 0:
+            return {}
+        chosen = draw.flatten().topk(count).indices
+        is_used = is_other.flatten()[chosen].to(torch.float32)
+        of_patch, of_frame = satellite.taken(chosen % patches), ground.taken(chosen // patches)
+        model = self._model
+        coarse = model.coarse_scores(of_patch, of_frame, coarse_turn[:count])
+        fused, _ = model.volume_scores(of_patch, of_frame, fine_turn[:count])
+        share = is_used.sum() / pairs
+        return {
+            "coarse_none": share * none_loss(coarse, model.none[0], is_used),
+            "fine_none": share * none_loss(fused, model.none[1], is_used),
+        }
+
+
+def mirrored(batch: PairBatch) -> PairBatch:
+    """Returns the batch of a mirrored world: left is right, in both images and in the truth."""
+    return replace(
+        batch,
+        satellite=batch.satellite.flip(1),
+        ground=batch.ground.flip(2),
+        offset=batch.offset * torch.tensor((1.0, -1.0), device=batch.offset.device),
+        heading_error_rad=-batch.heading_error_rad,
+        attention=None,
+        satellite_labels=None,
+        ground_labels=None,
+    )
+
+
+def _loss(scores: Tensor, none: Tensor, turn_at: Tensor, offset_cells: Tensor) -> Tensor:
+    truth = true_cells(turn_at, offset_cells, scores.shape[1], scores.shape[-1])
+    return matching_loss(scores, none, truth)
+
+
+def _peaks(scores: Tensor) -> Tensor:
+    """Returns the (forward, right) of every volume's highest cell, (B, 2) in cells from its middle."""
+    size = scores.shape[-1]
+    peak = scores.amax(dim=1).flatten(1).argmax(dim=1)
+    return torch.stack((peak // size, peak % size), dim=1).to(scores.dtype) - size // 2
+
+
+def _measure_outside(model: BirdsEyeMatcher, fused: Tensor, coarse: Tensor, offset_cells: Tensor) -> None:
+    """Follows the mean of what the fine level adds, in log space, to the coarse scores away from the truth."""
+    middle = fused.shape[-1] // 2
+    cell = torch.arange(-middle, middle + 1, device=fused.device)
+    near_f, near_r = ((cell - offset_cells[:, axis, None]).abs() <= _NEAR_TRUTH_CELLS for axis in (0, 1))
+    is_near = (near_f[:, :, None] & near_r[:, None, :])[:, None]
+    away = [scores.masked_fill(is_near, -math.inf).flatten(1).logsumexp(dim=1) for scores in (fused, coarse)]
+    added = (away[0] - away[1]).mean()
+    model.outside.lerp_(torch.where(torch.isfinite(added), added, model.outside), _OUTSIDE_MOMENTUM)

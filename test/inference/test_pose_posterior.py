@@ -1,0 +1,139 @@
+"""From scores to poses: what is probable, where exactly, and what is ambiguous."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from geoflow_ros.errors import InputError
+from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, PoseSearch, SearchWindows, choose_windows
+
+STEP = math.radians(1.25)
+SEARCH = PoseSearch(
+    cell_m=0.8, reach_cells=20, turn_step_rad=STEP, coarse_turn_step_rad=2 * STEP, max_turn_rad=8 * STEP
+)
+FLAT, NOWHERE = -8.0, -20.0
+
+
+def hill(pose: tuple[float, float, float], forward: np.ndarray, right: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """The logarithm of a Gaussian of 1 m and 2 degrees about a pose; arrays are broadcast over (turn, f, r)."""
+    df, dr = (forward - pose[0])[..., :, None], (right - pose[1])[..., None, :]
+    dt = (turn - pose[2])[..., None, None] / math.radians(2.0)
+    return np.asarray(-0.5 * (df**2 + dr**2 + dt**2))
+
+
+def scores_of(*hills: tuple[tuple[float, float, float], float], none: float = NOWHERE) -> PoseScores:
+    """Scores of both levels of a sum of hills, each with its height."""
+
+    def score(forward: np.ndarray, right: np.ndarray, turn: np.ndarray) -> np.ndarray:
+        parts = [height + hill(pose, forward, right, turn) for pose, height in hills]
+        return np.logaddexp.reduce([np.full_like(parts[0], FLAT), *parts])
+
+    place = np.arange(-SEARCH.coarse_reach, SEARCH.coarse_reach + 1) * (2 * SEARCH.cell_m)
+    turns = SEARCH.coarse_turns()
+    coarse = score(place, place, turns)
+    windows = choose_windows(coarse, turns, SEARCH)
+    step = np.arange(-SEARCH.window_cells, SEARCH.window_cells + 1)
+    fine = np.stack(
+        [
+            score((centre[0] + step) * SEARCH.cell_m, (centre[1] + step) * SEARCH.cell_m, turn)
+            for centre, turn in zip(windows.centre_cells, windows.turn_rad, strict=True)
+        ]
+    )
+    return PoseScores(coarse, turns, windows, fine, none, outside=0.0)
+
+
+def test_the_mode_is_finer_than_the_cells_and_the_moments_are_the_hills() -> None:
+    truth = (5.3, -7.1, math.radians(3.3))
+    answer = PosePosterior.of(scores_of((truth, 0.0)), SEARCH).estimate()
+    assert answer.pose[:2] == pytest.approx(truth[:2], abs=0.1)
+    assert math.degrees(answer.pose[2] - truth[2]) == pytest.approx(0.0, abs=0.2)
+    sigma = np.sqrt(np.diag(answer.modes[0].covariance))
+    assert sigma[:2] == pytest.approx(1.0, abs=0.15)
+    assert math.degrees(sigma[2]) == pytest.approx(2.0, abs=0.4)
+    assert answer.none_probability < 1e-3
+
+
+def test_probabilities_of_all_poses_and_of_none_sum_to_one() -> None:
+    posterior = PosePosterior.of(scores_of(((0.0, 2.0, 0.0), 0.0), none=-6.0), SEARCH)
+    assert posterior.probability.sum() + posterior.none_probability == pytest.approx(1.0)
+    assert 0.01 < posterior.none_probability < 1.0
+    keys = np.round(posterior.pose / (0.8, 0.8, STEP / 2)).astype(int)
+    assert len(np.unique(keys[posterior.is_fine], axis=0)) == posterior.is_fine.sum()  # no pose is counted twice
+
+
+def test_none_has_the_weight_of_a_volume_of_such_scores() -> None:
+    flat = PoseScores(
+        np.zeros((len(SEARCH.coarse_turns()), 21, 21)),
+        SEARCH.coarse_turns(),
+        SearchWindows(np.zeros((1, 2), np.int64), np.array([SEARCH.coarse_turns()[4:5].repeat(6)])),
+        np.zeros((1, 6, 9, 9)),
+        none=0.0,
+        outside=0.0,
+    )
+    # as probable to be nowhere as to be somewhere, but for the volume's rim
+    assert PosePosterior.of(flat, SEARCH).none_probability == pytest.approx(0.5, abs=0.06)
+
+
+def test_two_places_stay_two_with_their_masses() -> None:
+    here, there = (6.0, 3.0, 0.0), (-9.0, 3.0, math.radians(2.0))
+    answer = PosePosterior.of(scores_of((here, 0.3), (there, 0.0)), SEARCH).estimate()
+    assert answer.pose[:2] == pytest.approx(here[:2], abs=0.15)
+    assert answer.modes[1].pose[:2] == pytest.approx(there[:2], abs=0.15)
+    ratio = answer.modes[0].mass / answer.modes[1].mass
+    assert ratio == pytest.approx(math.exp(0.3), rel=0.15)
+    # the whole posterior's moments hold both places: 15 m apart along forward
+    share = answer.modes[1].mass / (answer.modes[0].mass + answer.modes[1].mass)
+    assert answer.covariance[0, 0] == pytest.approx(share * 15.0**2, rel=0.25)
+    assert np.linalg.eigvalsh(answer.covariance)[0] > 0.0
+
+
+def test_what_the_fine_level_did_not_look_at_keeps_its_coarse_mass() -> None:
+    places = [((x, y, 0.0), 0.0) for x in (-12.0, 0.0, 12.0) for y in (-12.0, 12.0)]
+    posterior = PosePosterior.of(scores_of(*places), SEARCH)
+    outside = posterior.probability[~posterior.is_fine].sum()
+    assert outside == pytest.approx(0.5, abs=0.12)  # three windows see three of six places
+
+
+def test_windows_take_the_best_places_and_do_not_repeat_one() -> None:
+    coarse = np.full((len(SEARCH.coarse_turns()), 21, 21), FLAT)
+    coarse[4, 10, 10], coarse[4, 10, 11], coarse[4, 3, 17], coarse[0, 10, 10] = 3.0, 2.9, 2.0, 1.0
+    windows = choose_windows(coarse, SEARCH.coarse_turns(), SEARCH)
+    assert windows.centre_cells.tolist() == [[0, 0], [-14, 14], [0, 0]]
+    assert windows.turn_rad.mean(axis=1) == pytest.approx(SEARCH.coarse_turns()[[4, 4, 0]])
+
+
+def test_the_volumes_end_ends_the_windows() -> None:
+    answer = PosePosterior.of(scores_of(((16.5, -16.5, 0.0), 0.0)), SEARCH)
+    assert np.abs(answer.pose[:, :2]).max() <= 20 * 0.8 + 1e-6
+    assert answer.estimate().pose[:2] == pytest.approx((16.0, -16.0), abs=1.0)
+
+
+def test_headings_all_around_are_each_there_once_and_wrap() -> None:
+    around = replace(SEARCH, max_turn_rad=math.pi, coarse_turn_step_rad=math.radians(5.0))
+    turns = around.coarse_turns()
+    assert len(turns) == 72
+    assert np.diff(np.sort(np.r_[turns, turns.min() + 2 * math.pi])) == pytest.approx(math.radians(5.0))
+    scores = np.full((72, 21, 21), FLAT)
+    scores[0, 10, 10], scores[-1, 10, 10] = 2.0, 1.9  # -180 and 175 degrees: neighbours
+    windows = choose_windows(scores, turns, replace(around, window_turns=10, windows=2))
+    assert windows.centre_cells[0].tolist() == [0, 0]
+    assert windows.centre_cells[1].tolist() != [0, 0]
+
+
+def test_scores_that_are_not_numbers_are_refused() -> None:
+    good = scores_of(((0.0, 0.0, 0.0), 0.0))
+    for name in ("coarse", "fine"):
+        broken = getattr(good, name).copy()
+        broken.flat[7] = math.nan
+        with pytest.raises(InputError, match="not finite"):
+            PosePosterior.of(replace(good, **{name: broken}), SEARCH)
+
+
+def test_searches_that_cannot_be_are_refused() -> None:
+    for bad in ({"reach_cells": 7}, {"window_cells": 3}, {"windows": 0}, {"window_turns": 3}):
+        with pytest.raises(InputError):
+            replace(SEARCH, **bad)
