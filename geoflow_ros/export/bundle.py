@@ -71,12 +71,10 @@ def export_bundle(
         BundleError: the graphs do not answer as the checkpoint does.
     """
     checkpoint, out = Path(checkpoint), Path(out)
-    if method_of(checkpoint) == BIRDS_EYE:
-        raise CheckpointError(f"{checkpoint}: bundles of {BIRDS_EYE} models cannot be written yet")
     _check_target(out)
     if not with_checkpoint and out.resolve() in checkpoint.resolve().parents:
         raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")
-    model = _configured(load_checkpoint(checkpoint), checkpoint, config)
+    model = _configured(_loaded(checkpoint), checkpoint, config)
     manifest = _manifest(
         name if name is not None else out.resolve().name,
         model.config,
@@ -93,6 +91,12 @@ def export_bundle(
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}): make room or choose another") from error
     return out
+
+
+def _loaded(checkpoint: Path) -> GeoFlow:
+    if method_of(checkpoint) == BIRDS_EYE:
+        raise CheckpointError(f"{checkpoint}: bundles of {BIRDS_EYE} models cannot be written yet")
+    return load_checkpoint(checkpoint)
 
 
 @contextmanager
