@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -86,12 +85,6 @@ class Windows:
             sky=np.stack([r.appearance.sky for r in rasters]),
             haze_m=np.array([r.appearance.haze_m for r in rasters], np.float32),
         )
-
-    def to_torch(self, device: str) -> Windows:
-        """Returns the same windows as torch tensors on `device`; the caller must have imported torch."""
-        torch = sys.modules["torch"]
-        fields = {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in vars(self).items() if k != "side"}
-        return replace(self, **fields)
 
     def cell_index(self, window: Array, x: Array, y: Array) -> Array:
         """Returns the flat index of the cell at metres from its window's upper left corner (x east, y south)."""

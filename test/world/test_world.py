@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -81,7 +82,6 @@ def test_the_same_mark_lies_in_the_patch_at_its_forward_and_right(raster: CityRa
 
 
 def test_a_pole_stands_at_its_bearing_and_reaches_its_height(layout: CityLayout, raster: CityRaster) -> None:
-    from dataclasses import replace
 
     table = np.array([[10.0, 2.0, 0.0, 3.0, 0.2, 0, 255, 0, 255, 0, int(Label.POLE)]], np.float32)
     flat = np.zeros_like(raster.height_dm)
@@ -95,7 +95,6 @@ def test_a_pole_stands_at_its_bearing_and_reaches_its_height(layout: CityLayout,
 
 
 def test_a_wall_hides_what_stands_behind_it(raster: CityRaster) -> None:
-    from dataclasses import replace
 
     table = np.array([[30.0, 0.0, 0.0, 3.0, 0.2, 0, 255, 0, 255, 0, int(Label.POLE)]], np.float32)
     height = np.zeros_like(raster.height_dm)
@@ -177,12 +176,14 @@ def test_numpy_and_torch_render_the_same_picture(raster: CityRaster) -> None:
     torch = pytest.importorskip("torch", reason="torch is an extra")
     windows, camera = Windows.stack([raster, raster]), Camera.perspective(256, 64)
     pose = (np.array([0, 1]), *(np.array(v, np.float32) for v in ([3.0, 20.0], [-7.0, 4.0], [0.3, 2.0])))
+    arrays = {name: np.ascontiguousarray(value) for name, value in vars(windows).items() if name != "side"}
+    in_torch = replace(windows, **{name: torch.from_numpy(array) for name, array in arrays.items()})
     view = render_views(windows, camera, *pose)
-    other = render_views(windows.to_torch("cpu"), camera, *(torch.from_numpy(p) for p in pose))
+    other = render_views(in_torch, camera, *(torch.from_numpy(p) for p in pose))
     assert (np.abs(view.rgb.astype(int) - other.rgb.numpy()).max(axis=-1) <= 4).mean() > 0.99
     assert (view.label == other.label.numpy()).mean() > 0.995
     patch, _ = render_patches(windows, 128, 0.3916, *pose)
-    patch_torch, _ = render_patches(windows.to_torch("cpu"), 128, 0.3916, *(torch.from_numpy(p) for p in pose))
+    patch_torch, _ = render_patches(in_torch, 128, 0.3916, *(torch.from_numpy(p) for p in pose))
     assert np.abs(patch.astype(int) - patch_torch.numpy()).max() <= 3
 
 
