@@ -1,6 +1,8 @@
 """The losses of dense flow: of the flow itself, of its confidence and of the pose that follows.
 
-They are those of "Learning Dense Flow Field for Highly-accurate Cross-view Camera Localization" (NeurIPS 2023). Flows are (T, B, 2, F, R) over iterations, pairs, (forward, right) and the cells of the bird's-eye grid; `seen`
+They are those of "Learning Dense Flow Field for Highly-accurate Cross-view Camera Localization" (NeurIPS 2023).
+
+Flows are (T, B, 2, F, R) over iterations, pairs, (forward, right) and the cells of the bird's-eye grid; `seen`
 (B, 1, F, R) is 1 where the camera sees a cell whose true match lies on the patch, else 0. The paper measures flow in
 pixels of its satellite images, and the weights of its losses with it: `PIXEL_M` metres.
 """
