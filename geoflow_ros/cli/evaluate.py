@@ -34,6 +34,11 @@ def _add_synthetic(parser: CommandParser) -> None:
     )
     heading.add_argument("--heading-uniform-deg", type=DEGREES_OR_NONE, help="uniform in ± this instead")
     options.add_conditions(parser, "the pairs")
+    parser.add_argument(
+        "--photometric",
+        action="store_true",
+        help="change colours, tones and sharpness of both pictures strongly",
+    )
     parser.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
     parser.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and patch centre")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest")
@@ -111,6 +116,7 @@ def synthetic(args: argparse.Namespace) -> int:
         seed=args.seed,
         heading=heading_error(args.heading_error_deg, args.heading_uniform_deg),
         conditions=conditions_named(args.conditions),
+        photometric=args.photometric,
     )
     report = evaluate(
         args.model,

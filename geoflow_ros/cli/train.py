@@ -53,6 +53,13 @@ def add_options(parser: CommandParser) -> None:
     steps.add_argument("--learning-rate", type=POSITIVE, help="at its peak (default: from method and batch size)")
     steps.add_argument("--town-share", type=share, default=0.5, help="part of the worlds that are the fixed town")
     options.add_conditions(steps, "training and validation")
+    steps.add_argument(
+        "--photometric",
+        type=share,
+        metavar="SHARE",
+        help="part of the pictures whose colours, tones and sharpness are changed as by another camera (default: from "
+        "the method)",
+    )
     steps.add_argument("--workers", type=COUNT_OR_NONE, help="processes that make worlds (default: from the machine)")
     steps.add_argument("--seed", type=SEED, default=0, help="of weights, worlds and hypotheses")
     steps.add_argument("--validation-pairs", type=COUNT, default=96, help="of each protocol")
@@ -83,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         groups=None if args.batch_size is None else max(1, args.batch_size // _PAIRS_PER_GROUP),
         town_share=args.town_share,
         conditions=args.conditions,
+        photometric_share=args.photometric,
         learning_rate=args.learning_rate,
         workers=args.workers,
         validate_every=args.validate_every,

@@ -37,6 +37,7 @@ class Protocol:
         heading: how wrong the assumed heading is.
         split: whose worlds. `Split` keeps them apart from those of the training, whatever the seed.
         conditions: how hard. The pairs' places, offsets and headings are the same under all of them.
+        photometric: whether the colours, tones and sharpness of both pictures are changed strongly, apart.
     """
 
     area: Area
@@ -45,12 +46,13 @@ class Protocol:
     heading: HeadingError = HeadingError()
     split: Split = Split.TEST
     conditions: Conditions = EASY
+    photometric: bool = False
 
     @property
     def key(self) -> str:
-        """What a manifest keeps the figures under: the area, and the conditions where they are not easy."""
+        """What a manifest keeps the figures under: the area, and what makes the pairs harder than the easy ones."""
         parts = ["synthetic", self.area.value, *([self.conditions.name] if self.conditions.disturb else [])]
-        return "-".join(parts)
+        return "-".join([*parts, *(["photometric"] if self.photometric else [])])
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ class SyntheticReport:
         """Formats the tables that the command prints."""
         p, s = self.protocol, self.settings
         latency = self.figures["latency_ms"]
+        pictures = f"conditions {p.conditions.name}{', strong photometric change' if p.photometric else ''}"
         parts = [
             f"{self.model}: {p.pairs} pairs, {p.area.value}-area, seed {p.seed}, heading error {describe(p.heading)}, "
-            f"conditions {p.conditions.name}, N = {s.hypotheses}, R = {s.iterations}, step {s.step:g}",
+            f"{pictures}, N = {s.hypotheses}, R = {s.iterations}, step {s.step:g}",
             accuracy_table({self.model: self.figures, **self.baselines}),
             consistency_table(self.figures),
             f"latency ms p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, p99 {latency['p99']:.0f}; "
@@ -99,6 +102,7 @@ class SyntheticReport:
             "seed": self.protocol.seed,
             "heading_error": asdict(self.protocol.heading),
             "conditions": self.protocol.conditions.name,
+            "photometric": self.protocol.photometric,
             **asdict(self.settings),
             **self.figures,
             "ablation": [{**asdict(row.settings), **row.figures} for row in self.ablation],
@@ -251,6 +255,7 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
         heading_error=protocol.heading,
         split=protocol.split,
         conditions=protocol.conditions,
+        photometric_share=float(protocol.photometric),
     )
 
 

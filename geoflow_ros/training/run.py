@@ -51,6 +51,8 @@ class SyntheticTraining:
         groups: places per step; each gives two frames and two patches, all combined. None: the method's choice.
         town_share: part of the windows that are of the fixed town; the rest are new cities.
         conditions: how hard the pairs of training and validation are: "easy", "road" or "hard".
+        photometric_share: part of the pictures of training and validation that are changed as by another camera. None:
+            the method's choice.
         learning_rate: the peak. None: the method's choice.
         workers: processes that bake windows of cities ahead. None: all but three cores for a GPU, else 0.
         validate_every: steps. None: the method's choice.
@@ -74,6 +76,7 @@ class SyntheticTraining:
     groups: int | None = None
     town_share: float = 0.5
     conditions: str = EASY.name
+    photometric_share: float | None = None
     learning_rate: float | None = None
     workers: int | None = None
     validate_every: int | None = None
@@ -92,6 +95,8 @@ class SyntheticTraining:
             raise InputError(f"size is {self.size!r}; it must be one of {', '.join(IMAGE_SIZES)}")
         if not 0.0 <= self.town_share <= 1.0:
             raise InputError(f"town_share is {self.town_share}; it must be in [0, 1]")
+        if self.photometric_share is not None and not 0.0 <= self.photometric_share <= 1.0:
+            raise InputError(f"photometric_share is {self.photometric_share}; it must be in [0, 1]")
         conditions_named(self.conditions)
         if self.extend and not self.resume:
             raise InputError("extend is about a run that is resumed: give resume too, or leave it out")
@@ -116,12 +121,13 @@ def train_synthetic(options: SyntheticTraining) -> TrainingResult:
     torch.manual_seed(options.seed)
     first = FirstWeights(options.init, options.pretrained, options.predict_orientation)
     model = method.network(IMAGE_SIZES[options.size], first)
-    source = SyntheticPairs(_data_config(options, method, pace, model.config, groups), options.device)
-    validation = _Validation(method, model.config, options)
+    data = _data_config(options, method, pace, model.config, groups)
+    source = SyntheticPairs(data, options.device)
+    validation = _Validation(method, model.config, options, data.photometric_share)
     trainer = Trainer(config, model, source, validation, method.objective(model))
     if options.resume:
         trainer.resume(options.extend)
-    _keep_data_settings(options, groups)
+    _keep_data_settings(options, groups, data.photometric_share)
     try:
         result = trainer.run()
     finally:
@@ -184,8 +190,14 @@ def _data_config(
         pool=pace.pool,
         windows_per_batch=pace.windows_per_batch,
         workers=_baking_processes(options),
-        **method.data,
+        **_method_data(options, method),
     )
+
+
+def _method_data(options: SyntheticTraining, method: Method[Any]) -> dict[str, Any]:
+    """Returns the method's choices for `SyntheticConfig`, with what the options say instead."""
+    given = {} if options.photometric_share is None else {"photometric_share": options.photometric_share}
+    return {"photometric_share": SyntheticConfig.photometric_share, **method.data, **given}
 
 
 def _require_same_method(options: SyntheticTraining) -> None:
@@ -199,7 +211,7 @@ def _require_same_method(options: SyntheticTraining) -> None:
         raise InputError(f"{options.out} holds a training of the method {method}, not {options.method}")
 
 
-def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
+def _keep_data_settings(options: SyntheticTraining, groups: int, photometric_share: float) -> None:
     """Writes what decides the data beside the run; a resumed run must have the same, or it would see other worlds."""
     path = options.out / _SETTINGS_NAME
     settings = {
@@ -209,10 +221,12 @@ def _keep_data_settings(options: SyntheticTraining, groups: int) -> None:
         "groups": groups,
         "town_share": options.town_share,
         "conditions": options.conditions,
+        "photometric_share": photometric_share,
     }
+    of_older_runs = {"method": GEOFLOW, "conditions": EASY.name, "photometric_share": 0.0}
     try:
         if options.resume and path.exists():
-            kept = {"method": GEOFLOW, "conditions": EASY.name} | json.loads(path.read_text(encoding="utf-8"))
+            kept = of_older_runs | json.loads(path.read_text(encoding="utf-8"))
             differing = [f"{name} was {kept.get(name)}" for name, value in settings.items() if kept.get(name) != value]
             if differing:
                 raise InputError(f"{options.out} cannot be resumed with other data: {', '.join(differing)}")
@@ -228,11 +242,18 @@ class _Validation:
     The pairs are rendered once and kept.
     """
 
-    def __init__(self, method: Method[Any], config: GeoFlowConfig | BirdsEyeConfig, options: SyntheticTraining) -> None:
+    def __init__(
+        self,
+        method: Method[Any],
+        config: GeoFlowConfig | BirdsEyeConfig,
+        options: SyntheticTraining,
+        photometric_share: float,
+    ) -> None:
         self._method = method
         self._config, self._pairs, self._device = config, options.validation_pairs, options.device
         self._encoder_dtype = torch.bfloat16 if _has_bfloat16(options) else torch.float32
         self._conditions = conditions_named(options.conditions)
+        self._photometric_share = photometric_share
         self._batches: dict[Area, list[PairBatch]] = {}
 
     def __call__(self, model: Network, is_stopping: Callable[[], bool]) -> Mapping[str, float] | None:
@@ -263,6 +284,7 @@ class _Validation:
                 HeadingError(),
                 Split.VALIDATION,
                 self._conditions,
+                self._photometric_share,
             )
             pairs: list[Pair] = []
             with progress_bar(self._pairs, f"rendering validation ({area.value} area)", "pairs", leave=False) as bar:

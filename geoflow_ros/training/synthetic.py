@@ -15,10 +15,12 @@ import torch
 from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.training.disturbed import disturbed_patches, disturbed_views
 from geoflow_ros.training.pairs import PairBatch
+from geoflow_ros.training.photometric import changed_pictures
 from geoflow_ros.training.pool import PLACES_PER_WINDOW, PoolConfig, SlotPoses, WindowPool
 from geoflow_ros.training.targets import attention_target
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
+from geoflow_ros.world.photometric import CAMERA, MAP
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import HeadingError, MixedHeadingError, offsets_in, patches_around, sample_offsets
 from geoflow_ros.world.splits import Split
@@ -61,6 +63,7 @@ class SyntheticConfig:
         wide_heading_share: part of the patches with a heading error uniform in 10 degrees to both sides (as in the
             release's data); the others have a normal one of 2 degrees.
         conditions: how hard. Places, offsets and headings are the same under all of them.
+        photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
     """
 
     seed: int = 0
@@ -77,6 +80,7 @@ class SyntheticConfig:
     workers: int = 1
     wide_heading_share: float = 0.25
     conditions: Conditions = EASY
+    photometric_share: float = 0.0
 
     @property
     def heading_error(self) -> MixedHeadingError:
@@ -149,6 +153,10 @@ class SyntheticPairs:
         else:
             ground, depth, ground_label = self._pool.views(camera, of_frames)
             satellite, satellite_label = self._pool.patches(c.satellite_size, c.ground_resolution_m, of_patches)
+        if c.photometric_share > 0:
+            changes = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 64, index])
+            ground = changed_pictures(ground, CAMERA, c.photometric_share, changes)
+            satellite = changed_pictures(satellite, MAP, c.photometric_share, changes)
         pairs = _combine(c, frames, patches)
         to = self.device
         offset = torch.from_numpy(pairs.offset.astype(np.float32)).to(to)

@@ -111,15 +111,22 @@ def expose(rgb: UInt8Array, stops: float, white_balance: tuple[float, float, flo
 
 def noise(rgb: UInt8Array, sigma: float, rng: np.random.Generator) -> UInt8Array:
     """Returns an image (H, W, 3) with the noise of photons and amplifier, `sigma` grey levels on mid-grey."""
-    h, w = rgb.shape[:2]
-    top, left = (int(rng.integers(0, _TILE)) for _ in range(2))
-    grain = np.take(_grain(), np.arange(top, top + h) % _TILE, axis=0)
-    grain = np.take(grain, np.arange(left, left + w) % _TILE, axis=1)
+    grain = part_of_tile(_grain(), rgb.shape[0], rgb.shape[1], rng)
     levels = np.sqrt(1 - _SHOT_SHARE + _SHOT_SHARE * np.arange(256) / _MID_GREY).astype(np.float32) * np.float32(sigma)
     noisy = np.asarray(cv2.LUT(rgb, levels), np.float32)
     noisy *= grain
     noisy += rgb
     return np.asarray(cv2.convertScaleAbs(np.maximum(noisy, 0, out=noisy)), np.uint8)
+
+
+def part_of_tile(tile: Float32Array, h: int, w: int, rng: np.random.Generator) -> Float32Array:
+    """Returns (h, w) of a square tile (n, n) or (n, n, channels), from anywhere; beyond its edges it begins anew."""
+    side = len(tile)
+    top, left = (int(rng.integers(0, side)) for _ in range(2))
+    rows = tile[top : top + h] if top + h <= side else np.take(tile, np.arange(top, top + h) % side, axis=0)
+    if left + w <= side:
+        return rows[:, left : left + w]
+    return np.take(rows, np.arange(left, left + w) % side, axis=1)
 
 
 @cache

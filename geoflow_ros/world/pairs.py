@@ -16,6 +16,7 @@ from geoflow_ros.world.disturbances import draw_patch, draw_view
 from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
 from geoflow_ros.world.optics import rays_of, upright_camera
 from geoflow_ros.world.parts import lamps_of
+from geoflow_ros.world.photometric import CAMERA, MAP, changed
 from geoflow_ros.world.places import CityWindow, Poses, city_window, sample_places, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
 from geoflow_ros.world.priors import patches_around, sample_offsets
@@ -68,6 +69,7 @@ class PairSampler:
         heading_error: of the patch's alignment.
         split: whose worlds; training never draws from any other than TRAINING.
         conditions: how hard. Places, offsets and headings are the same under all of them.
+        photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
 
     Raises:
         InputError: patches that do not fit the windows.
@@ -84,6 +86,7 @@ class PairSampler:
         heading_error: HeadingError,
         split: Split = Split.TEST,
         conditions: Conditions = EASY,
+        photometric_share: float = 0.0,
     ) -> None:
         if satellite_size * ground_resolution_m > _MAX_PATCH_M:
             raise InputError(
@@ -94,6 +97,7 @@ class PairSampler:
         self.satellite_size, self.ground_resolution_m = satellite_size, ground_resolution_m
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
         self.camera = Camera.perspective(ground_size[1], ground_size[0])
+        self.photometric_share = photometric_share
         self._windows: OrderedDict[int, CityWindow] = OrderedDict()
 
     def window(self, k: int) -> CityWindow:
@@ -126,6 +130,10 @@ class PairSampler:
             ground = render_views(windows, self.camera, only, *camera_pose.float32()).rgb[0]
             size, resolution = self.satellite_size, self.ground_resolution_m
             satellite = render_patches(windows, size, resolution, only, *patch_pose.float32())[0][0]
+        if self.photometric_share > 0:
+            changes = np.random.default_rng([self.split.seed(self.seed, k), 54, number])
+            ground = changed(ground, CAMERA, changes, self.photometric_share)
+            satellite = changed(satellite, MAP, changes, self.photometric_share)
         return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))
 
     def _disturbed_view(self, window: CityWindow, pose: Poses, rng: np.random.Generator) -> UInt8Array:

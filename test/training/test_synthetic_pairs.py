@@ -137,3 +137,14 @@ def test_disturbed_ground_tokens_still_attend_near_to_what_they_saw(batches: lis
     agreement = torch.minimum(hard.attention, easy).sum(-1)[both]
     assert both.float().mean() > 0.2
     assert agreement.mean() > 0.4
+
+
+def test_photometric_changes_are_of_the_pictures_alone(batches: list[PairBatch]) -> None:
+    changed = SyntheticPairs(replace(CONFIG, photometric_share=0.5)).batch(3)
+    plain = batches[3]
+    for name, value in vars(plain).items():
+        is_picture = name in ("ground", "satellite")
+        assert torch.equal(value, getattr(changed, name)) != is_picture, name
+    for name in ("ground", "satellite"):  # some of each side, not all
+        same = [torch.equal(a, b) for a, b in zip(getattr(plain, name), getattr(changed, name), strict=True)]
+        assert 0 < sum(same) < len(same)
