@@ -1,8 +1,9 @@
 """From matching scores to a posterior over poses: (forward, right, turn) on the patch, coarse then fine, or nowhere.
 
 Scores are the logarithms of how well a pose explains the images, on two levels. The coarse level scores the whole
-search volume. The fine level scores windows around the coarse modes; what lies outside keeps its coarse score. One
-softmax over both and over "none of these" gives probabilities that sum to 1.
+search volume. The fine level scores windows around the coarse modes; what lies outside keeps its coarse score. Where
+the camera's own pose is not known exactly, each way in which it may stand has scores of its own. One softmax over all
+of them and over "none of these" gives probabilities that sum to 1.
 
 Forward and right are of the camera from the patch's centre. A turn is the yaw of the patch less that of the camera:
 the heading's error in the convention of training.
@@ -17,77 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geoflow_ros.arrays import Float64Array, Int64Array
+from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.errors import InputError
+from geoflow_ros.inference.pose_search import PoseSearch
 
-COARSE = 2  # fine cells per coarse cell
 _PEAK_CELLS = 2  # a mode's position is the mean within so many fine cells of its peak
 _PEAK_TURNS = 1.5  # and within so many fine turns
 _MODE_CELLS = 4  # what is nearer to a mode's peak than this belongs to it
 _MODE_TURNS = 4.5
 _LEAST_MODE = 1e-3  # modes with less of the probability are left out
 _TOLERANCE = 1e-6  # cells and turns are compared with this tolerance
-
-
-@dataclass(frozen=True)
-class PoseSearch:
-    """The search volume and how the fine level looks into it.
-
-    Attributes:
-        cell_m: side of a fine cell.
-        reach_cells: fine cells from the patch's centre to the volume's end, on every side; a multiple of `COARSE`.
-        turn_step_rad: between the headings of the fine level.
-        coarse_turn_step_rad: between those of the coarse level.
-        max_turn_rad: largest turn.
-        windows: places that the fine level looks at.
-        window_cells: fine cells from a window's centre to its end; a multiple of `COARSE`.
-        window_turns: headings of a window, T; even, so that they lie between those of the coarse level.
-    """
-
-    cell_m: float
-    reach_cells: int
-    turn_step_rad: float
-    coarse_turn_step_rad: float
-    max_turn_rad: float
-    windows: int = 3
-    window_cells: int = 4
-    window_turns: int = 6
-
-    def __post_init__(self) -> None:
-        if self.reach_cells < COARSE or self.reach_cells % COARSE or self.window_cells % COARSE:
-            raise InputError(f"a search reaches a multiple of {COARSE} cells, and so do its windows")
-        if self.windows < 1 or self.window_cells < COARSE or self.window_turns < 2 or self.window_turns % 2:
-            raise InputError(
-                "a search has at least one window, of a coarse cell at least to every side and an even number of turns"
-            )
-
-    @property
-    def coarse_reach(self) -> int:
-        """Coarse cells from the patch's centre to the volume's end."""
-        return self.reach_cells // COARSE
-
-    @property
-    def window_span_rad(self) -> float:
-        """The turn from a window's centre to its end."""
-        return self.window_turns * self.turn_step_rad / 2.0
-
-    def coarse_turns(self) -> Float64Array:
-        """Returns the (K,) headings of the coarse level, K cells of a turn that fill the range (or all around).
-
-        None is 0, and no window's heading is: features that are turned are interpolated and lose contrast by it, and
-        one heading of which that is not true would be preferred.
-        """
-        if self.max_turn_rad >= math.pi:
-            count = 2 * round(math.pi / self.coarse_turn_step_rad)
-            step = 2.0 * math.pi / count
-        else:
-            count = 2 * math.ceil(self.max_turn_rad / self.coarse_turn_step_rad - _TOLERANCE)
-            step = self.coarse_turn_step_rad
-        return np.asarray((np.arange(count) - (count - 1) / 2.0) * step)
-
-    def fine_cell_count(self) -> float:
-        """Returns how many fine cells the whole volume would have."""
-        turns = len(self.coarse_turns()) * self.coarse_turn_step_rad / self.turn_step_rad
-        return turns * (2 * self.reach_cells + 1) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +37,12 @@ class SearchWindows:
     Attributes:
         centre_cells: (M, 2) int64, fine cells (forward, right) from the patch's centre.
         turn_rad: (M, T) headings of each window.
+        camera: (M,) int64, the camera hypothesis that each window is of.
     """
 
     centre_cells: Int64Array
     turn_rad: Float64Array
+    camera: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +50,9 @@ class PoseScores:
     """What the network says about one pair of images.
 
     Attributes:
-        coarse: (K, n, n) scores over turn, forward and right, n = 2 coarse_reach + 1.
+        coarse: (P, K, n, n) scores over camera hypothesis, turn, forward and right, n = 2 coarse_reach + 1.
         turn_rad: (K,) turns of the coarse level.
+        log_prior: (P,) of the camera hypotheses, logarithms of probabilities that sum to 1.
         windows: where the fine level looked.
         fine: (M, T, m, m) scores of both levels together, m = 2 window_cells + 1.
         none: the score, per cell of the volume, of the camera being nowhere in it.
@@ -118,6 +61,7 @@ class PoseScores:
 
     coarse: Float64Array
     turn_rad: Float64Array
+    log_prior: Float64Array
     windows: SearchWindows
     fine: Float64Array
     none: float
@@ -148,12 +92,14 @@ class PoseEstimate:
         covariance: (3, 3) second moments of the whole posterior about the first mode's pose, given that the camera is
             in the volume; of (forward, right) in metres and turn in radians.
         none_probability: of the camera being nowhere in the volume.
+        camera_probability: (P,) of the camera hypotheses, given that the camera is in the volume.
         entropy: of the posterior over poses, nats, relative to a uniform one over the volume (about 0 at most).
     """
 
     modes: tuple[PoseMode, ...]
     covariance: Float64Array
     none_probability: float
+    camera_probability: Float64Array
     entropy: float
 
     @property
@@ -168,16 +114,20 @@ class PosePosterior:
 
     Attributes:
         pose: (N, 3) forward and right in metres, turn in radians.
+        camera: (N,) the camera hypothesis that each is of.
         probability: (N,), with `none_probability` they sum to 1.
         is_fine: (N,) which poses the fine level has scored.
         none_probability: of the camera being nowhere in the volume.
+        cameras: P, how many camera hypotheses there are.
         search: the volume.
     """
 
     pose: Float64Array
+    camera: Int64Array
     probability: Float64Array
     is_fine: NDArray[np.bool_]
     none_probability: float
+    cameras: int
     search: PoseSearch
 
     @classmethod
@@ -189,20 +139,24 @@ class PosePosterior:
         """
         if not (np.isfinite(scores.coarse).all() and np.isfinite(scores.fine).all()):
             raise InputError("the matching scores are not finite: the images or the network cannot be used")
-        coarse_pose = _coarse_poses(scores, search)
-        outside = ~_covered(coarse_pose, scores.windows, len(scores.windows.centre_cells), search)
+        coarse_pose, coarse_camera = _coarse_poses(scores, search)
+        outside = ~_covered(coarse_pose, coarse_camera, scores.windows, len(scores.windows.camera), search)
         subcells = COARSE**2 * search.coarse_turn_step_rad / search.turn_step_rad
-        fine_pose, fine_logit = _window_poses(scores, search)
+        fine_pose, fine_camera, fine_logit = _window_poses(scores, search)
         coarse_logit = scores.coarse.ravel()[outside] + scores.outside + math.log(subcells)
+        camera = np.concatenate([fine_camera, coarse_camera[outside]])
         none_logit = scores.none + math.log(search.fine_cell_count())
-        logit = np.concatenate([fine_logit, coarse_logit, [none_logit]])
+        pose_logit = np.concatenate([fine_logit, coarse_logit]) + scores.log_prior[camera]
+        logit = np.append(pose_logit, none_logit)
         weight = np.exp(logit - logit.max())
         probability = weight / weight.sum()
         return cls(
             pose=np.concatenate([fine_pose, coarse_pose[outside]]),
+            camera=camera,
             probability=probability[:-1],
             is_fine=np.arange(len(probability) - 1) < len(fine_logit),
             none_probability=float(probability[-1]),
+            cameras=len(scores.log_prior),
             search=search,
         )
 
@@ -218,6 +172,7 @@ class PosePosterior:
             modes=tuple(modes),
             covariance=self._moments(modes[0].pose, given),
             none_probability=self.none_probability,
+            camera_probability=np.bincount(self.camera, given, self.cameras).astype(float),
             entropy=float(-(positive * np.log(positive / uniform)).sum()),
         )
 
@@ -257,27 +212,32 @@ class PosePosterior:
         return np.asarray(moments + np.diag([cell, cell, turn]) / 12.0)
 
 
-def choose_windows(coarse: ArrayLike, turn_rad: ArrayLike, search: PoseSearch) -> SearchWindows:
+def choose_windows(
+    coarse: ArrayLike, turn_rad: ArrayLike, search: PoseSearch, log_prior: ArrayLike = 0.0
+) -> SearchWindows:
     """Chooses the places of the highest coarse scores, none inside another's window.
 
     Args:
-        coarse: (K, n, n) scores over turn, forward and right.
+        coarse: (P, K, n, n) scores over camera hypothesis, turn, forward and right.
         turn_rad: (K,).
         search: how many windows, and of which size.
+        log_prior: (P,) of the camera hypotheses.
     """
     left = np.array(coarse, float)
+    left += np.broadcast_to(np.asarray(log_prior, float), len(left))[:, None, None, None]
     turns = np.asarray(turn_rad, float)
     reach, extent = search.coarse_reach, search.window_cells // COARSE
     steps = (np.arange(search.window_turns) - (search.window_turns - 1) / 2.0) * search.turn_step_rad
-    centres, window_turns = [], []
+    centres, window_turns, cameras = [], [], []
     for _ in range(search.windows):
-        k, i, j = np.unravel_index(np.argmax(left), left.shape)
+        p, k, i, j = np.unravel_index(np.argmax(left), left.shape)
         centres.append((COARSE * (i - reach), COARSE * (j - reach)))
         window_turns.append(turns[k] + steps)
+        cameras.append(p)
         taken = np.abs(wrap(turns - turns[k])) < search.window_span_rad - _TOLERANCE
         low = max(0, i - extent), max(0, j - extent)
-        left[taken, low[0] : i + extent + 1, low[1] : j + extent + 1] = -np.inf
-    return SearchWindows(np.array(centres, np.int64), np.array(window_turns))
+        left[p, taken, low[0] : i + extent + 1, low[1] : j + extent + 1] = -np.inf
+    return SearchWindows(np.array(centres, np.int64), np.array(window_turns), np.array(cameras, np.int64))
 
 
 def wrap(angle: Float64Array) -> Float64Array:
@@ -285,32 +245,41 @@ def wrap(angle: Float64Array) -> Float64Array:
     return np.asarray((angle + math.pi) % (2.0 * math.pi) - math.pi)
 
 
-def _coarse_poses(scores: PoseScores, search: PoseSearch) -> Float64Array:
-    """Returns the (K n n, 3) poses of the coarse cells."""
+def _coarse_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Int64Array]:
+    """Returns the (P K n n, 3) poses of the coarse cells and the camera hypothesis of each."""
     place = np.arange(-search.coarse_reach, search.coarse_reach + 1) * (COARSE * search.cell_m)
     turn, forward, right = np.meshgrid(scores.turn_rad, place, place, indexing="ij")
-    return np.stack([forward.ravel(), right.ravel(), turn.ravel()], axis=1)
+    pose = np.stack([forward.ravel(), right.ravel(), turn.ravel()], axis=1)
+    cameras = len(scores.coarse)
+    return np.tile(pose, (cameras, 1)), np.repeat(np.arange(cameras), len(pose))
 
 
-def _window_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Float64Array]:
-    """Returns poses (N, 3) and scores (N,) of the windows' cells: each once, and those in the volume only."""
+def _window_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Int64Array, Float64Array]:
+    """Returns poses (N, 3), camera hypotheses and scores (N,) of the windows' cells: each once, and in the volume."""
     step = np.arange(-search.window_cells, search.window_cells + 1)
     limit = search.reach_cells * search.cell_m * (1.0 + _TOLERANCE)
-    poses, logits = [], []
-    for number, (centre, turns) in enumerate(zip(scores.windows.centre_cells, scores.windows.turn_rad, strict=True)):
+    poses, cameras, logits = [], [], []
+    windows = scores.windows
+    for number, (centre, turns) in enumerate(zip(windows.centre_cells, windows.turn_rad, strict=True)):
         turn, forward, right = np.meshgrid(turns, centre[0] + step, centre[1] + step, indexing="ij")
         pose = np.stack([forward.ravel() * search.cell_m, right.ravel() * search.cell_m, turn.ravel()], axis=1)
-        is_new = ~_covered(pose, scores.windows, number, search) & (np.abs(pose[:, :2]) <= limit).all(axis=1)
+        camera = np.full(len(pose), windows.camera[number])
+        is_new = ~_covered(pose, camera, windows, number, search) & (np.abs(pose[:, :2]) <= limit).all(axis=1)
         poses.append(pose[is_new])
+        cameras.append(camera[is_new])
         logits.append(scores.fine[number].ravel()[is_new])
-    return np.concatenate(poses), np.concatenate(logits)
+    return np.concatenate(poses), np.concatenate(cameras), np.concatenate(logits)
 
 
-def _covered(pose: Float64Array, windows: SearchWindows, count: int, search: PoseSearch) -> NDArray[np.bool_]:
-    """Tells which of (N, 3) poses lie in one of the first `count` windows."""
+def _covered(
+    pose: Float64Array, camera: Int64Array, windows: SearchWindows, count: int, search: PoseSearch
+) -> NDArray[np.bool_]:
+    """Tells which of (N, 3) poses of (N,) camera hypotheses lie in one of the first `count` windows."""
     covered = np.zeros(len(pose), bool)
     reach = (search.window_cells + _TOLERANCE) * search.cell_m
-    for centre, turns in zip(windows.centre_cells[:count], windows.turn_rad[:count], strict=True):
+    for number in range(count):
+        centre, turns = windows.centre_cells[number], windows.turn_rad[number]
         inside = (np.abs(pose[:, :2] - centre * search.cell_m) <= reach).all(axis=1)
+        inside &= camera == windows.camera[number]
         covered |= inside & (np.abs(wrap(pose[:, 2] - turns.mean())) < search.window_span_rad - _TOLERANCE)
     return covered

@@ -10,33 +10,44 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid
-from geoflow_ros.inference.pose_posterior import (
-    COARSE,
-    PoseEstimate,
-    PosePosterior,
-    PoseScores,
-    PoseSearch,
-    choose_windows,
-)
-from geoflow_ros.model.birds_eye_config import NARROW_TURN_RAD, BirdsEyeConfig
+from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD
+from geoflow_ros.inference.pose_posterior import PoseEstimate, PosePosterior, PoseScores, choose_windows
+from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch
+from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 from geoflow_ros.model.birds_eye_encoders import (
     GroundCells,
     GroundEncoder,
-    Projection,
     SatelliteCells,
     SatelliteEncoder,
+    projection,
 )
 from geoflow_ros.model.birds_eye_matching import correlate, correlate_by_fft, search_area, turned, window_areas
 
 METHOD = "birds_eye"
 _TYPICAL_CELLS = {"fine": 150.0, "coarse": 110.0}  # a template's trusted features: scores start at about their mean
+
+
+class VolumeScores(NamedTuple):
+    """Scores of whole volumes.
+
+    Attributes:
+        coarse: (B, K, n, n) of the coarse level, n = 2 coarse_reach + 1.
+        fine: (B, T, N, N) of both levels together, N = 2 reach_cells + 1.
+        between: (B, T, N, N) what the coarse level has in it, between its cells.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+    between: Tensor
 
 
 class BirdsEyeMatcher(nn.Module):
@@ -71,24 +82,21 @@ class BirdsEyeMatcher(nn.Module):
 
         Args:
             satellite: B patches.
-            ground: B images.
-            turn_rad: (B, K) headings.
+            ground: B P images: P ways of laying each patch's image on the ground, one after another.
+            turn_rad: (B P, K) headings.
             search: the volume; the configuration's where None.
 
         Returns:
-            (B, K, n, n) over turn, forward and right, n = 2 coarse_reach + 1.
+            (B, P K, n, n) over turn (all of a patch's first way first), forward and right, n = 2 coarse_reach + 1.
         """
-        search = search or self.config.search
-        grid = self.config.grid.coarsened(COARSE)
-        canvas = _canvas(grid, search)
-        templates = turned(ground.coarse, turn_rad, grid, canvas)
-        area = search_area(satellite.coarse, canvas, search.coarse_reach)
+        area, templates = self._coarse(satellite, ground, turn_rad, search or self.config.search)
         return correlate(area, templates) * self.log_scale[1].exp()
 
     def fine_scores(
         self,
         satellite: SatelliteCells,
         ground: GroundCells,
+        camera: Tensor,
         centre_cells: Tensor,
         turn_rad: Tensor,
         search: PoseSearch | None = None,
@@ -97,7 +105,8 @@ class BirdsEyeMatcher(nn.Module):
 
         Args:
             satellite: B patches.
-            ground: B images.
+            ground: images.
+            camera: (B, M) int64, the number in `ground` of what each window is of.
             centre_cells: (B, M, 2) float, fine cells (forward, right) from the patch's centre.
             turn_rad: (B, M, T) headings of each window.
             search: the windows' size; the configuration's where None.
@@ -106,37 +115,38 @@ class BirdsEyeMatcher(nn.Module):
             (B, M, T, m, m), m = 2 window_cells + 1.
         """
         search = search or self.config.search
-        batch, windows, turns = turn_rad.shape
-        turn_rad = turn_rad.reshape(batch, windows * turns)
+        turns = turn_rad.flatten(0, 1)
         levels = []
         for patch, seen, step in ((satellite.fine, ground.fine, 1), (satellite.coarse, ground.coarse, COARSE)):
             grid = self.config.grid.coarsened(step)
             canvas = _canvas(grid, search)
-            templates = turned(seen, turn_rad, grid, canvas)
-            templates = templates.reshape(batch * windows, turns, *templates.shape[2:])
+            templates = turned(seen[camera.flatten()], turns, grid, canvas)
             areas = window_areas(patch, canvas, centre_cells / step, search.window_cells // step)
             levels.append(correlate(areas.flatten(0, 1), templates))
         fine, coarse = levels[0] * self.log_scale[0].exp(), levels[1] * self.log_scale[1].exp()
         fused = fine + _enlarged(coarse, fine.shape[-1])
-        return fused.reshape(batch, windows, turns, *fused.shape[-2:])
+        return fused.reshape(*turn_rad.shape, *fused.shape[-2:])
 
-    def volume_scores(self, satellite: SatelliteCells, ground: GroundCells, turn_rad: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores every fine cell of the volume by both levels: what training needs.
+    def volume_scores(
+        self, satellite: SatelliteCells, ground: GroundCells, turn_rad: Tensor, coarse_turn_rad: Tensor
+    ) -> VolumeScores:
+        """Scores every cell of the volume on both levels: what training needs.
 
         Args:
             satellite: B patches.
             ground: B images.
-            turn_rad: (B, K) headings.
-
-        Returns:
-            (B, K, N, N) scores of both levels, N = 2 reach_cells + 1, and those of the coarse one between its cells.
+            turn_rad: (B, T) headings of the fine level.
+            coarse_turn_rad: (B, K) those of the coarse one.
         """
         grid, search = self.config.grid, self.config.search
         canvas = _canvas(grid, search)
         templates = turned(ground.fine, turn_rad, grid, canvas)
         fine = correlate_by_fft(search_area(satellite.fine, canvas, search.reach_cells), templates)
-        coarse = _enlarged(self.coarse_scores(satellite, ground, turn_rad), fine.shape[-1])
-        return coarse + fine * self.log_scale[0].exp(), coarse
+        both_turns = torch.cat((turn_rad, coarse_turn_rad), dim=1)
+        both = correlate_by_fft(*self._coarse(satellite, ground, both_turns, search)) * self.log_scale[1].exp()
+        turns = turn_rad.shape[1]
+        between = _enlarged(both[:, :turns], fine.shape[-1])
+        return VolumeScores(both[:, turns:], between + fine * self.log_scale[0].exp(), between)
 
     @torch.no_grad()
     def estimate(
@@ -144,7 +154,7 @@ class BirdsEyeMatcher(nn.Module):
         satellite: Tensor,
         ground: Tensor,
         search: PoseSearch | None = None,
-        at: Projection | None = None,
+        cameras: CameraHypotheses | None = None,
     ) -> list[PoseEstimate]:
         """Estimates the poses of B images on B patches, both normalised float NCHW.
 
@@ -152,35 +162,62 @@ class BirdsEyeMatcher(nn.Module):
             satellite: (B, 3, P, P).
             ground: (B, 3, H, W).
             search: headings and windows; the configuration's where None.
-            at: another camera than the configuration's.
+            cameras: how the camera may stand; as the configuration says where None.
 
         Raises:
             InputError: scores that are not finite.
         """
-        search = search or self.config.search
-        cells, seen = self.satellite(satellite), self.ground(ground, at)
-        return [posterior.estimate() for posterior in self.posteriors(cells, seen, search)]
+        search, cameras = search or self.config.search, cameras or CameraHypotheses.as_assumed()
+        seen = self.seen_by(ground, cameras)
+        return [posterior.estimate() for posterior in self.posteriors(self.satellite(satellite), seen, search, cameras)]
+
+    def seen_by(self, ground: Tensor, cameras: CameraHypotheses) -> GroundCells:
+        """Encodes B images once and lays each on the ground in P ways: B P images, those of the first one first."""
+        features, below = self.ground.image_features(ground)
+        at = projection(self.config, *cameras.cameras(self.config.camera) * len(ground)).to(ground.device)
+        times = len(cameras)
+        return self.ground.lay_down(features.repeat_interleave(times, 0), below.repeat_interleave(times, 0), at)
 
     @torch.no_grad()
-    def posteriors(self, satellite: SatelliteCells, ground: GroundCells, search: PoseSearch) -> list[PosePosterior]:
-        """Returns the posterior of each pair of encoded images.
+    def posteriors(
+        self,
+        satellite: SatelliteCells,
+        ground: GroundCells,
+        search: PoseSearch,
+        cameras: CameraHypotheses | None = None,
+    ) -> list[PosePosterior]:
+        """Returns the posterior of each of B pairs of encoded images, `ground` having B P (see `seen_by`).
 
         Raises:
             InputError: scores that are not finite.
         """
+        cameras = cameras or CameraHypotheses.as_assumed()
         device, count = satellite.fine.device, len(satellite.fine)
         turns = search.coarse_turns()
-        turn_rad = torch.tensor(turns, dtype=torch.float32, device=device).expand(count, -1)
-        coarse = self.coarse_scores(satellite, ground, turn_rad, search).cpu().double().numpy()
-        windows = [choose_windows(np.nan_to_num(scores), turns, search) for scores in coarse]
+        turn_rad = torch.tensor(turns, dtype=torch.float32, device=device).expand(len(ground.fine), -1)
+        scores = self.coarse_scores(satellite, ground, turn_rad, search).cpu().double().numpy()
+        coarse = scores.reshape(count, len(cameras), len(turns), *scores.shape[2:])
+        windows = [choose_windows(np.nan_to_num(c), turns, search, cameras.log_prior) for c in coarse]
+        first = np.arange(count)[:, None] * len(cameras)
+        camera = torch.tensor(first + np.stack([w.camera for w in windows]), device=device)
         centres = torch.tensor(np.stack([w.centre_cells for w in windows]), dtype=torch.float32, device=device)
         window_turns = torch.tensor(np.stack([w.turn_rad for w in windows]), dtype=torch.float32, device=device)
-        fine = self.fine_scores(satellite, ground, centres, window_turns, search)
+        fine = self.fine_scores(satellite, ground, camera, centres, window_turns, search)
         none, outside = float(self.none[1]), float(self.outside)
         return [
-            PosePosterior.of(PoseScores(c, turns, w, f, none, outside), search)
+            PosePosterior.of(PoseScores(c, turns, cameras.log_prior, w, f, none, outside), search)
             for c, w, f in zip(coarse, windows, fine.cpu().double().numpy(), strict=True)
         ]
+
+    def _coarse(
+        self, satellite: SatelliteCells, ground: GroundCells, turn_rad: Tensor, search: PoseSearch
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what is correlated on the coarse level: areas (B, C, h, w) and templates (B, P K, C, f, r)."""
+        grid = self.config.grid.coarsened(COARSE)
+        canvas = _canvas(grid, search)
+        templates = turned(ground.coarse, turn_rad, grid, canvas)
+        templates = templates.reshape(len(satellite.coarse), -1, *templates.shape[2:])
+        return search_area(satellite.coarse, canvas, search.coarse_reach), templates
 
 
 def _canvas(grid: BirdsEyeGrid, search: PoseSearch) -> BirdsEyeGrid:

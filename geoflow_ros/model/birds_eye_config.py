@@ -1,22 +1,17 @@
-"""What a bird's-eye network is, and the camera, the ground and the search that it was made for."""
+"""What a bird's-eye network is, beside the camera, the ground and the search that it was made for."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from geoflow_ros.errors import GeometryError, InputError
-from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera, VirtualPanorama
-from geoflow_ros.inference.pose_posterior import COARSE, PoseSearch
-
-FINE_STRIDE = 2  # pixels of the encoders' input per fine cell, after the stem has halved larger images
-NARROW_TURN_RAD = math.radians(15.0)  # up to here the templates' own grid is canvas enough for turned ones
-LOWEST_STRIDE = 16  # of the encoders' last stage: image sides are multiples of it
+from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry
+from geoflow_ros.errors import InputError
+from geoflow_ros.inference.pose_search import PoseSearch, search_of
 
 
 @dataclass(frozen=True)
-class BirdsEyeConfig:
-    """A bird's-eye network and what it was made to look at; the defaults are the small one at half size.
+class BirdsEyeConfig(BirdsEyeGeometry):
+    """A bird's-eye network; the defaults are the small one at half size.
 
     Attributes:
         width: channels of the encoders' first stage; the stages at stride 2, 4, 8 and 16 have 1, 2, 4 and 4 times it.
@@ -24,27 +19,6 @@ class BirdsEyeConfig:
         refine_kernel: first kernel of the block that refines what was laid on the ground; 7 in the paper.
         fine_channels: features of a fine cell.
         coarse_channels: features of a coarse cell, two fine cells wide.
-        stem_halvings: how often images are halved by strided convolutions before the encoders: 0 for half size.
-        satellite_size_px: side of the patch.
-        ground_height_px: of the camera's image.
-        ground_width_px: likewise.
-        ground_resolution_m: metres per pixel of the patch.
-        search_radius_m: the prior is wrong by up to this on both axes.
-        alignment: "forward-x" (the patch's columns run forward); there is no other yet.
-        camera_model: "perspective" or "panorama".
-        focal_px: of a perspective camera.
-        horizon_row_px: of a perspective camera; a panorama's is in the middle.
-        vertical_fov_deg: of a panorama.
-        camera_height_m: above the ground.
-        lowest_row_px: rows below this one show the vehicle and not the world.
-        sky_rows_px: upper rows that the network does not look at.
-        first_forward_cell: fine cells between the camera and the first one that is looked at.
-        forward_cells: fine cells ahead.
-        right_cells: fine cells across.
-        range_m: fine cells farther from the camera take no part.
-        max_turn_deg: largest error of the heading that is searched by default.
-        coarse_turn_deg: step of the headings of the coarse level.
-        fine_turn_deg: step of the headings of the fine level.
     """
 
     width: int = 16
@@ -52,90 +26,19 @@ class BirdsEyeConfig:
     refine_kernel: int = 3
     fine_channels: int = 8
     coarse_channels: int = 16
-    stem_halvings: int = 0
-    satellite_size_px: int = 256
-    ground_height_px: int = 128
-    ground_width_px: int = 512
-    ground_resolution_m: float = 0.3916
-    search_radius_m: float = 20.0
-    alignment: str = "forward-x"
-    camera_model: str = "perspective"
-    focal_px: float = 256.0
-    horizon_row_px: float = 50.7
-    vertical_fov_deg: float = 90.0
-    camera_height_m: float = 1.65
-    lowest_row_px: float = 127.0
-    sky_rows_px: int = 32
-    first_forward_cell: int = 4
-    forward_cells: int = 48
-    right_cells: int = 64
-    range_m: float = 48.0
-    max_turn_deg: float = 10.0
-    coarse_turn_deg: float = 2.5
-    fine_turn_deg: float = 1.25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("width", "blocks", "fine_channels", "coarse_channels"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.refine_kernel < 1 or self.refine_kernel % 2 == 0:
             raise InputError(f"refine_kernel is {self.refine_kernel}; it must be odd")
-        if not 0 <= self.stem_halvings <= 2:
-            raise InputError(f"stem_halvings is {self.stem_halvings}; it must be 0, 1 or 2")
-        multiple = LOWEST_STRIDE << self.stem_halvings
-        rows = self.ground_height_px - self.sky_rows_px
-        for name, size in (("satellite_size_px", self.satellite_size_px), ("ground_width_px", self.ground_width_px),
-                           ("ground_height_px - sky_rows_px", rows)):  # fmt: skip
-            if size < multiple or size % multiple:
-                raise InputError(f"{name} is {size}; it must be a positive multiple of {multiple}")
-        if self.sky_rows_px < 0 or not self.ground_resolution_m > 0.0 or not self.search_radius_m > 0.0:
-            raise InputError("sky_rows_px must not be negative; ground_resolution_m and search_radius_m are positive")
-        if self.alignment != "forward-x":
-            raise InputError(f"alignment is {self.alignment!r}; a bird's-eye network takes 'forward-x'")
-        if self.camera_model not in ("perspective", "panorama"):
-            raise InputError(f"camera_model is {self.camera_model!r}; it must be 'perspective' or 'panorama'")
-        if not 0.0 < self.fine_turn_deg <= self.coarse_turn_deg <= self.max_turn_deg <= 180.0:
-            raise InputError("turns must be 0 < fine_turn_deg <= coarse_turn_deg <= max_turn_deg <= 180")
-        try:
-            _ = self.camera, self.grid.coarsened(2 * COARSE)
-        except GeometryError as error:
-            raise InputError(str(error)) from error
-
-    @property
-    def camera(self) -> GroundCamera:
-        """The camera whose images the network takes, sky included."""
-        size = self.ground_width_px, self.ground_height_px
-        if self.camera_model == "panorama":
-            fov = math.radians(self.vertical_fov_deg)
-            return VirtualPanorama(*size, fov, self.camera_height_m, self.lowest_row_px)
-        return VirtualCamera(*size, self.focal_px, self.horizon_row_px, self.camera_height_m, self.lowest_row_px)
-
-    @property
-    def cell_m(self) -> float:
-        """Side of a fine cell."""
-        return self.ground_resolution_m * (FINE_STRIDE << self.stem_halvings)
-
-    @property
-    def satellite_cells(self) -> int:
-        """Fine cells along the patch's side."""
-        return self.satellite_size_px // (FINE_STRIDE << self.stem_halvings)
-
-    @property
-    def grid(self) -> BirdsEyeGrid:
-        """The fine cells that the camera's image is laid on."""
-        return BirdsEyeGrid(self.cell_m, self.first_forward_cell, self.forward_cells, self.right_cells, self.range_m)
 
     @property
     def search(self) -> PoseSearch:
         """The volume of poses that is searched."""
-        reach = COARSE * math.ceil(self.search_radius_m / (COARSE * self.cell_m))
-        return PoseSearch(
-            cell_m=self.cell_m,
-            reach_cells=reach,
-            turn_step_rad=math.radians(self.fine_turn_deg),
-            coarse_turn_step_rad=math.radians(self.coarse_turn_deg),
-            max_turn_rad=math.radians(self.max_turn_deg),
-        )
+        return search_of(self)
 
 
 PAPER_ENCODERS = {"width": 64, "blocks": 2, "refine_kernel": 7, "fine_channels": 32, "coarse_channels": 256}

@@ -6,19 +6,17 @@ is the centre of the pixels that it covers.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera
-from geoflow_ros.inference.pose_posterior import COARSE
-from geoflow_ros.model.birds_eye_config import NARROW_TURN_RAD, BirdsEyeConfig
+from geoflow_ros.bundle.birds_eye import COARSE
+from geoflow_ros.geo.birds_eye import GroundCamera
+from geoflow_ros.inference.birds_eye_projection import GroundProjection, project_ground
+from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 
 _STEM_CHANNELS = 8
 
@@ -63,7 +61,7 @@ class GroundCells(NamedTuple):
 
 @dataclass(frozen=True)
 class Projection:
-    """Where the image shows the cells, for all images (P = 1) or for each its own (P = B).
+    """Where the image shows the cells, for all images (P = 1) or for each its own (P = B); see `GroundProjection`.
 
     Attributes:
         cells: (P, F, R, 2) grid-sampling coordinates of the fine cells in the image without its sky.
@@ -75,6 +73,15 @@ class Projection:
     colours: Tensor
     is_visible: Tensor
 
+    @classmethod
+    def of(cls, ground: GroundProjection) -> Projection:
+        """Returns the same as tensors."""
+        return cls(*(torch.from_numpy(array) for array in (ground.cells, ground.colours, ground.is_visible)))
+
+    def to(self, device: torch.device) -> Projection:
+        """Returns it on a device."""
+        return Projection(self.cells.to(device), self.colours.to(device), self.is_visible.to(device))
+
 
 def projection(config: BirdsEyeConfig, *cameras: GroundCamera) -> Projection:
     """Returns the sampling of the network's grid through one camera or several.
@@ -82,40 +89,7 @@ def projection(config: BirdsEyeConfig, *cameras: GroundCamera) -> Projection:
     Raises:
         GeometryError: a camera that sees no cell.
     """
-    cells = [_sampled(config, config.grid, camera) for camera in cameras]
-    colours = [_sampled(config, config.grid.refined(2), camera)[0] for camera in cameras]
-    stays = torch.from_numpy(_stays_on_grid(config))
-    visible = torch.stack([torch.from_numpy(seen) & stays for _, seen in cells])
-    return Projection(torch.stack([grid for grid, _ in cells]), torch.stack(colours), visible[:, None].float())
-
-
-def _stays_on_grid(config: BirdsEyeConfig) -> NDArray[np.bool_]:
-    """Tells which cells are still on the grid when it is turned by the largest heading error, (F, R).
-
-    The others, its far corners, take no part: templates would lose them at some headings and not at others.
-    """
-    grid = config.grid
-    turn = min(math.radians(config.max_turn_deg), NARROW_TURN_RAD)
-    forward, right = np.moveaxis(grid.centres_m() / grid.cell_m, -1, 0)
-    outward = forward * math.sin(turn) + np.abs(right) * math.cos(turn)
-    onward = forward * math.cos(turn) + np.abs(right) * math.sin(turn)
-    end = grid.first_forward_cell + grid.forward_cells
-    return np.asarray((outward <= grid.right_cells / 2) & (onward <= end))
-
-
-def _sampled(config: BirdsEyeConfig, grid: BirdsEyeGrid, camera: GroundCamera) -> tuple[Tensor, NDArray[np.bool_]]:
-    """Returns a grid's coordinates in the image without its sky, and which cells are seen in it."""
-    sampling = grid.sampling(camera)
-    height, sky = config.ground_height_px, config.sky_rows_px
-    y = sampling.coordinates[..., 1].astype(float)
-    row = ((y + 1.0) * height - 1.0) / 2.0 - sky
-    is_visible = sampling.is_visible & (row >= 0.0)
-    coordinates = np.where(
-        is_visible[..., None],
-        np.stack([sampling.coordinates[..., 0], (2.0 * row + 1.0) / (height - sky) - 1.0], axis=-1),
-        2.0,
-    )
-    return torch.from_numpy(coordinates.astype(np.float32)), is_visible
+    return Projection.of(project_ground(config, cameras))
 
 
 class SatelliteEncoder(nn.Module):

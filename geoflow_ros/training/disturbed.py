@@ -12,7 +12,7 @@ from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import Conditions
 from geoflow_ros.world.disturbances import draw_height_scale, draw_patch, draw_view
 from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
-from geoflow_ros.world.optics import rays_of, upright_camera
+from geoflow_ros.world.optics import CameraPose, rays_of, upright_camera
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import offsets_in
 from geoflow_ros.world.weather import UprightPicture
@@ -39,7 +39,7 @@ class PatchSettings(Protocol):
 
 def disturbed_views(
     pool: WindowPool, camera: Camera, at: SlotPoses, conditions: Conditions, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[CameraPose]]:
     """Renders the camera images of a batch, each disturbed in its own way; the camera's height is one for the batch.
 
     Args:
@@ -50,8 +50,8 @@ def disturbed_views(
         rng: draws the disturbances.
 
     Returns:
-        rgb (G, H, W, 3) uint8, depth (G, H, W) float32, label (G, H, W) uint8, and (G, H, W) float32 azimuths: where
-        the pixels look.
+        rgb (G, H, W, 3) uint8, depth (G, H, W) float32, label (G, H, W) uint8, (G, H, W) float32 azimuths: where the
+        pixels look; and the G poses of the cameras.
     """
     height_scale = draw_height_scale(conditions.camera, rng)
     drawn = [draw_view(conditions, rng, height_scale) for _ in at.slot]
@@ -65,7 +65,7 @@ def disturbed_views(
         images.append(disturbed_view(picture, rays[i], drawn[i], pool.lamps(int(slot))))
     stacks = (np.stack([getattr(i, name) for i in images]) for name in ("rgb", "depth_m", "label", "azimuth_rad"))
     first, second, third, fourth = (torch.from_numpy(stack).to(pool.device) for stack in stacks)
-    return first, second, third, fourth
+    return first, second, third, fourth, [d.camera for d in drawn]
 
 
 def disturbed_patches(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoflow_ros.inference.pose_posterior import PoseSearch
+from geoflow_ros.inference.pose_search import PoseSearch
 from geoflow_ros.model import BirdsEyeMatcher, normalize_images
 from geoflow_ros.training.pairs import PairBatch
 

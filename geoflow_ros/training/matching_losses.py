@@ -37,27 +37,31 @@ def true_cells(turn: Tensor, offset_cells: Tensor, turns: int, cells: int) -> Te
     return along_turn[:, :, None, None] * forward[:, None, :, None] * right[:, None, None, :]
 
 
-def with_none(scores: Tensor, none: Tensor) -> Tensor:
+def with_none(scores: Tensor, none: Tensor, elsewhere: Tensor | None = None) -> Tensor:
     """Returns log-probabilities (B, K N N + 1) of every cell and, last, of none of them.
 
     Args:
         scores: (B, K, N, N).
         none: () score of none, per cell: its weight is that of all cells if each had this score.
+        elsewhere: (B,) log-sum of the scores of what else there is, such as poses of a wrongly assumed camera.
     """
     flat = scores.flatten(1)
     nowhere = (none + math.log(flat.shape[1])).expand(len(flat), 1)
-    return F.log_softmax(torch.cat((flat, nowhere), dim=1), dim=1)
+    logits = torch.cat((flat, nowhere), dim=1)
+    total = logits.logsumexp(dim=1)
+    return logits - (total if elsewhere is None else torch.logaddexp(total, elsewhere))[:, None]
 
 
-def matching_loss(scores: Tensor, none: Tensor, truth: Tensor) -> Tensor:
+def matching_loss(scores: Tensor, none: Tensor, truth: Tensor, elsewhere: Tensor | None = None) -> Tensor:
     """Returns the mean cross-entropy of the true cells.
 
     Args:
         scores: (B, K, N, N).
         none: () as in `with_none`.
         truth: (B, K, N, N) shares that sum to 1.
+        elsewhere: (B,) as in `with_none`.
     """
-    log_probability = with_none(scores, none)[:, :-1]
+    log_probability = with_none(scores, none, elsewhere)[:, :-1]
     loss: Tensor = -(truth.flatten(1) * log_probability).sum(dim=1).mean()
     return loss
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.model import BirdsEyeMatcher, normalize_images
-from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells
+from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells, projection
 from geoflow_ros.training.matching_losses import matching_loss, none_loss, true_cells
 from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
@@ -28,16 +31,34 @@ class PoseSampling:
         fine_turns: neighbouring headings of the fine level, the truth between two of them.
         largest_turn_deg: of the other headings.
         negatives: pairs of different places, per pair of the same one.
+        near_pitch_deg: largest difference of the assumed camera's pitch from the true one: half the step at which
+            hypotheses of it are compared.
+        near_height: likewise of its height, relative.
+        far_share: part of the frames for which a wrong hypothesis competes with the near one.
+        far_pitch_deg: smallest and largest difference of its pitch.
+        far_height: largest relative difference of its height.
     """
 
     coarse_turns: int = 5
     fine_turns: int = 4
     largest_turn_deg: float = 12.0
     negatives: float = 0.25
+    near_pitch_deg: float = 0.4
+    near_height: float = 0.03
+    far_share: float = 0.5
+    far_pitch_deg: tuple[float, float] = (0.8, 2.5)
+    far_height: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.coarse_turns, self.fine_turns) < 2 or self.negatives < 0.0 or not self.largest_turn_deg > 0.0:
             raise InputError("pose sampling needs two headings at least, a positive turn, and no negative share")
+
+
+class WrongScores(NamedTuple):
+    """Log-sums (B,) of the scores of both levels for a wrong way in which the camera stood; -inf without one."""
+
+    coarse: Tensor
+    fine: Tensor
 
 
 class PoseObjective:
@@ -57,26 +78,83 @@ class PoseObjective:
         if torch.rand((), generator=generator, device=batch.offset.device) < 0.5:
             batch = mirrored(batch)
         satellite = model.satellite(normalize_images(batch.satellite))
-        ground = model.ground(normalize_images(batch.ground))
-        patches, frames = satellite.taken(batch.satellite_index), ground.taken(batch.ground_index)
+        frames = len(batch.ground)
+        doubted = torch.randperm(frames, generator=generator, device=batch.offset.device)
+        doubted = doubted[: math.ceil(frames * self._sampling.far_share)]
+        ground = self._laid_down(batch, doubted, generator)
+        patches, near = satellite.taken(batch.satellite_index), ground.taken(batch.ground_index)
         offset_cells = batch.offset * (config.search_radius_m / config.cell_m)
         coarse_turn, coarse_at = self._coarse_turns(batch.heading_error_rad, generator)
         fine_turn, fine_at = self._fine_turns(batch.heading_error_rad, generator)
-        coarse = model.coarse_scores(patches, frames, coarse_turn)
-        fused, interpolated = model.volume_scores(patches, frames, fine_turn)
+        right = model.volume_scores(patches, near, fine_turn, coarse_turn)
+        wrong = self._wrong_scores(batch, patches, ground, doubted, self._around_truth(fine_turn, coarse_turn))
         losses = {
-            "coarse": _loss(coarse, model.none[0], coarse_at, offset_cells / 2.0),
-            "fine": _loss(fused, model.none[1], fine_at, offset_cells),
+            "coarse": _loss(right.coarse, wrong.coarse, model.none[0], coarse_at, offset_cells / COARSE),
+            "fine": _loss(right.fine, wrong.fine, model.none[1], fine_at, offset_cells),
         }
         losses |= self._negatives(batch, satellite, ground, coarse_turn, fine_turn, generator)
         total = torch.stack(list(losses.values())).sum()
         with torch.no_grad():
-            _measure_outside(model, fused, interpolated, offset_cells)
-            error = _peaks(fused) * config.cell_m - batch.offset * config.search_radius_m
+            _measure_outside(model, right.fine, right.between, offset_cells)
+            error = _peaks(right.fine) * config.cell_m - batch.offset * config.search_radius_m
         parts = {name: loss.detach() for name, loss in losses.items()}
         parts["train_error_m"] = error.norm(dim=1).mean()
         parts["train_longitudinal_m"], parts["train_lateral_m"] = error.abs().mean(dim=0)
         return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
+
+    def _laid_down(self, batch: PairBatch, doubted: Tensor, generator: torch.Generator) -> GroundCells:
+        """Encodes the frames and lays each down near the way its camera stood, then the doubted ones in a wrong way."""
+        model, camera = self._model, self._model.config.camera
+        features, below = model.ground.image_features(normalize_images(batch.ground))
+        image = torch.cat((torch.arange(len(batch.ground), device=doubted.device), doubted))
+        features, below = features[image], below[image]
+        if not isinstance(camera, VirtualCamera):
+            return model.ground.lay_down(features, below)
+        truth = batch.camera
+        if truth is None:
+            truth = torch.tensor([[camera.horizon_row_px, camera.height_m]], device=image.device).expand(len(image), -1)
+        else:
+            truth = truth[image]
+        stands = self._hypotheses(truth, len(batch.ground), generator).tolist()
+        at = projection(model.config, *(replace(camera, horizon_row_px=row, height_m=m) for row, m in stands))
+        return model.ground.lay_down(features, below, at.to(image.device))
+
+    def _hypotheses(self, truth: Tensor, near: int, generator: torch.Generator) -> Tensor:
+        """Draws (n, 2) horizon rows and heights: the first `near` close to the truth (n, 2), the others far from it."""
+        sampling, camera = self._sampling, self._model.config.camera
+        assert isinstance(camera, VirtualCamera)
+        share, side, up = (torch.rand((len(truth),), generator=generator, device=truth.device) for _ in range(3))
+        low, high = sampling.far_pitch_deg
+        is_near = torch.arange(len(truth), device=truth.device) < near
+        size_deg = torch.where(is_near, sampling.near_pitch_deg * share, low + (high - low) * share)
+        pitch = torch.deg2rad(torch.where(side < 0.5, -size_deg, size_deg))
+        reach = torch.where(is_near, sampling.near_height, sampling.far_height)
+        row = truth[:, 0] + camera.focal_px * torch.tan(pitch)
+        return torch.stack((row, truth[:, 1] * (1.0 + (2.0 * up - 1.0) * reach)), dim=1)
+
+    def _wrong_scores(
+        self,
+        batch: PairBatch,
+        patches: SatelliteCells,
+        ground: GroundCells,
+        doubted: Tensor,
+        turns: tuple[Tensor, Tensor],
+    ) -> WrongScores:
+        """Scores the pairs of doubted frames with the wrong way in which their cameras were laid down."""
+        pairs, rows = torch.nonzero(batch.ground_index[:, None] == doubted, as_tuple=True)
+        nothing = torch.full((len(batch.offset),), -math.inf, device=batch.offset.device)
+        if len(pairs) == 0:
+            return WrongScores(nothing, nothing)
+        cells = ground.taken(len(batch.ground) + rows)
+        wrong = self._model.volume_scores(patches.taken(pairs), cells, *(turn[pairs] for turn in turns))
+        sums = (scores.flatten(1).logsumexp(dim=1) for scores in (wrong.coarse, wrong.fine))
+        return WrongScores(*(nothing.index_put((pairs,), total) for total in sums))
+
+    @staticmethod
+    def _around_truth(fine_turn: Tensor, coarse_turn: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the two fine and the two coarse headings between which the truth lies."""
+        middle = fine_turn.shape[1] // 2
+        return fine_turn[:, middle - 1 : middle + 1], coarse_turn[:, :2]
 
     def _coarse_turns(self, truth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws (B, K) headings, the first two around the truth (B,), and its position (B,) among them."""
@@ -122,12 +200,11 @@ class PoseObjective:
         is_used = is_other.flatten()[chosen].to(torch.float32)
         of_patch, of_frame = satellite.taken(chosen % patches), ground.taken(chosen // patches)
         model = self._model
-        coarse = model.coarse_scores(of_patch, of_frame, coarse_turn[:count])
-        fused, _ = model.volume_scores(of_patch, of_frame, fine_turn[:count])
+        scores = model.volume_scores(of_patch, of_frame, fine_turn[:count], coarse_turn[:count])
         share = is_used.sum() / pairs
         return {
-            "coarse_none": share * none_loss(coarse, model.none[0], is_used),
-            "fine_none": share * none_loss(fused, model.none[1], is_used),
+            "coarse_none": share * none_loss(scores.coarse, model.none[0], is_used),
+            "fine_none": share * none_loss(scores.fine, model.none[1], is_used),
         }
 
 
@@ -145,9 +222,10 @@ def mirrored(batch: PairBatch) -> PairBatch:
     )
 
 
-def _loss(scores: Tensor, none: Tensor, turn_at: Tensor, offset_cells: Tensor) -> Tensor:
+def _loss(scores: Tensor, wrong: Tensor, none: Tensor, turn_at: Tensor, offset_cells: Tensor) -> Tensor:
+    """Returns the cross-entropy of the truth among all poses, and among those of a wrong camera (B,) in one sum."""
     truth = true_cells(turn_at, offset_cells, scores.shape[1], scores.shape[-1])
-    return matching_loss(scores, none, truth)
+    return matching_loss(scores, none, truth, wrong)
 
 
 def _peaks(scores: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ places, follows from the seed and the batch's number alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,11 @@ from geoflow_ros.training.targets import attention_target
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.photometric import CAMERA, MAP
+from geoflow_ros.world.optics import CameraPose
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import HeadingError, MixedHeadingError, offsets_in, patches_around, sample_offsets
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
 
 # The camera is mounted and aligned a little differently in every batch.
 _CAMERA_HEIGHT_M, _CAMERA_HEIGHT_SIGMA_M = 1.65, 0.03
@@ -146,9 +149,12 @@ class SyntheticPairs:
             SlotPoses(np.repeat(slot, count), poses) for count, poses in ((c.frames, frames), (c.patches, patches))
         )
         azimuth = None
+        stands = [CameraPose()] * len(frames)
         if c.conditions.disturb:
             drawn = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 63, index])
-            ground, depth, ground_label, azimuth = disturbed_views(self._pool, camera, of_frames, c.conditions, drawn)
+            ground, depth, ground_label, azimuth, stands = disturbed_views(
+                self._pool, camera, of_frames, c.conditions, drawn
+            )
             satellite, satellite_label = disturbed_patches(self._pool, c, of_patches, frames, c.groups, drawn)
         else:
             ground, depth, ground_label = self._pool.views(camera, of_frames)
@@ -177,6 +183,7 @@ class SyntheticPairs:
             attention=target,
             satellite_labels=_coarse(satellite_label),
             ground_labels=_coarse(ground_label),
+            camera=_truth_of(camera, stands).to(to),
         )
 
 
@@ -185,6 +192,13 @@ def _camera(rng: np.random.Generator, c: SyntheticConfig) -> Camera:
     height = _CAMERA_HEIGHT_M + rng.normal(0, _CAMERA_HEIGHT_SIGMA_M)
     horizon = _HORIZON + rng.normal(0, _HORIZON_SIGMA)
     return Camera.perspective(c.ground_size[1], c.ground_size[0], height_m=height, horizon=horizon)
+
+
+def _truth_of(camera: Camera, stands: Sequence[CameraPose]) -> torch.Tensor:
+    """Returns `PairBatch.camera` of cameras that are mounted as `camera` and stand as they stand."""
+    mounted = virtual_camera(camera)
+    cameras = [as_it_stands(mounted, pose) for pose in stands]
+    return torch.tensor([(stood.horizon_row_px, stood.height_m) for stood in cameras], dtype=torch.float32)
 
 
 def _sample_frames(rng: np.random.Generator, c: SyntheticConfig, first: Float64Array) -> Poses:

@@ -46,6 +46,11 @@ class CameraPose:
     gradient: float = 0.0
     crossfall: float = 0.0
 
+    @property
+    def ground_pitch_rad(self) -> float:
+        """Pitch of the optical axis against the ground ahead."""
+        return self.pitch_rad - float(np.arctan(self.gradient))
+
 
 @dataclass(frozen=True, eq=False)
 class Rays:

@@ -1,14 +1,16 @@
-"""The virtual camera whose images a world's camera renders."""
+"""The virtual camera whose images a world's camera renders, as it is assumed and as it stands."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.world.camera import Camera
+from geoflow_ros.world.optics import CameraPose
 
 _SQUARE = 1e-3  # largest relative difference between the focal lengths of square pixels
 _MIDDLE_PX = 0.01  # largest distance of the optical axis from the image's middle column
@@ -36,4 +38,15 @@ def virtual_camera(camera: Camera) -> VirtualCamera:
         focal_px=focal_x,
         horizon_row_px=float(-rows[0] * focal_y),
         height_m=camera.height_m,
+    )
+
+
+def as_it_stands(assumed: VirtualCamera, pose: CameraPose) -> VirtualCamera:
+    """Returns the level camera above level ground that comes nearest to a disturbed one: its roll stays unknown."""
+    focal_px = assumed.focal_px * pose.focal_scale
+    return replace(
+        assumed,
+        focal_px=focal_px,
+        horizon_row_px=assumed.horizon_row_px + focal_px * math.tan(pose.ground_pitch_rad),
+        height_m=assumed.height_m * pose.height_scale,
     )

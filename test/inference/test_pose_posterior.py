@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, PoseSearch, SearchWindows, choose_windows
+from geoflow_ros.geo.birds_eye import VirtualCamera, VirtualPanorama
+from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
+from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
 
 STEP = math.radians(1.25)
 SEARCH = PoseSearch(
@@ -34,7 +37,7 @@ def scores_of(*hills: tuple[tuple[float, float, float], float], none: float = NO
 
     place = np.arange(-SEARCH.coarse_reach, SEARCH.coarse_reach + 1) * (2 * SEARCH.cell_m)
     turns = SEARCH.coarse_turns()
-    coarse = score(place, place, turns)
+    coarse = score(place, place, turns)[None]
     windows = choose_windows(coarse, turns, SEARCH)
     step = np.arange(-SEARCH.window_cells, SEARCH.window_cells + 1)
     fine = np.stack(
@@ -43,7 +46,7 @@ def scores_of(*hills: tuple[tuple[float, float, float], float], none: float = NO
             for centre, turn in zip(windows.centre_cells, windows.turn_rad, strict=True)
         ]
     )
-    return PoseScores(coarse, turns, windows, fine, none, outside=0.0)
+    return PoseScores(coarse, turns, np.zeros(1), windows, fine, none, outside=0.0)
 
 
 def test_the_mode_is_finer_than_the_cells_and_the_moments_are_the_hills() -> None:
@@ -67,9 +70,12 @@ def test_probabilities_of_all_poses_and_of_none_sum_to_one() -> None:
 
 def test_none_has_the_weight_of_a_volume_of_such_scores() -> None:
     flat = PoseScores(
-        np.zeros((len(SEARCH.coarse_turns()), 21, 21)),
+        np.zeros((1, len(SEARCH.coarse_turns()), 21, 21)),
         SEARCH.coarse_turns(),
-        SearchWindows(np.zeros((1, 2), np.int64), np.array([SEARCH.coarse_turns()[4:5].repeat(6)])),
+        np.zeros(1),
+        SearchWindows(
+            np.zeros((1, 2), np.int64), np.array([SEARCH.coarse_turns()[4:5].repeat(6)]), np.zeros(1, np.int64)
+        ),
         np.zeros((1, 6, 9, 9)),
         none=0.0,
         outside=0.0,
@@ -99,8 +105,9 @@ def test_what_the_fine_level_did_not_look_at_keeps_its_coarse_mass() -> None:
 
 
 def test_windows_take_the_best_places_and_do_not_repeat_one() -> None:
-    coarse = np.full((len(SEARCH.coarse_turns()), 21, 21), FLAT)
-    coarse[4, 10, 10], coarse[4, 10, 11], coarse[4, 3, 17], coarse[0, 10, 10] = 3.0, 2.9, 2.0, 1.0
+    coarse = np.full((1, len(SEARCH.coarse_turns()), 21, 21), FLAT)
+    volume = coarse[0]
+    volume[4, 10, 10], volume[4, 10, 11], volume[4, 3, 17], volume[0, 10, 10] = 3.0, 2.9, 2.0, 1.0
     windows = choose_windows(coarse, SEARCH.coarse_turns(), SEARCH)
     assert windows.centre_cells.tolist() == [[0, 0], [-14, 14], [0, 0]]
     assert windows.turn_rad.mean(axis=1) == pytest.approx(SEARCH.coarse_turns()[[4, 4, 0]])
@@ -117,8 +124,8 @@ def test_headings_all_around_are_each_there_once_and_wrap() -> None:
     turns = around.coarse_turns()
     assert len(turns) == 72
     assert np.diff(np.sort(np.r_[turns, turns.min() + 2 * math.pi])) == pytest.approx(math.radians(5.0))
-    scores = np.full((72, 21, 21), FLAT)
-    scores[0, 10, 10], scores[-1, 10, 10] = 2.0, 1.9  # -180 and 175 degrees: neighbours
+    scores = np.full((1, 72, 21, 21), FLAT)
+    scores[0, 0, 10, 10], scores[0, -1, 10, 10] = 2.0, 1.9  # -180 and 175 degrees: neighbours
     windows = choose_windows(scores, turns, replace(around, window_turns=10, windows=2))
     assert windows.centre_cells[0].tolist() == [0, 0]
     assert windows.centre_cells[1].tolist() != [0, 0]
@@ -137,3 +144,45 @@ def test_searches_that_cannot_be_are_refused() -> None:
     for bad in ({"reach_cells": 7}, {"window_cells": 3}, {"windows": 0}, {"window_turns": 3}):
         with pytest.raises(InputError):
             replace(SEARCH, **bad)
+
+
+def test_ways_in_which_the_camera_may_stand_share_the_probability() -> None:
+    here, there = (3.0, 2.0, 0.0), (-8.0, 6.0, 0.0)
+    first, second = scores_of((here, 0.0)), scores_of((there, 1.0))
+    prior = np.log([0.5, 0.5])
+    coarse = np.concatenate([first.coarse, second.coarse])
+    search = replace(SEARCH, windows=2)
+    windows = choose_windows(coarse, SEARCH.coarse_turns(), search, prior)
+    assert windows.camera.tolist() == [1, 0]
+    fine = np.stack([second.fine[0], first.fine[0]])
+    answer = PosePosterior.of(PoseScores(coarse, SEARCH.coarse_turns(), prior, windows, fine, NOWHERE, 0.0), search)
+    estimate = answer.estimate()
+    assert estimate.pose[:2] == pytest.approx(there[:2], abs=0.15)
+    assert estimate.camera_probability == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)], abs=0.04)
+    known = PoseScores(coarse, SEARCH.coarse_turns(), np.log([0.9, 0.1]), windows, fine, NOWHERE, 0.0)
+    assert PosePosterior.of(known, search).estimate().pose[:2] == pytest.approx(here[:2], abs=0.15)
+
+
+def test_camera_hypotheses_are_weighted_by_what_is_known_of_the_camera() -> None:
+    pitch = np.radians([-1.0, 0.0, 1.0])
+    hypotheses = CameraHypotheses.grid(pitch, np.array([0.95, 1.05]), (0.0, math.radians(1.0)), (1.0, 0.05))
+    assert len(hypotheses) == 6
+    probability = np.exp(hypotheses.log_prior).reshape(3, 2)
+    assert probability.sum() == pytest.approx(1.0)
+    assert probability[1] / probability[0] == pytest.approx(math.exp(0.5))
+    assumed = VirtualCamera(512, 128, 256.0, 50.0, 1.6)
+    low = hypotheses.cameras(assumed)[0]
+    assert isinstance(low, VirtualCamera)
+    assert low.horizon_row_px == pytest.approx(50.0 - 256.0 * math.tan(math.radians(1.0)))  # looks down
+    assert low.height_m == pytest.approx(1.52)
+    panorama = VirtualPanorama(512, 128, 1.5, 1.6)
+    assert CameraHypotheses.as_assumed().cameras(panorama) == (panorama,)
+    with pytest.raises(InputError, match="panorama"):
+        hypotheses.cameras(panorama)
+
+
+def test_the_volume_reaches_the_search_radius() -> None:
+    search = search_of(BirdsEyeGeometry(), max_turn_rad=0.5)
+    assert search.reach_cells * search.cell_m >= 20.0
+    assert search.reach_cells % 2 == 0
+    assert search.coarse_turns().max() == pytest.approx(0.5, abs=search.coarse_turn_step_rad)

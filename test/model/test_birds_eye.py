@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from geoflow_ros.errors import GeometryError, InputError  # noqa: E402
 from geoflow_ros.geo import BirdsEyeGrid, VirtualCamera  # noqa: E402
+from geoflow_ros.inference.pose_search import CameraHypotheses  # noqa: E402
 from geoflow_ros.model import BirdsEyeConfig, BirdsEyeMatcher, GeoFlowConfig  # noqa: E402
 from geoflow_ros.model.birds_eye_config import PAPER_ENCODERS  # noqa: E402
 from geoflow_ros.model.birds_eye_encoders import projection  # noqa: E402
@@ -74,8 +75,10 @@ def test_windows_have_the_scores_of_the_whole_volume() -> None:
     satellite, ground = scene(model, (3.0, -2.0), 4.0)
     turn = torch.tensor([[-0.1, 0.02]])
     with torch.no_grad():
-        volume, _ = model.volume_scores(satellite, ground, turn)
-        window = model.fine_scores(satellite, ground, torch.tensor([[[2.0, -4.0]]]), turn[:, None])
+        coarse, volume, _ = model.volume_scores(satellite, ground, turn, turn)
+        first = torch.zeros((1, 1), dtype=torch.int64)
+        window = model.fine_scores(satellite, ground, first, torch.tensor([[[2.0, -4.0]]]), turn[:, None])
+        torch.testing.assert_close(coarse, model.coarse_scores(satellite, ground, turn), atol=1e-4, rtol=0)
     middle = volume.shape[-1] // 2
     part = volume[:, :, middle + 2 - 4 : middle + 2 + 5, middle - 4 - 4 : middle - 4 + 5]
     torch.testing.assert_close(window[:, 0], part, atol=1e-4, rtol=0)
@@ -174,3 +177,24 @@ def test_configurations_that_cannot_be_are_refused(settings: dict[str, object], 
 def test_both_methods_name_their_sizes_alike() -> None:
     shared = ("satellite_size_px", "ground_height_px", "ground_width_px", "ground_resolution_m", "search_radius_m")
     assert all(hasattr(BirdsEyeConfig(), name) and hasattr(GeoFlowConfig(), name) for name in shared)
+
+
+def test_the_way_in_which_the_camera_stands_is_found_with_the_pose(matcher: BirdsEyeMatcher) -> None:
+    satellite, ground = scene(matcher, (6.3, -9.4), 3.1)
+    _, other = scene(matcher, (6.3, -9.4), 3.1, seed=9)  # what another camera would see: another place
+    both = type(ground)(*(torch.cat(parts) for parts in zip(other, ground, strict=True)))
+    cameras = CameraHypotheses(np.array([0.0, 0.01]), np.ones(2), np.log([0.5, 0.5]))
+    answer = matcher.posteriors(satellite, both, matcher.config.search, cameras)[0].estimate()
+    assert answer.pose[:2] == pytest.approx((6.3, -9.4), abs=0.2)
+    assert answer.camera_probability[1] > 0.9
+
+
+def test_an_image_is_laid_on_the_ground_as_each_camera_would() -> None:
+    model = tiny_matcher().eval()
+    images = torch.randn((2, 3, 32, 128), generator=torch.Generator().manual_seed(4))
+    cameras = CameraHypotheses(np.array([0.0, 0.02]), np.array([1.0, 0.9]), np.log([0.5, 0.5]))
+    with torch.no_grad():
+        cells = model.seen_by(images, cameras)
+        for number, camera in enumerate(cameras.cameras(model.config.camera)):
+            alone = model.ground(images, projection(model.config, camera))
+            torch.testing.assert_close(cells.fine[number::2], alone.fine)

@@ -69,6 +69,24 @@ def test_untrained_scores_cost_what_a_uniform_guess_costs() -> None:
     assert not {"coarse_none", "fine_none"} & figures(PoseSampling(negatives=0.0)).keys()
 
 
+def test_a_wrongly_assumed_camera_competes_and_the_true_one_is_asked_about() -> None:
+    """Untrained scores are flat: what competes doubles the ways to be, for half of the frames."""
+    model = tiny_matcher().train()
+    plain = PoseObjective(model, PoseSampling(negatives=0.0, far_share=0.0))
+    doubted = PoseObjective(model, PoseSampling(negatives=0.0, far_share=1.0))
+    batch = NoisePairs().batch(0)
+    alone = plain(batch, torch.Generator().manual_seed(0)).parts["coarse"].item()
+    both = doubted(batch, torch.Generator().manual_seed(0)).parts["coarse"].item()
+    # five headings and none as heavy as they, against two headings more
+    assert both - alone == pytest.approx(math.log(12 / 10), abs=0.1)
+    truth = torch.tensor([[15.0, 1.4]] * 6)
+    drawn = doubted._hypotheses(truth, 4, torch.Generator().manual_seed(1))
+    pitch = torch.rad2deg(torch.atan((drawn[:, 0] - 15.0) / 64.0)).abs()
+    assert (pitch[:4] <= 0.4 + 1e-3).all()
+    assert (pitch[4:] >= 0.8 - 1e-3).all()
+    assert ((drawn[:4, 1] / 1.4 - 1).abs() <= 0.03 + 1e-6).all()
+
+
 def test_a_step_that_has_no_other_places_does_without_them() -> None:
     batch = NoisePairs().batch(0)
     alone = PairBatch(

@@ -1,0 +1,150 @@
+"""Which poses a bird's-eye localizer looks at: the headings and places, and the ways in which the camera may stand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.birds_eye import COARSE, BirdsEyeGeometry
+from geoflow_ros.errors import InputError
+from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
+
+_TOLERANCE = 1e-6  # turns are compared with this tolerance
+
+
+@dataclass(frozen=True)
+class PoseSearch:
+    """The search volume and how the fine level looks into it.
+
+    Attributes:
+        cell_m: side of a fine cell.
+        reach_cells: fine cells from the patch's centre to the volume's end, on every side; a multiple of `COARSE`.
+        turn_step_rad: between the headings of the fine level.
+        coarse_turn_step_rad: between those of the coarse level.
+        max_turn_rad: largest turn.
+        windows: places that the fine level looks at.
+        window_cells: fine cells from a window's centre to its end; a multiple of `COARSE`.
+        window_turns: headings of a window, T; even, so that they lie between those of the coarse level.
+    """
+
+    cell_m: float
+    reach_cells: int
+    turn_step_rad: float
+    coarse_turn_step_rad: float
+    max_turn_rad: float
+    windows: int = 3
+    window_cells: int = 4
+    window_turns: int = 6
+
+    def __post_init__(self) -> None:
+        if self.reach_cells < COARSE or self.reach_cells % COARSE or self.window_cells % COARSE:
+            raise InputError(f"a search reaches a multiple of {COARSE} cells, and so do its windows")
+        if self.windows < 1 or self.window_cells < COARSE or self.window_turns < 2 or self.window_turns % 2:
+            raise InputError(
+                "a search has at least one window, of a coarse cell at least to every side and an even number of turns"
+            )
+
+    @property
+    def coarse_reach(self) -> int:
+        """Coarse cells from the patch's centre to the volume's end."""
+        return self.reach_cells // COARSE
+
+    @property
+    def window_span_rad(self) -> float:
+        """The turn from a window's centre to its end."""
+        return self.window_turns * self.turn_step_rad / 2.0
+
+    def coarse_turns(self) -> Float64Array:
+        """Returns the (K,) headings of the coarse level, K cells of a turn that fill the range (or all around).
+
+        None is 0, and no window's heading is: features that are turned are interpolated and lose contrast by it, and
+        one heading of which that is not true would be preferred.
+        """
+        if self.max_turn_rad >= math.pi:
+            count = 2 * round(math.pi / self.coarse_turn_step_rad)
+            step = 2.0 * math.pi / count
+        else:
+            count = 2 * math.ceil(self.max_turn_rad / self.coarse_turn_step_rad - _TOLERANCE)
+            step = self.coarse_turn_step_rad
+        return np.asarray((np.arange(count) - (count - 1) / 2.0) * step)
+
+    def fine_cell_count(self) -> float:
+        """Returns how many fine cells the whole volume would have."""
+        turns = len(self.coarse_turns()) * self.coarse_turn_step_rad / self.turn_step_rad
+        return turns * (2 * self.reach_cells + 1) ** 2
+
+
+def search_of(geometry: BirdsEyeGeometry, max_turn_rad: float | None = None) -> PoseSearch:
+    """Returns the volume that a network was made to search.
+
+    Args:
+        geometry: of the network.
+        max_turn_rad: largest error of the heading; the network's own where None.
+    """
+    cell_m = geometry.cell_m
+    return PoseSearch(
+        cell_m=cell_m,
+        reach_cells=COARSE * math.ceil(geometry.search_radius_m / (COARSE * cell_m)),
+        turn_step_rad=math.radians(geometry.fine_turn_deg),
+        coarse_turn_step_rad=math.radians(geometry.coarse_turn_deg),
+        max_turn_rad=math.radians(geometry.max_turn_deg) if max_turn_rad is None else max_turn_rad,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CameraHypotheses:
+    """P ways in which the camera may stand above the ground ahead, with what is known of them before an image.
+
+    Attributes:
+        pitch_rad: (P,) of the optical axis against the ground ahead, less the assumed one; positive looks up.
+        height_scale: (P,) height above the ground over the assumed one.
+        log_prior: (P,) logarithms of probabilities that sum to 1.
+    """
+
+    pitch_rad: Float64Array
+    height_scale: Float64Array
+    log_prior: Float64Array
+
+    @classmethod
+    def as_assumed(cls) -> CameraHypotheses:
+        """Returns the only hypothesis where the camera's pose is known."""
+        return cls(np.zeros(1), np.ones(1), np.zeros(1))
+
+    @classmethod
+    def grid(
+        cls,
+        pitch_rad: Float64Array,
+        height_scale: Float64Array,
+        pitch: tuple[float, float],
+        height: tuple[float, float],
+    ) -> CameraHypotheses:
+        """Returns all combinations of pitches (n,) and heights (m,), weighted by normal priors (mean, sigma)."""
+        pitches, heights = (v.ravel() for v in np.meshgrid(pitch_rad, height_scale, indexing="ij"))
+        log_prior = -(((pitches - pitch[0]) / pitch[1]) ** 2 + ((heights - height[0]) / height[1]) ** 2) / 2.0
+        return cls(pitches, heights, log_prior - np.log(np.exp(log_prior - log_prior.max()).sum()) - log_prior.max())
+
+    def __len__(self) -> int:
+        """Returns P."""
+        return len(self.pitch_rad)
+
+    def cameras(self, assumed: GroundCamera) -> tuple[GroundCamera, ...]:
+        """Returns the P cameras.
+
+        Raises:
+            InputError: the pitch of a panorama: its horizon is no straight row then.
+        """
+        if isinstance(assumed, VirtualCamera):
+            return tuple(
+                replace(
+                    assumed,
+                    horizon_row_px=assumed.horizon_row_px + assumed.focal_px * math.tan(pitch),
+                    height_m=assumed.height_m * scale,
+                )
+                for pitch, scale in zip(self.pitch_rad, self.height_scale, strict=True)
+            )
+        if np.any(self.pitch_rad != 0.0) or np.any(self.height_scale != 1.0):
+            raise InputError("the pose of a panorama camera is taken as it is: give its pitch and height exactly")
+        return (assumed,) * len(self)
