@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.inference.pose_search import PoseSearch
 from geoflow_ros.model import BirdsEyeMatcher, normalize_images
+from geoflow_ros.model.birds_eye_encoders import Projection, projection
 from geoflow_ros.training.pairs import PairBatch
 
 
@@ -18,7 +21,7 @@ from geoflow_ros.training.pairs import PairBatch
 def evaluate_poses(
     model: BirdsEyeMatcher, batches: Iterable[PairBatch], search: PoseSearch | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Answers every pair with the posterior's largest mode.
+    """Answers every pair with the posterior's largest mode, where the data knows it with the camera as it stood.
 
     Args:
         model: in evaluation mode, on the device of the batches.
@@ -34,10 +37,19 @@ def evaluate_poses(
     errors = [torch.zeros((0, 3))]
     for batch in batches:
         satellite = model.satellite(normalize_images(batch.satellite)).taken(batch.satellite_index)
-        ground = model.ground(normalize_images(batch.ground)).taken(batch.ground_index)
+        ground = model.ground(normalize_images(batch.ground), _stood(model, batch)).taken(batch.ground_index)
         answers = [posterior.estimate().pose for posterior in model.posteriors(satellite, ground, search)]
         offset_m = batch.offset.cpu() * model.config.search_radius_m
         truth = torch.cat((offset_m, batch.heading_error_rad.cpu()[:, None]), dim=1)
         errors.append(torch.tensor(np.stack(answers), dtype=torch.float32) - truth)
     found = torch.cat(errors)
     return found[:, :2], torch.remainder(found[:, 2] + math.pi, 2.0 * math.pi) - math.pi
+
+
+def _stood(model: BirdsEyeMatcher, batch: PairBatch) -> Projection | None:
+    """Returns the projection of each frame's camera as it stood; None for the assumed one."""
+    camera = model.config.camera
+    if batch.camera is None or not isinstance(camera, VirtualCamera):
+        return None
+    stood = [replace(camera, horizon_row_px=row, height_m=height) for row, height in batch.camera.tolist()]
+    return projection(model.config, *stood).to(batch.ground.device)

@@ -178,7 +178,7 @@ class BirdsEyeMethod(Method[BirdsEyeMatcher]):
     trainer: ClassVar[Mapping[str, Any]] = {
         "weight_decay": 0.02, "gradient_clip": 3.0, "beta2": 0.98,
     }  # fmt: skip
-    data: ClassVar[Mapping[str, Any]] = {"wide_heading_share": 0.4}
+    data: ClassVar[Mapping[str, Any]] = {"wide_heading_share": 0.4, "undisturbed_share": 0.25}
 
     def learning_rate(self, groups: int) -> float:
         """Returns 2e-3, whatever the size of a step."""

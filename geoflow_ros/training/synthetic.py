@@ -67,6 +67,7 @@ class SyntheticConfig:
             release's data); the others have a normal one of 2 degrees.
         conditions: how hard. Places, offsets and headings are the same under all of them.
         photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
+        undisturbed_share: part of the batches whose cameras and photos are exact all the same.
     """
 
     seed: int = 0
@@ -84,6 +85,7 @@ class SyntheticConfig:
     wide_heading_share: float = 0.25
     conditions: Conditions = EASY
     photometric_share: float = 0.0
+    undisturbed_share: float = 0.0
 
     @property
     def heading_error(self) -> MixedHeadingError:
@@ -150,8 +152,8 @@ class SyntheticPairs:
         )
         azimuth = None
         stands = [CameraPose()] * len(frames)
-        if c.conditions.disturb:
-            drawn = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 63, index])
+        drawn = np.random.default_rng([Split.TRAINING.seed(c.seed, 0), 63, index])
+        if c.conditions.disturb and not drawn.random() < c.undisturbed_share:
             ground, depth, ground_label, azimuth, stands = disturbed_views(
                 self._pool, camera, of_frames, c.conditions, drawn
             )

@@ -10,11 +10,12 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.disturbances import draw_patch, draw_view
 from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
-from geoflow_ros.world.optics import rays_of, upright_camera
+from geoflow_ros.world.optics import CameraPose, rays_of, upright_camera
 from geoflow_ros.world.parts import lamps_of
 from geoflow_ros.world.photometric import CAMERA, MAP, changed
 from geoflow_ros.world.places import CityWindow, Poses, city_window, sample_places, town_window
@@ -22,6 +23,7 @@ from geoflow_ros.world.priors import HeadingError as HeadingError
 from geoflow_ros.world.priors import patches_around, sample_offsets
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
+from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
 from geoflow_ros.world.weather import UprightPicture
 from geoflow_ros.world.windows import Windows
 
@@ -47,6 +49,7 @@ class Pair:
         offset_m: (2,) the camera's true (forward, right) from the patch's centre in the patch's frame.
         heading_error_rad: the patch's yaw less the camera's.
         yaw_rad: the patch's yaw, counter-clockwise from east.
+        camera: as it stands above the ground ahead; a localizer knows only how it is mounted.
     """
 
     satellite: UInt8Array
@@ -54,6 +57,7 @@ class Pair:
     offset_m: Float64Array
     heading_error_rad: float
     yaw_rad: float
+    camera: VirtualCamera
 
 
 class PairSampler:
@@ -98,6 +102,7 @@ class PairSampler:
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
         self.camera = Camera.perspective(ground_size[1], ground_size[0])
         self.photometric_share = photometric_share
+        self._mounted = virtual_camera(self.camera)
         self._windows: OrderedDict[int, CityWindow] = OrderedDict()
 
     def window(self, k: int) -> CityWindow:
@@ -121,9 +126,10 @@ class PairSampler:
         offset = sample_offsets(rng, self.search_radius_m, 1)
         error = self.heading_error.sample(rng, 1)
         patch_pose = patches_around(camera_pose, offset, error)
+        stands = CameraPose()
         if self.conditions.disturb:
             drawn = np.random.default_rng([self.split.seed(self.seed, k), 53, number])
-            ground = self._disturbed_view(window, camera_pose, drawn)
+            ground, stands = self._disturbed_view(window, camera_pose, drawn)
             satellite = self._disturbed_patch(window, patch_pose, offset, drawn)
         else:
             windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
@@ -135,8 +141,12 @@ class PairSampler:
             ground = changed(ground, CAMERA, changes, self.photometric_share)
             satellite = changed(satellite, MAP, changes, self.photometric_share)
         return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))
+        camera = as_it_stands(self._mounted, stands)
+        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera)
 
-    def _disturbed_view(self, window: CityWindow, pose: Poses, rng: np.random.Generator) -> UInt8Array:
+    def _disturbed_view(
+        self, window: CityWindow, pose: Poses, rng: np.random.Generator
+    ) -> tuple[UInt8Array, CameraPose]:
         disturbance = draw_view(self.conditions, rng)
         rays = rays_of(self.camera, disturbance.camera)
         camera = upright_camera(self.camera, [rays], disturbance.camera.height_scale)
@@ -144,7 +154,8 @@ class PairSampler:
         view = render_views(windows, camera, only, *pose.float32())
         place = (float(values[0]) for values in (pose.east_m, pose.north_m, pose.yaw_rad))
         picture = UprightPicture(camera, view.rgb[0], view.depth_m[0], view.label[0], *place)
-        return disturbed_view(picture, rays, disturbance, lamps_of(window.raster.parts.table)).rgb
+        image = disturbed_view(picture, rays, disturbance, lamps_of(window.raster.parts.table))
+        return image.rgb, disturbance.camera
 
     def _disturbed_patch(
         self, window: CityWindow, pose: Poses, offset_m: Float64Array, rng: np.random.Generator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,12 @@ def test_what_is_of_the_other_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a training of the method geoflow, not birds_eye"):
         train_synthetic(SyntheticTraining(out=tmp_path, method="birds_eye", steps=1, resume=True))
     assert tiny_model().config  # the other method's network is as it was
+
+
+def test_errors_are_measured_with_the_camera_as_it_stood() -> None:
+    model, batch = tiny_matcher().eval(), NoisePairs().batch(0)
+    nominal = torch.tensor([[12.3, 1.65]]).repeat(4, 1)
+    same, _ = evaluate_poses(model, [replace(batch, camera=nominal)])
+    torch.testing.assert_close(same, evaluate_poses(model, [batch])[0])
+    other, _ = evaluate_poses(model, [replace(batch, camera=nominal + torch.tensor([2.0, 0.2]))])
+    assert (other - same).abs().max() > 1e-3

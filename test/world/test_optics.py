@@ -13,6 +13,7 @@ from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.optics import CameraImage, CameraPose, focal_px, rays_of, resample, upright_camera
 from geoflow_ros.world.raster import CityRaster, bake
 from geoflow_ros.world.render import render_views
+from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
 from geoflow_ros.world.windows import Windows
 
 CAMERA = Camera.perspective(512, 128)
@@ -134,6 +135,13 @@ def test_a_mark_on_the_ground_is_seen_where_the_disturbed_camera_projects_it(
     distance, azimuth = float(image.depth_m[pixel]), float(image.azimuth_rad[pixel])
     assert distance * np.cos(azimuth) == pytest.approx(forward, abs=0.35)
     assert distance * np.sin(azimuth) == pytest.approx(right, abs=0.2)
+
+
+def test_without_roll_the_ground_is_seen_as_by_a_level_camera() -> None:
+    camera_pose = CameraPose(pitch_rad=np.radians(1.7), height_scale=1.08, focal_scale=0.97, gradient=0.02)
+    stands = as_it_stands(virtual_camera(CAMERA), camera_pose)
+    for forward, right in ((5.0, -2.0), (9.0, 3.0), (25.0, 10.0)):
+        assert stands.ground_to_pixel((forward, right)) == pytest.approx(pixel_of(forward, right, camera_pose), abs=1.5)
 
 
 def test_the_upright_camera_sees_all_that_the_disturbed_one_sees() -> None:
