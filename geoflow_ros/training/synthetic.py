@@ -21,8 +21,8 @@ from geoflow_ros.training.pool import PLACES_PER_WINDOW, PoolConfig, SlotPoses, 
 from geoflow_ros.training.targets import attention_target
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
-from geoflow_ros.world.photometric import CAMERA, MAP
 from geoflow_ros.world.optics import CameraPose
+from geoflow_ros.world.photometric import CAMERA, MAP
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import HeadingError, MixedHeadingError, offsets_in, patches_around, sample_offsets
 from geoflow_ros.world.splits import Split

@@ -140,7 +140,6 @@ class PairSampler:
             changes = np.random.default_rng([self.split.seed(self.seed, k), 54, number])
             ground = changed(ground, CAMERA, changes, self.photometric_share)
             satellite = changed(satellite, MAP, changes, self.photometric_share)
-        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]))
         camera = as_it_stands(self._mounted, stands)
         return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera)
 
