@@ -12,17 +12,24 @@ import numpy.typing as npt
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.geo.gaussian import chi_square_quantile
 
 RECALL_LIMITS_M = (1.0, 5.0)
+RECALL_LIMITS_DEG = (1.0, 5.0)
+WRONG_M = 5.0  # an answer farther off than this is what its quality should have warned of
 COVERAGE_LEVELS = (0.50, 0.90, 0.95)
 LATENCY_PERCENTILES = (50, 95, 99)
+_BOOTSTRAP_DRAWS = 1000
+_INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
 class Figures(TypedDict, total=False):
-    """The accuracy and consistency of a set of position fixes. Keys that a measurement cannot fill are absent.
+    """The accuracy and consistency of a set of fixes. Keys that a measurement cannot fill are absent.
 
-    `anees`, `coverage_*` and `nll` need covariances; `latency_ms` and `frames_per_second` are those of `timing`.
+    `anees`, `coverage_*` and `nll` need covariances of the position, the same with `pose_` those of position and yaw,
+    `yaw_*` a method that gives the yaw, `auroc_5m` a quality and answers on both sides of 5 m; `*_interval` are
+    between the 2.5th and the 97.5th percentile; `latency_ms` and `frames_per_second` are those of `timing`.
     """
 
     frames: int
@@ -47,6 +54,19 @@ class Figures(TypedDict, total=False):
     nll: float
     lateral_sigma_m: float
     longitudinal_sigma_m: float
+    yaw_mean_error_deg: float
+    yaw_median_error_deg: float
+    yaw_recall_1deg: float
+    yaw_recall_5deg: float
+    yaw_sigma_deg: float
+    pose_anees: float
+    pose_coverage_50: float
+    pose_coverage_90: float
+    pose_coverage_95: float
+    pose_nll: float
+    auroc_5m: float
+    mean_error_m_interval: tuple[float, float]
+    median_error_m_interval: tuple[float, float]
     latency_ms: dict[str, float]
     frames_per_second: float
     availability: float
@@ -125,20 +145,134 @@ def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, 
     """
     e = _errors(errors)
     sigma = np.asarray(covariances, dtype=np.float64)
-    if sigma.shape != (len(e), 2, 2):
-        raise InputError(f"{len(e)} errors need covariances of shape ({len(e)}, 2, 2), not {sigma.shape}")
-    if not np.isfinite(sigma).all():
-        raise InputError("a covariance is not finite")
-    determinant = sigma[:, 0, 0] * sigma[:, 1, 1] - sigma[:, 0, 1] * sigma[:, 1, 0]
-    if not ((sigma[:, 0, 0] > 0).all() and (determinant > 0).all()):
-        raise InputError("a covariance is not positive definite")
-    nees = np.einsum("ni,nij,nj->n", e, np.linalg.inv(sigma), e)  # (n,)
-    result = {"anees": float(nees.mean() / 2)}
-    for level in COVERAGE_LEVELS:
-        result[f"coverage_{level * 100:.0f}"] = float(np.mean(nees <= chi_square_quantile(level, 2)))
-    result["nll"] = float(np.mean(nees / 2 + np.log(2 * math.pi) + np.log(determinant) / 2))
+    result = _consistency(e, sigma)
     result["longitudinal_sigma_m"] = float(np.median(np.sqrt(sigma[:, 0, 0])))
     result["lateral_sigma_m"] = float(np.median(np.sqrt(sigma[:, 1, 1])))
+    return result
+
+
+def yaw_figures(errors_rad: npt.ArrayLike) -> dict[str, float]:
+    """Computes the figures of yaws: the papers' azimuth error, wrapped to at most half a turn.
+
+    Args:
+        errors_rad: (n,) estimate minus truth.
+
+    Raises:
+        InputError: none given, another shape, or one that is not finite.
+    """
+    errors = np.asarray(errors_rad, dtype=np.float64)
+    if errors.ndim != 1 or errors.size == 0 or not np.isfinite(errors).all():
+        raise InputError(f"errors of the yaw are (n,) finite numbers, n at least 1; got the shape {errors.shape}")
+    degrees = np.degrees(np.abs(wrap_to_pi(errors)))
+    result = {"yaw_mean_error_deg": float(degrees.mean()), "yaw_median_error_deg": float(np.median(degrees))}
+    for limit in RECALL_LIMITS_DEG:
+        result[f"yaw_recall_{limit:.0f}deg"] = float(np.mean(degrees <= limit))
+    return result
+
+
+def pose_consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, float]:
+    """Compares covariances of poses with the errors that they describe: `consistency` with three degrees of freedom.
+
+    Args:
+        errors: (n, 3) forward and right in metres, yaw (or turn, as the covariances have it) in radians, wrapped.
+        covariances: (n, 3, 3) in their squares.
+
+    Raises:
+        InputError: as `figures`.
+    """
+    e = _errors(errors, 3)
+    sigma = np.asarray(covariances, dtype=np.float64)
+    result = {f"pose_{key}": value for key, value in _consistency(e, sigma).items()}
+    return {**result, "yaw_sigma_deg": float(np.degrees(np.median(np.sqrt(sigma[:, 2, 2]))))}
+
+
+def auroc(scores: npt.ArrayLike, is_positive: npt.ArrayLike) -> float | None:
+    """Computes the area under the ROC curve: the probability that a positive has a higher score than a negative.
+
+    The rank statistic of Mann and Whitney (1947); equal scores count half. None where one class is missing.
+
+    Args:
+        scores: (n,).
+        is_positive: (n,) bool.
+
+    Raises:
+        InputError: shapes differ, or a score is NaN.
+    """
+    values, positive = np.asarray(scores, dtype=np.float64), np.asarray(is_positive, dtype=bool)
+    if values.ndim != 1 or values.shape != positive.shape:
+        raise InputError(f"a score for each of the answers is wanted, got {values.shape} for {positive.shape}")
+    if np.isnan(values).any():
+        raise InputError("a score is not a number")
+    positives = int(positive.sum())
+    negatives = len(values) - positives
+    if not positives or not negatives:
+        return None
+    _, level, count = np.unique(values, return_inverse=True, return_counts=True)
+    rank = np.cumsum(count) - (count - 1) / 2.0  # the mean rank of each level, counted from 1
+    above = rank[level][positive].sum() - positives * (positives + 1) / 2.0
+    return float(above / (positives * negatives))
+
+
+def quality_figures(errors_forward_right: npt.ArrayLike, quality: npt.ArrayLike) -> dict[str, float]:
+    """Computes `auroc_5m`: how well a low quality warns of an error of more than 5 m; empty where it cannot be said.
+
+    Args:
+        errors_forward_right: (n, 2) metres.
+        quality: (n,) higher for a better answer; any unit.
+
+    Raises:
+        InputError: as `figures` and `auroc`.
+    """
+    is_wrong = np.linalg.norm(_errors(errors_forward_right), axis=1) > WRONG_M
+    area = auroc(-np.asarray(quality, dtype=np.float64), is_wrong)
+    return {} if area is None else {f"auroc_{WRONG_M:.0f}m": area}
+
+
+def intervals(errors_forward_right: npt.ArrayLike, worlds: npt.ArrayLike) -> dict[str, tuple[float, float]]:
+    """Computes what chance leaves open of mean and median error: their 95 % intervals over other worlds.
+
+    Pairs of one world (a baked window of a city: the same light, map and streets) are alike, so whole worlds are drawn
+    with replacement (bootstrap; Efron 1979). Empty where there is one world only.
+
+    Args:
+        errors_forward_right: (n, 2) metres.
+        worlds: (n,) the number of the world that each pair is of.
+
+    Raises:
+        InputError: as `figures`, or another number of worlds than of errors.
+    """
+    distance = np.linalg.norm(_errors(errors_forward_right), axis=1)
+    numbers = np.asarray(worlds)
+    if numbers.shape != distance.shape:
+        raise InputError(f"{len(distance)} errors need as many numbers of worlds, not {numbers.shape}")
+    groups = [distance[numbers == number] for number in np.unique(numbers)]
+    if len(groups) < 2:
+        return {}
+    rng = np.random.default_rng(0)  # the same figures for the same errors
+    drawn = rng.integers(len(groups), size=(_BOOTSTRAP_DRAWS, len(groups)))
+    samples = [np.concatenate([groups[index] for index in indices]) for indices in drawn]
+    result = {}
+    for name, statistic in (("mean", np.mean), ("median", np.median)):
+        low, high = np.percentile([statistic(sample) for sample in samples], _INTERVAL_PERCENTILES)
+        result[f"{name}_error_m_interval"] = (float(low), float(high))
+    return result
+
+
+def _consistency(e: Float64Array, sigma: Float64Array) -> dict[str, float]:
+    """ANEES, coverages and negative log-likelihood of (n, d) errors with (n, d, d) covariances."""
+    n, degrees = e.shape
+    if sigma.shape != (n, degrees, degrees):
+        raise InputError(f"{n} errors need covariances of shape ({n}, {degrees}, {degrees}), not {sigma.shape}")
+    if not np.isfinite(sigma).all():
+        raise InputError("a covariance is not finite")
+    if not (np.linalg.eigvalsh(sigma) > 0.0).all():
+        raise InputError("a covariance is not positive definite")
+    nees = np.einsum("ni,nij,nj->n", e, np.linalg.inv(sigma), e)  # (n,)
+    result = {"anees": float(nees.mean() / degrees)}
+    for level in COVERAGE_LEVELS:
+        result[f"coverage_{level * 100:.0f}"] = float(np.mean(nees <= chi_square_quantile(level, degrees)))
+    log_determinant = np.linalg.slogdet(sigma)[1]
+    result["nll"] = float(np.mean(nees + degrees * np.log(2 * math.pi) + log_determinant) / 2)
     return result
 
 
@@ -177,10 +311,10 @@ def trajectory_figures(errors: npt.ArrayLike) -> TrajectoryFigures:
     )
 
 
-def _errors(errors: npt.ArrayLike) -> Float64Array:
+def _errors(errors: npt.ArrayLike, size: int = 2) -> Float64Array:
     values = np.asarray(errors, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != 2:
-        raise InputError(f"errors have the shape (n, 2), not {values.shape}")
+    if values.ndim != 2 or values.shape[1] != size:
+        raise InputError(f"errors have the shape (n, {size}), not {values.shape}")
     if len(values) == 0:
         raise InputError("there is nothing to measure: no errors were given")
     if not np.isfinite(values).all():

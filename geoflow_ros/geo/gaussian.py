@@ -42,16 +42,42 @@ class Ellipse:
 
 
 def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Returns the value that a chi-square variable of one or two degrees of freedom stays under with a probability.
+    """Returns the value that a chi-square variable of one, two or three degrees of freedom stays under.
+
+    Args:
+        probability: of staying under it.
+        degrees_of_freedom: how many squared normal variables are summed.
 
     Raises:
-        InputError: the probability is not between 0 and 1.
+        InputError: the probability is not between 0 and 1, or other degrees of freedom.
     """
     if not 0.0 < probability < 1.0:
         raise InputError(f"a probability lies between 0 and 1, not {probability}")
     if degrees_of_freedom == 1:
         return NormalDist().inv_cdf((1.0 + probability) / 2.0) ** 2
-    return -2.0 * math.log(1.0 - probability)
+    if degrees_of_freedom == 2:
+        return -2.0 * math.log(1.0 - probability)
+    if degrees_of_freedom == 3:
+        return _chi_square_quantile_3(probability)
+    raise InputError(f"chi-square quantiles are of 1, 2 or 3 degrees of freedom, not {degrees_of_freedom}")
+
+
+def _chi_square_quantile_3(probability: float) -> float:
+    """Inverts erf(sqrt(x / 2)) - sqrt(2 x / pi) exp(-x / 2), the distribution function, by bisection."""
+    low, high = 0.0, 1.0
+    while _chi_square_probability_3(high) < probability:
+        low, high = high, 2.0 * high
+    for _ in range(64):  # halves the interval to the last bit
+        middle = (low + high) / 2.0
+        if _chi_square_probability_3(middle) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _chi_square_probability_3(value: float) -> float:
+    return math.erf(math.sqrt(value / 2.0)) - math.sqrt(2.0 * value / math.pi) * math.exp(-value / 2.0)
 
 
 def confidence_ellipse(covariance: Float64Array, confidence: float = 0.95) -> Ellipse:
