@@ -19,14 +19,9 @@ from geoflow_ros.backends.host_frames import HostFrames
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeHead
 from geoflow_ros.backends.protocol import HeadOutput
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
-from geoflow_ros.bundle.manifest import (
-    GROUND_ENCODER,
-    SATELLITE_ENCODER,
-    GraphSpec,
-    TensorSpec,
-    describe_difference,
-)
+from geoflow_ros.bundle.methods import GROUND_ENCODER, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32
+from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec, describe_difference
 from geoflow_ros.errors import BackendError, BundleError, InputError
 
 _DEVICE = "CPU"

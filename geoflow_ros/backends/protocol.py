@@ -1,9 +1,12 @@
-"""What runs the three graphs of a bundle: one protocol, so that accelerators can take onnxruntime's place."""
+"""What runs the graphs of a bundle: one protocol a method, so that accelerators can take onnxruntime's place."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.errors import InputError
@@ -52,7 +55,7 @@ class FrameOutput:
 
 
 class Backend(Protocol):
-    """Runs the graphs of one bundle. Images are RGB uint8 of the manifest's sizes; the caller has checked them.
+    """Runs the graphs of one GeoFlow bundle. Images are RGB uint8 of the manifest's sizes; the caller has checked them.
 
     B is the number of cameras, 1 to 4. Whether what comes out is finite is the caller's to check.
 
@@ -106,6 +109,39 @@ class Backend(Protocol):
 
     def head(self, f_vis: Float32Array, hypotheses: Float32Array, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
+        ...
+
+
+class GraphRunner(Protocol):
+    """Runs the graphs of one bundle, each by its name, with inputs and outputs on the host.
+
+    Different graphs may be run by different threads at the same time, such as the next patch's encoder beside a frame.
+    """
+
+    @property
+    def name(self) -> str:
+        """Engine, version, where it runs and in which precision, for diagnostics."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision of the encoders: "fp32", "bf16" or "fp16"."""
+        ...
+
+    def run(self, graph: str, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Runs a graph.
+
+        Args:
+            graph: its name in `manifest.graphs`.
+            feed: every input by its name, of the type and shape that the manifest states.
+
+        Returns:
+            Every output by its name, in memory that no later run changes. Whether it is finite is the caller's to
+            check.
+
+        Raises:
+            BackendError: the device failed, or inputs of another shape; the next run may succeed.
+        """
         ...
 
 

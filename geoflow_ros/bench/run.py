@@ -33,7 +33,7 @@ from geoflow_ros.bench.sweep import FEW, HYPOTHESES, ITERATIONS, MANY, measure_s
 from geoflow_ros.bench.temporary import temporary_folder
 from geoflow_ros.bench.views import render_pictures
 from geoflow_ros.bundle import Bundle, IrsSettings
-from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import precision

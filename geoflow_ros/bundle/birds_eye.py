@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from geoflow_ros.bundle.constraints import Count, CountOrZero, FiniteNumber, PositiveNumber
+from geoflow_ros.bundle.pose_calibration import PoseCalibration
 from geoflow_ros.errors import GeometryError, InputError
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera, VirtualPanorama
 
 COARSE = 2  # fine cells per coarse cell
 FINE_STRIDE = 2  # pixels of the encoders' input per fine cell, after the stem has halved larger images
 LOWEST_STRIDE = 16  # of the encoders' last stage: image sides are multiples of it
+WINDOW_CELLS = 4  # fine cells from the centre to the end of a window that the fine level looks at
+WINDOW_TURNS = 6  # headings of such a window
 PERSPECTIVE, PANORAMA = "perspective", "panorama"
 
 
@@ -109,3 +114,63 @@ class BirdsEyeGeometry:
     def grid(self) -> BirdsEyeGrid:
         """The fine cells that the camera's image is laid on."""
         return BirdsEyeGrid(self.cell_m, self.first_forward_cell, self.forward_cells, self.right_cells, self.range_m)
+
+    @property
+    def reach_cells(self) -> int:
+        """Fine cells from the patch's centre to the end of the search, on every side: whole coarse cells."""
+        return COARSE * math.ceil(self.search_radius_m / (COARSE * self.cell_m))
+
+
+@dataclass(frozen=True)
+class BirdsEyeModel:
+    """What a manifest says of a bird's-eye network beside the inputs of every model.
+
+    Attributes:
+        stem_halvings, focal_px, horizon_row_px, vertical_fov_deg, camera_height_m, lowest_row_px, sky_rows_px,
+        first_forward_cell, forward_cells, right_cells, range_m, max_turn_deg, coarse_turn_deg, fine_turn_deg: see
+            `BirdsEyeGeometry`.
+        fine_channels: features of a fine cell.
+        coarse_channels: features of a coarse cell.
+        feature_channels: of the camera image's features.
+        none: the score, per fine cell of the volume, of the camera being nowhere in it.
+        outside: what the fine level adds to a coarse score on average where it did not look.
+        calibration: of the covariance.
+    """
+
+    stem_halvings: CountOrZero
+    focal_px: PositiveNumber
+    horizon_row_px: FiniteNumber
+    vertical_fov_deg: PositiveNumber
+    camera_height_m: PositiveNumber
+    lowest_row_px: FiniteNumber
+    sky_rows_px: CountOrZero
+    first_forward_cell: CountOrZero
+    forward_cells: Count
+    right_cells: Count
+    range_m: PositiveNumber
+    max_turn_deg: PositiveNumber
+    coarse_turn_deg: PositiveNumber
+    fine_turn_deg: PositiveNumber
+    fine_channels: Count
+    coarse_channels: Count
+    feature_channels: Count
+    none: FiniteNumber
+    outside: FiniteNumber
+    calibration: PoseCalibration
+
+    @classmethod
+    def of(cls, geometry: BirdsEyeGeometry, **others: Any) -> BirdsEyeModel:
+        """Returns that of a geometry; `others` are what a geometry does not say."""
+        shared = {entry.name for entry in fields(cls)} & {entry.name for entry in fields(BirdsEyeGeometry)}
+        return cls(**{name: getattr(geometry, name) for name in shared}, **others)
+
+    def geometry(self, **inputs: Any) -> BirdsEyeGeometry:
+        """Returns the whole geometry; `inputs` are what every model's manifest says.
+
+        Raises:
+            InputError: values that do not go together.
+        """
+        own = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return BirdsEyeGeometry(
+            **inputs, **{entry.name: own[entry.name] for entry in fields(BirdsEyeGeometry) if entry.name in own}
+        )

@@ -1,4 +1,4 @@
-"""A model bundle on disk: three ONNX graphs and the manifest that they must match."""
+"""A model bundle on disk: the ONNX graphs of a method and the manifest that they must match."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoflow_ros.bundle.manifest import FILE_NAME, GRAPHS, Manifest
+from geoflow_ros.bundle.manifest import FILE_NAME, Manifest
 from geoflow_ros.bundle.manifest_reader import read_manifest
 from geoflow_ros.errors import BundleError
 from geoflow_ros.files import write_atomically
@@ -41,7 +41,7 @@ class Bundle:
         if not (folder / FILE_NAME).is_file():
             raise BundleError(f"{folder} has no {FILE_NAME}: it is not a model bundle; `geoflow export` writes one")
         manifest = read_manifest(folder / FILE_NAME)
-        for graph in GRAPHS:
+        for graph in manifest.graphs:
             if _file_name(graph) not in manifest.files:
                 raise BundleError(f"{folder / FILE_NAME} has no checksum of {_file_name(graph)}: export it again")
         for name, expected in manifest.files.items():
@@ -59,7 +59,7 @@ class Bundle:
         write_atomically(self.path / FILE_NAME, manifest.to_json().encode())
 
     def graph_path(self, graph: str) -> Path:
-        """The ONNX file of one of the three graphs, by its name in `manifest.GRAPHS`."""
+        """The ONNX file of a graph, by its name in `manifest.graphs`."""
         return self.path / _file_name(graph)
 
 

@@ -13,4 +13,5 @@ CountOrZero = Annotated[int, Meta(ge=0)]
 # a thread that onnxruntime or OpenVINO has told to take denormals for zero.
 PositiveNumber = Annotated[float, Meta(ge=sys.float_info.min, le=sys.float_info.max)]
 NumberFromZero = Annotated[float, Meta(ge=0.0, le=sys.float_info.max)]
+FiniteNumber = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 NonEmptyText = Annotated[str, Meta(min_length=1)]

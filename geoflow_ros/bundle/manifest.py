@@ -10,33 +10,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry, BirdsEyeModel
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.constraints import Count, NonEmptyText, PositiveNumber
 from geoflow_ros.bundle.irs_settings import IrsSettings
+from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW, GRAPHS_OF, HEAD
 from geoflow_ros.bundle.precision import PrecisionCheck
+from geoflow_ros.bundle.tensors import GraphSpec
+from geoflow_ros.errors import BundleError
 from geoflow_ros.geo.patch import PatchFrame
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
 CHECKPOINT_FOLDER = "checkpoint"
 
-SATELLITE_ENCODER = "satellite_encoder"
-GROUND_ENCODER = "ground_encoder"
-HEAD = "head"
-GRAPHS = (SATELLITE_ENCODER, GROUND_ENCODER, HEAD)
-
 FORWARD_X = "forward-x"
 NORTH_UP = "north-up"
 ALIGNMENTS = (FORWARD_X, NORTH_UP)
 CAMERA_MODELS = ("perspective", "panorama")
-DIRECTION_FAMILIES = ("angmf",)
-ENCODER_STRIDE = 32
-
-Shape = tuple[int | str, ...]
+ANGMF = "angmf"
+DIRECTION_FAMILIES = (ANGMF,)
 
 
 @dataclass(frozen=True)
@@ -76,53 +74,47 @@ class CameraModel:
     aspect_ratio: PositiveNumber
 
 
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of a graph; a shape's strings are dynamic axes."""
-
-    name: NonEmptyText
-    dtype: NonEmptyText
-    shape: Shape
+OWN_ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    GEOFLOW: ("direction_family", "irs", "calibration"),
+    BIRDS_EYE: ("method", "birds_eye"),
+})  # fmt: skip
+"""Entries that manifests of one method have and those of the others have not."""
 
 
-@dataclass(frozen=True)
-class GraphSpec:
-    """Inputs and outputs of one ONNX file."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A bundle's description.
 
     Attributes:
         name: of the model.
+        method: "geoflow" or "birds_eye".
         satellite, ground, camera: the inputs.
-        search_radius_m: half the side of the search square; hypotheses are in units of it.
+        search_radius_m: half the side of the search square; GeoFlow's hypotheses are in units of it.
         alignment: "forward-x" (vehicle's forward is image +x) or "north-up" (east is image +x).
-        direction_family: distribution of the direction's error, "angmf".
-        irs: default hypotheses, iterations and step.
-        calibration: of the covariance.
+        direction_family: of GeoFlow: distribution of the direction's error, "angmf".
+        irs: of GeoFlow: default hypotheses, iterations and step.
+        calibration: of GeoFlow's covariance.
+        birds_eye: of the bird's-eye method: what else its network was made for, with its calibration.
         training: on what and how it was trained, free form.
         figures: what it reached, free form, with the keys of the evaluation.
         tensors: graph name to its inputs and outputs.
-        files: file name to the sha256 of its bytes.
-        precision_checks: of reduced precisions; one that has no passing check is not used.
-        checkpoint: file name in the folder `checkpoint/` to the sha256 of its bytes: the same weights for the torch
-            back end. Empty where the bundle was exported without; the folder may be left away on a vehicle.
+        files: file name to sha256.
+        precision_checks: reduced precisions that were compared with float32; entries of an optional list.
+        checkpoint: file name to sha256 of the weights in `CHECKPOINT_FOLDER`, the torch back end's; optional.
+        format_version: of the file.
     """
 
     name: NonEmptyText
+    method: NonEmptyText = GEOFLOW
     satellite: SatelliteInput
     ground: GroundInput
     camera: CameraModel
     search_radius_m: PositiveNumber
     alignment: NonEmptyText
-    direction_family: NonEmptyText
-    irs: IrsSettings
-    calibration: Calibration
+    direction_family: NonEmptyText = ANGMF
+    irs: IrsSettings = IrsSettings()
+    calibration: Calibration = Calibration(1.0, 1.0, 1.0, 1.0, 0, "not fitted")
+    birds_eye: BirdsEyeModel | None = None
     training: Mapping[str, Any]
     figures: Mapping[str, Any]
     tensors: Mapping[str, GraphSpec]
@@ -132,13 +124,38 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs that a bundle of this method has."""
+        return GRAPHS_OF[self.method]
+
+    @property
+    def geometry(self) -> BirdsEyeGeometry:
+        """What the bird's-eye network looks at.
+
+        Raises:
+            BundleError: the bundle is of another method.
+            InputError: values that do not go together.
+        """
+        if self.birds_eye is None:
+            raise BundleError(f"the bundle '{self.name}' is of the method {self.method}, not {BIRDS_EYE}")
+        return self.birds_eye.geometry(
+            satellite_size_px=self.satellite.size_px,
+            ground_resolution_m=self.satellite.ground_resolution_m,
+            ground_height_px=self.ground.height_px,
+            ground_width_px=self.ground.width_px,
+            search_radius_m=self.search_radius_m,
+            alignment=self.alignment,
+            camera_model=self.camera.model,
+        )
+
+    @property
     def feature_size(self) -> int:
-        """The width d of f_vis."""
+        """The width d of GeoFlow's f_vis."""
         return int(self.tensors[HEAD].inputs[0].shape[1])
 
     @property
     def has_orientation(self) -> bool:
-        """Whether the head also estimates the heading's error."""
+        """Whether GeoFlow's head also estimates the heading's error."""
         return any(tensor.name == "orientation" for tensor in self.tensors[HEAD].outputs)
 
     def allows(self, precision: str) -> bool:
@@ -164,54 +181,7 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         entries = msgspec.to_builtins(self, enc_hook=dict)  # the hook makes dicts of read-only mappings
+        others = {name for method, names in OWN_ENTRIES.items() if method != self.method for name in names}
+        entries = {name: value for name, value in entries.items() if name not in others}
         content = {"format_version": entries.pop("format_version"), **entries}
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def expected_tensors(
-    size_px: int, height_px: int, width_px: int, feature_size: int, orientation: bool
-) -> dict[str, GraphSpec]:
-    """The interface that every bundle's graphs have, for given sizes. Names and order are fixed."""
-    tokens = (size_px // ENCODER_STRIDE) ** 2
-    satellite_tokens = TensorSpec("satellite_tokens", "float32", ("B", tokens, feature_size))
-    f_vis = TensorSpec("f_vis", "float32", ("B", feature_size))
-    displacement = [
-        TensorSpec("mu_log_r", "float32", ("B", "N")),
-        TensorSpec("var_log_r", "float32", ("B", "N")),
-        TensorSpec("direction", "float32", ("B", "N", 2)),
-        TensorSpec("kappa", "float32", ("B", "N")),
-        TensorSpec("refined", "float32", ("B", "N", 2)),
-    ]
-    if orientation:
-        displacement.append(TensorSpec("orientation", "float32", ("B", "N", 2)))
-    return {
-        SATELLITE_ENCODER: GraphSpec(
-            (TensorSpec("satellite", "uint8", ("B", size_px, size_px, 3)),), (satellite_tokens,)
-        ),
-        GROUND_ENCODER: GraphSpec(
-            (TensorSpec("ground", "uint8", ("B", height_px, width_px, 3)), satellite_tokens), (f_vis,)
-        ),
-        HEAD: GraphSpec(
-            (f_vis, TensorSpec("hypotheses", "float32", ("B", "N", 2)), TensorSpec("step", "float32", ())),
-            tuple(displacement),
-        ),
-    }
-
-
-def describe_difference(expected: GraphSpec, found: GraphSpec) -> str:
-    """The first tensor that differs, in words; empty where none does."""
-    for kind, wanted, got in (
-        ("input", expected.inputs, found.inputs),
-        ("output", expected.outputs, found.outputs),
-    ):
-        names_wanted, names_got = [tensor.name for tensor in wanted], [tensor.name for tensor in got]
-        if names_wanted != names_got:
-            return f"{kind}s are {', '.join(names_got) or 'none'}; must be {', '.join(names_wanted)}"
-        for a, b in zip(wanted, got, strict=True):
-            if (a.dtype, a.shape) != (b.dtype, b.shape):
-                return f"{kind} {a.name} is {b.dtype} {_shape_text(b.shape)}; must be {a.dtype} {_shape_text(a.shape)}"
-    return ""
-
-
-def _shape_text(shape: Shape) -> str:
-    return "(" + ", ".join(str(axis) for axis in shape) + ")"

@@ -10,26 +10,33 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from geoflow_ros.bundle.birds_eye import BirdsEyeModel
 from geoflow_ros.bundle.manifest import (
     ALIGNMENTS,
     CAMERA_MODELS,
     DIRECTION_FAMILIES,
-    ENCODER_STRIDE,
     FORMAT_VERSION,
-    GRAPHS,
-    HEAD,
+    OWN_ENTRIES,
     Manifest,
-    describe_difference,
+)
+from geoflow_ros.bundle.methods import (
+    BIRDS_EYE,
+    ENCODER_STRIDE,
+    GEOFLOW,
+    HEAD,
+    METHODS,
+    birds_eye_tensors,
     expected_tensors,
 )
 from geoflow_ros.bundle.precision import LARGEST_CHANGE
+from geoflow_ros.bundle.tensors import GraphSpec, describe_difference
 from geoflow_ros.errors import BundleError, GeoFlowError
 
 _TYPES = {
@@ -81,18 +88,29 @@ def _convert_manifest(content: Any) -> Manifest:
     version = _convert(content.get("format_version", msgspec.UNSET), int, "format_version")
     if version != FORMAT_VERSION:
         raise BundleError(f"its format version is {version}, this geoflow_ros reads {FORMAT_VERSION}")
-    optional = {
-        entry.name for entry in fields(Manifest) if (entry.default, entry.default_factory) != (MISSING, MISSING)
-    }
+    method = _convert(content.get("method", GEOFLOW), str, "method")
+    if method not in METHODS:
+        raise BundleError(f"'method' is '{method}', known are {', '.join(METHODS)}")
     types = get_type_hints(Manifest, include_extras=True)
-    _refuse_unknown(content, types, "")
+    types["birds_eye"] = BirdsEyeModel  # where it is an entry at all
+    for owner in METHODS:
+        for name in OWN_ENTRIES[owner] if owner != method else ():
+            if name in content and name != "method":
+                raise BundleError(f"'{name}' is an entry of {owner} models, and this is one of {method}")
+            del types[name]
+    _refuse_unknown(content, {**types, "method": str}, "")
+    required = {entry.name for entry in fields(Manifest) if _has_no_default(entry)} | set(OWN_ENTRIES[method])
     return Manifest(
         **{
             name: _convert(content.get(name, msgspec.UNSET), kind, name)
             for name, kind in types.items()
-            if name in content or name not in optional
+            if name in content or name in required
         }
     )
+
+
+def _has_no_default(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:
@@ -167,38 +185,50 @@ def _check_names(manifest: Manifest) -> None:
 
 
 def _check_sizes(manifest: Manifest) -> None:
-    """The encoders can take images of these sizes, and the search square lies in the patch."""
+    """The network can take images of these sizes, and the search square lies in the patch."""
     satellite, ground = manifest.satellite, manifest.ground
     for name, size in (
         ("satellite.size_px", satellite.size_px),
         ("ground.height_px", ground.height_px),
         ("ground.width_px", ground.width_px),
     ):
-        if size % ENCODER_STRIDE:
+        if manifest.method == GEOFLOW and size % ENCODER_STRIDE:
             raise BundleError(f"'{name}' is {size}, not a multiple of {ENCODER_STRIDE}")
+    if manifest.method == BIRDS_EYE:
+        _ = manifest.geometry  # which says what does not go together
     if 2.0 * manifest.search_radius_m > satellite.size_px * satellite.ground_resolution_m:
         raise BundleError(f"the search radius of {manifest.search_radius_m:g} m reaches outside the satellite patch")
 
 
 def _check_tensors(manifest: Manifest) -> None:
     """The declared tensors are those that follow from the declared sizes."""
-    for graph in GRAPHS:
+    for graph in manifest.graphs:
         if graph not in manifest.tensors:
             raise BundleError(f"'tensors.{graph}' is missing")
     for graph in manifest.tensors:
-        if graph not in GRAPHS:
-            raise BundleError(f"'tensors.{graph}' is not a graph of format {FORMAT_VERSION}")
+        if graph not in manifest.graphs:
+            raise BundleError(f"'tensors.{graph}' is not a graph of {manifest.method} models")
+    expected = _geoflow_tensors(manifest) if manifest.birds_eye is None else _birds_eye_tensors(manifest)
+    for graph in manifest.graphs:
+        difference = describe_difference(expected[graph], manifest.tensors[graph])
+        if difference:
+            raise BundleError(f"'tensors.{graph}': {difference}")
+
+
+def _geoflow_tensors(manifest: Manifest) -> dict[str, GraphSpec]:
     head_inputs = manifest.tensors[HEAD].inputs
     if not head_inputs or len(head_inputs[0].shape) != 2 or not isinstance(head_inputs[0].shape[1], int):
         raise BundleError("'tensors.head.inputs' must begin with f_vis (B, d)")
-    expected = expected_tensors(
+    return expected_tensors(
         manifest.satellite.size_px,
         manifest.ground.height_px,
         manifest.ground.width_px,
         manifest.feature_size,
         manifest.has_orientation,
     )
-    for graph in GRAPHS:
-        difference = describe_difference(expected[graph], manifest.tensors[graph])
-        if difference:
-            raise BundleError(f"'tensors.{graph}': {difference}")
+
+
+def _birds_eye_tensors(manifest: Manifest) -> dict[str, GraphSpec]:
+    model = manifest.birds_eye
+    assert model is not None
+    return birds_eye_tensors(manifest.geometry, model.fine_channels, model.coarse_channels, model.feature_channels)

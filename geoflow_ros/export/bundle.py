@@ -13,22 +13,14 @@ from typing import Any
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
-from geoflow_ros.bundle.manifest import (
-    CHECKPOINT_FOLDER,
-    FILE_NAME,
-    GRAPHS,
-    CameraModel,
-    GroundInput,
-    Manifest,
-    SatelliteInput,
-    expected_tensors,
-)
+from geoflow_ros.bundle.manifest import CHECKPOINT_FOLDER, FILE_NAME, CameraModel, GroundInput, Manifest, SatelliteInput
+from geoflow_ros.bundle.methods import BIRDS_EYE, GRAPHS, expected_tensors
 from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.export.graphs import write_graph
 from geoflow_ros.export.parity import check_parity
 from geoflow_ros.files import replace_folder
 from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, read_metadata
-from geoflow_ros.model.checkpoint import BIRDS_EYE, method_of, save_float16_parts
+from geoflow_ros.model.checkpoint import method_of, save_float16_parts
 
 
 def export_bundle(

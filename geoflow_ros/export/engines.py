@@ -31,7 +31,7 @@ from geoflow_ros.backends.tensorrt.engine import (
     write_engine,
 )
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.bundle.manifest import GRAPHS
+from geoflow_ros.bundle.methods import GRAPHS
 from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle

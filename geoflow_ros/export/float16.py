@@ -31,7 +31,8 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.backends.tensorrt.engine import FLOAT16_OF
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
-from geoflow_ros.bundle.manifest import FILE_NAME, GRAPHS
+from geoflow_ros.bundle.manifest import FILE_NAME
+from geoflow_ros.bundle.methods import GRAPHS
 from geoflow_ros.bundle.precision import FLOAT16
 
 _PRODUCTS = ("MatMul", "Gemm")

@@ -13,7 +13,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from geoflow_ros.bundle.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER, GraphSpec, TensorSpec
+from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec
 from geoflow_ros.errors import GeoFlowError
 from geoflow_ros.model import GeoFlow, normalize_images
 

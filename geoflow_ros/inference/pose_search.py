@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.bundle.birds_eye import COARSE, BirdsEyeGeometry
+from geoflow_ros.bundle.birds_eye import COARSE, WINDOW_CELLS, WINDOW_TURNS, BirdsEyeGeometry
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
 
@@ -36,8 +36,8 @@ class PoseSearch:
     coarse_turn_step_rad: float
     max_turn_rad: float
     windows: int = 3
-    window_cells: int = 4
-    window_turns: int = 6
+    window_cells: int = WINDOW_CELLS
+    window_turns: int = WINDOW_TURNS
 
     def __post_init__(self) -> None:
         if self.reach_cells < COARSE or self.reach_cells % COARSE or self.window_cells % COARSE:
@@ -84,10 +84,9 @@ def search_of(geometry: BirdsEyeGeometry, max_turn_rad: float | None = None) -> 
         geometry: of the network.
         max_turn_rad: largest error of the heading; the network's own where None.
     """
-    cell_m = geometry.cell_m
     return PoseSearch(
-        cell_m=cell_m,
-        reach_cells=COARSE * math.ceil(geometry.search_radius_m / (COARSE * cell_m)),
+        cell_m=geometry.cell_m,
+        reach_cells=geometry.reach_cells,
         turn_step_rad=math.radians(geometry.fine_turn_deg),
         coarse_turn_step_rad=math.radians(geometry.coarse_turn_deg),
         max_turn_rad=math.radians(geometry.max_turn_deg) if max_turn_rad is None else max_turn_rad,

@@ -32,7 +32,6 @@ from geoflow_ros.model.birds_eye_encoders import (
 )
 from geoflow_ros.model.birds_eye_matching import correlate, correlate_by_fft, search_area, turned, window_areas
 
-METHOD = "birds_eye"
 _TYPICAL_CELLS = {"fine": 150.0, "coarse": 110.0}  # a template's trusted features: scores start at about their mean
 
 

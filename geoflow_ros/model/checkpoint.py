@@ -19,15 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW
 from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.files import write_atomically
 from geoflow_ros.model.birds_eye import BirdsEyeMatcher
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 from geoflow_ros.model.efficientnet import EfficientNetB0
 from geoflow_ros.model.geoflow import GeoFlow, GeoFlowConfig
-
-GEOFLOW, BIRDS_EYE = "geoflow", "birds_eye"
-"""The methods, as a checkpoint names the one whose network it holds."""
 
 Network: TypeAlias = GeoFlow | BirdsEyeMatcher
 """What a checkpoint may hold."""

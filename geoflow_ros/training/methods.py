@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES, PATCH_EXTENT_M, ImageSize
+from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.model import (
@@ -24,7 +25,7 @@ from geoflow_ros.model import (
     load_birds_eye,
     load_checkpoint,
 )
-from geoflow_ros.model.checkpoint import BIRDS_EYE, GEOFLOW, load_imagenet
+from geoflow_ros.model.checkpoint import load_imagenet
 from geoflow_ros.training.evaluate import evaluate_pairs
 from geoflow_ros.training.evaluate_poses import evaluate_poses
 from geoflow_ros.training.pairs import PairBatch

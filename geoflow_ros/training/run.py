@@ -17,9 +17,10 @@ import torch
 
 from geoflow_ros.backends.cpu import has_bfloat16
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
+from geoflow_ros.bundle.methods import GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeConfig, GeoFlowConfig, Network
-from geoflow_ros.model.checkpoint import GEOFLOW, save_float16_parts
+from geoflow_ros.model.checkpoint import save_float16_parts
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.training.methods import METHODS, FirstWeights, Method, Pace, PairErrors
 from geoflow_ros.training.pairs import PairBatch

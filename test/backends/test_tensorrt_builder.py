@@ -24,7 +24,7 @@ from geoflow_ros.backends.tensorrt.engine import (
     bundle_in,
 )
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 

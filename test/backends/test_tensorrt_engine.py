@@ -23,7 +23,7 @@ from geoflow_ros.backends.tensorrt.engine import (
     write_engine,
 )
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import SATELLITE_ENCODER
 from geoflow_ros.errors import BundleError
 
 

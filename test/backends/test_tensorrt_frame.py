@@ -12,7 +12,7 @@ from fakes.tensorrt import HostMachine, frame_inputs, image_shape, needs_gpu
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.backends.tensorrt.frame import PATH, TOKENS, FrameLayout, Sizes
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import SATELLITE_ENCODER
 from geoflow_ros.errors import InputError
 
 

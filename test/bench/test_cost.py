@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.errors import BundleError
 
 

@@ -21,7 +21,7 @@ from geoflow_ros.bench.run import BenchSettings, run_bench
 from geoflow_ros.bench.stages import STAGES
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.bundle import sha256_of
-from geoflow_ros.bundle.manifest import GROUND_ENCODER
+from geoflow_ros.bundle.methods import GROUND_ENCODER
 from geoflow_ros.errors import BundleError, InputError
 
 

@@ -11,7 +11,7 @@ import pytest
 from geoflow_ros.backends import OnnxRuntimeBackend
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.bundle.bundle import sha256_of
-from geoflow_ros.bundle.manifest import GRAPHS
+from geoflow_ros.bundle.methods import GRAPHS
 from geoflow_ros.errors import BundleError, InputError
 
 REMOVE = object()

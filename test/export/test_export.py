@@ -13,7 +13,9 @@ onnx = pytest.importorskip("onnx")
 from geoflow_ros.backends import OnnxRuntimeBackend  # noqa: E402
 from geoflow_ros.backends.torch_backend import TorchBackend  # noqa: E402
 from geoflow_ros.bundle import Bundle, Calibration, IrsSettings  # noqa: E402
-from geoflow_ros.bundle.manifest import GRAPHS, HEAD, CameraModel, GraphSpec  # noqa: E402
+from geoflow_ros.bundle.manifest import CameraModel  # noqa: E402
+from geoflow_ros.bundle.methods import GRAPHS, HEAD  # noqa: E402
+from geoflow_ros.bundle.tensors import GraphSpec  # noqa: E402
 from geoflow_ros.errors import BundleError, CheckpointError, InputError  # noqa: E402
 from geoflow_ros.export import bundle as export_module  # noqa: E402
 from geoflow_ros.export import export_bundle, parity  # noqa: E402

@@ -13,7 +13,7 @@ from geoflow_ros.backends.protocol import Backend
 from geoflow_ros.backends.tensorrt.api import TENSORRT_RTX, installed_flavours
 from geoflow_ros.backends.tensorrt.engine import FLOAT16_OF, EngineRecord, bundle_in
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import GRAPHS, GROUND_ENCODER
+from geoflow_ros.bundle.methods import GRAPHS, GROUND_ENCODER
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.inference.irs import sample_hypotheses

@@ -15,16 +15,9 @@ import numpy as np
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
-from geoflow_ros.bundle.manifest import (
-    GRAPHS,
-    CameraModel,
-    GraphSpec,
-    GroundInput,
-    Manifest,
-    SatelliteInput,
-    TensorSpec,
-    expected_tensors,
-)
+from geoflow_ros.bundle.manifest import CameraModel, GroundInput, Manifest, SatelliteInput
+from geoflow_ros.bundle.methods import GRAPHS, expected_tensors
+from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

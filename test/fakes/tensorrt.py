@@ -17,7 +17,7 @@ from geoflow_ros.backends.tensorrt.cuda import Cuda
 from geoflow_ros.backends.tensorrt.engine import EngineRequest, Target, load_or_build
 from geoflow_ros.backends.tensorrt.frame import PATH, TOKENS, Download, Enqueue, FrameLayout, Program, Upload
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.bundle.manifest import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.errors import InputError
 from geoflow_ros.inference.irs import sample_hypotheses
 

@@ -43,7 +43,8 @@ from geoflow_ros.backends.tensorrt.frame import (
     sized,
 )
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.bundle.manifest import GRAPHS, SATELLITE_ENCODER, Manifest
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.bundle.methods import GRAPHS, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import FLOAT16, FLOAT32
 from geoflow_ros.errors import BackendError, BundleError, InputError
 from geoflow_ros.files import keep

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from geoflow_ros.backends.tensorrt.api import TensorRt
-from geoflow_ros.bundle.manifest import GraphSpec
+from geoflow_ros.bundle.tensors import GraphSpec
 from geoflow_ros.errors import BundleError
 from geoflow_ros.files import keep
 from geoflow_ros.resources import cache_dir

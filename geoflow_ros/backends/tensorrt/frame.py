@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from geoflow_ros.bundle.manifest import GROUND_ENCODER, HEAD, GraphSpec, TensorSpec
+from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD
+from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec
 
 GROUND, FORTH, BACK, PROBE = "ground", "forth", "back", "probe"
 """The execution contexts: the camera image's encoder, the head for odd and even refinements, the head at the probes."""

@@ -1,0 +1,29 @@
+"""Opens what runs the graphs of a bundle by their names."""
+
+from __future__ import annotations
+
+from geoflow_ros.backends.onnxruntime_runner import OnnxRuntimeRunner
+from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, BackendOptions
+from geoflow_ros.backends.protocol import GraphRunner
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.precision import FLOAT32
+from geoflow_ros.errors import InputError
+
+
+def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphRunner:
+    """Opens what runs a bundle's graphs.
+
+    Args:
+        bundle: verified bundle.
+        options: how to run it; the defaults where None.
+
+    Raises:
+        InputError: what was asked for cannot be had here.
+        BundleError: a graph that does not fit the bundle.
+    """
+    options = options if options is not None else BackendOptions()
+    if options.backend not in (AUTO, ONNXRUNTIME):
+        raise InputError(f"{bundle.manifest.method} models run on {ONNXRUNTIME}, not on {options.backend}")
+    if options.precision not in (AUTO, FLOAT32):
+        raise InputError(f"onnxruntime runs this bundle in {FLOAT32}, not in {options.precision}")
+    return OnnxRuntimeRunner(bundle, options.providers or None, options.threads)
