@@ -108,7 +108,7 @@ def test_an_overlaid_workspace_is_found_through_the_ament_prefix_path(
 def test_the_run_time_path_imports_neither_torch_nor_ros() -> None:
     code = (
         "import sys; import geoflow_ros.inference, geoflow_ros.tiles, geoflow_ros.tracking, geoflow_ros.world,"
-        " geoflow_ros.evaluation.synthetic, geoflow_ros.evaluation.bag, geoflow_ros.cli;"
+        " geoflow_ros.evaluation.comparison, geoflow_ros.evaluation.bag, geoflow_ros.cli;"
         "print([m for m in ('torch', 'rclpy', 'onnx', 'matplotlib', 'rosbags') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from geoflow_ros.cli import options
-from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, SEED
+from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, SEED, SHIPPED_MODEL
 from geoflow_ros.cli.parser import CommandParser
 
 
@@ -12,7 +12,7 @@ def add_options(parser: CommandParser) -> None:
     """Adds the commands of this group."""
     kinds = parser.add_commands("kind", "WHAT")
     for name, add, what in (
-        ("synthetic", _add_synthetic, "a bundle on pairs of the synthetic worlds"),
+        ("synthetic", _add_synthetic, "bundles on pairs of the synthetic worlds"),
         ("calibrate", _add_calibrate, "fit a bundle's covariance on held-out pairs; writes its manifest"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
@@ -22,9 +22,11 @@ def add_options(parser: CommandParser) -> None:
 
 
 def _add_synthetic(parser: CommandParser) -> None:
-    parser.description = "Measures a bundle's accuracy and covariance on image pairs of the synthetic worlds."
+    parser.description = "Measures accuracy and covariance of bundles on the same image pairs of the synthetic worlds."
     parser.add_argument("--area", choices=AREAS, required=True, help="the town of the training, or new cities")
-    options.add_model(parser)
+    parser.add_argument(
+        "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default: {SHIPPED_MODEL})"
+    )
     parser.add_argument("--pairs", type=COUNT, default=2000, help="how many image pairs")
     parser.add_argument("--seed", type=SEED, default=0, help="which pairs; with --area cross also which cities")
     options.add_irs(parser)
@@ -105,8 +107,9 @@ def _add_curves(parser: CommandParser) -> None:
 
 
 def synthetic(args: argparse.Namespace) -> int:
-    """The figures of a bundle on the synthetic worlds."""
-    from geoflow_ros.evaluation.synthetic import Protocol, evaluate, heading_error
+    """The figures of bundles on the synthetic worlds."""
+    from geoflow_ros.evaluation.comparison import compare
+    from geoflow_ros.evaluation.synthetic import Protocol, heading_error
     from geoflow_ros.world.conditions import conditions_named
     from geoflow_ros.world.pairs import Area
 
@@ -118,8 +121,9 @@ def synthetic(args: argparse.Namespace) -> int:
         conditions=conditions_named(args.conditions),
         photometric=args.photometric,
     )
-    report = evaluate(
-        args.model,
+    models = args.model or [SHIPPED_MODEL]
+    comparison = compare(
+        models,
         protocol,
         hypotheses=args.hypotheses,
         iterations=args.iterations,
@@ -128,13 +132,14 @@ def synthetic(args: argparse.Namespace) -> int:
         backend=options.backend_options(args),
         progress=not args.quiet,
     )
-    print(report.text())
-    options.write_json(args.json, report.as_json())
+    print(comparison.text())
+    options.write_json(args.json, comparison.as_json())
     if args.record:
         from geoflow_ros.evaluation.annotate import store_figures
         from geoflow_ros.resources import model_path
 
-        store_figures(model_path(args.model), protocol.key, report.summary())
+        for model, report in zip(models, comparison.reports, strict=True):
+            store_figures(model_path(model), protocol.key, report.summary())
     return 0
 
 
@@ -143,8 +148,8 @@ def calibrate(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from geoflow_ros.evaluation.annotate import store_calibration
+    from geoflow_ros.evaluation.calibration import calibrate as fit
     from geoflow_ros.evaluation.synthetic import Protocol
-    from geoflow_ros.evaluation.synthetic import calibrate as fit
     from geoflow_ros.resources import model_path
     from geoflow_ros.world.pairs import Area
     from geoflow_ros.world.splits import Split

@@ -22,6 +22,11 @@ def metres(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def degrees(value: float | None) -> str:
+    """An angle with two decimals, or a dash."""
+    return "-" if value is None else f"{value:.2f}"
+
+
 def share(value: float | None) -> str:
     """A share of 1 as percent, or a dash."""
     return "-" if value is None else f"{100 * value:.1f}"
@@ -49,19 +54,59 @@ def accuracy_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def consistency_table(f: Mapping[str, Any]) -> str:
-    """What the covariance is worth, against what a truthful one would have."""
+def papers_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a method in the form of the papers' tables; dashes where a method gives no yaw."""
+    header = ["", "mean m", "median m", "lat @1m %", "lat @5m %", "lon @1m %", "lon @5m %"]
+    header += ["yaw mean deg", "median deg", "@1deg %", "@5deg %"]
     return table(
-        ["covariance", "measured", "truthful"],
+        header,
         [
-            ["ANEES", f"{f['anees']:.2f}", "1"],
-            ["inside 50 %", share(f["coverage_50"]), "50"],
-            ["inside 90 %", share(f["coverage_90"]), "90"],
-            ["inside 95 %", share(f["coverage_95"]), "95"],
-            ["median sigma forward m", metres(f["longitudinal_sigma_m"]), "-"],
-            ["median sigma sideways m", metres(f["lateral_sigma_m"]), "-"],
+            [
+                name,
+                metres(f["mean_error_m"]),
+                metres(f["median_error_m"]),
+                *[share(f[f"{axis}_recall_{limit}m"]) for axis in ("lateral", "longitudinal") for limit in (1, 5)],
+                degrees(f.get("yaw_mean_error_deg")),
+                degrees(f.get("yaw_median_error_deg")),
+                *[share(f.get(f"yaw_recall_{limit}deg")) for limit in (1, 5)],
+            ]
+            for name, f in rows.items()
         ],
     )
+
+
+_CONSISTENCY_ROWS = (
+    ("position: ANEES", "anees", "1"),
+    ("inside 50 %", "coverage_50", "50"),
+    ("inside 90 %", "coverage_90", "90"),
+    ("inside 95 %", "coverage_95", "95"),
+    ("negative log-likelihood", "nll", "-"),
+    ("median sigma forward m", "longitudinal_sigma_m", "-"),
+    ("median sigma sideways m", "lateral_sigma_m", "-"),
+    ("with yaw: ANEES", "pose_anees", "1"),
+    ("inside 95 % with yaw", "pose_coverage_95", "95"),
+    ("median sigma yaw deg", "yaw_sigma_deg", "-"),
+    ("AUROC of the quality, 5 m", "auroc_5m", "1"),
+)
+
+
+def consistency_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What covariances and qualities are worth: a column a method, and what truthful ones would have.
+
+    Lines that no method has a figure for are left out.
+    """
+    return table(
+        ["covariance", *rows, "truthful"],
+        [
+            [title, *[_consistency_cell(key, f.get(key)) for f in rows.values()], truthful]
+            for title, key, truthful in _CONSISTENCY_ROWS
+            if any(key in f for f in rows.values())
+        ],
+    )
+
+
+def _consistency_cell(key: str, value: float | None) -> str:
+    return share(value) if "coverage" in key else metres(value)
 
 
 def drive_table(f: Mapping[str, Any]) -> str:

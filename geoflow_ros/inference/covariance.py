@@ -18,6 +18,7 @@ from geoflow_ros.arrays import Float64Array
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.gaussian import Gaussian2D
+from geoflow_ros.inference.compass_search import compass_search
 
 _LARGEST_LOG_R_VARIANCE = 8.0
 """Beyond this the log-normal's own moments (e^2s) say nothing of a distance that is bounded by the search square."""
@@ -189,20 +190,8 @@ def fit_calibration(errors: ArrayLike, raw_covariances: ArrayLike, data: str = "
 
     forward = _fit_axis(e[:, 0], raw[:, 0, 0])
     right = _fit_axis(e[:, 1], raw[:, 1, 1])
-    logs = np.log([forward[0], right[0], forward[1], right[1]])
-    best = _negative_log_likelihood(logs, e, raw)
-    stride = 0.25
-    while stride > 1e-4:
-        improved = False
-        for axis in range(4):
-            for sign in (1.0, -1.0):
-                trial = logs.copy()
-                trial[axis] = np.clip(trial[axis] + sign * stride, *_LOG_RANGE)
-                value = _negative_log_likelihood(trial, e, raw)
-                if value < best:
-                    logs, best, improved = trial, value, True
-        if not improved:
-            stride *= 0.5
+    start = np.log([forward[0], right[0], forward[1], right[1]])
+    logs = compass_search(lambda trial: _negative_log_likelihood(trial, e, raw), start, *_LOG_RANGE)
     forward_scale, right_scale, forward_floor_m, right_floor_m = (float(value) for value in np.exp(logs))
     return Calibration(forward_scale, right_scale, forward_floor_m, right_floor_m, len(e), data)
 

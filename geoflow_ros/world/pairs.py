@@ -28,7 +28,8 @@ from geoflow_ros.world.weather import UprightPicture
 from geoflow_ros.world.windows import Windows
 
 _MAX_PATCH_M = 101.0  # side of a patch that fits the windows
-_PAIRS_PER_WINDOW = 32
+PAIRS_PER_WINDOW = 32
+"""Pairs of one baked window: they have its streets, light and map in common."""
 _KEPT_WINDOWS = 2
 
 
@@ -119,7 +120,7 @@ class PairSampler:
 
     def pair(self, i: int) -> Pair:
         """Renders the `i`-th pair."""
-        k, number = divmod(i, _PAIRS_PER_WINDOW)
+        k, number = divmod(i, PAIRS_PER_WINDOW)
         window = self.window(k)
         rng = np.random.default_rng([self.split.seed(self.seed, k), 52, number])
         camera_pose = sample_places(window, rng, 1)

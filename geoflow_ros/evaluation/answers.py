@@ -1,0 +1,63 @@
+"""What a localizer answers to pairs whose truth is known, and the figures of all its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.evaluation.metrics import figures, intervals, timing, yaw_figures
+from geoflow_ros.inference import Fix
+from geoflow_ros.world.pairs import Pair
+
+
+@dataclass
+class Answers:
+    """The answers to one pair after the other; lengths in metres, (forward, right) of the patch.
+
+    Attributes:
+        offsets_m: the true positions from the patch centres, each (2,).
+        errors_m: answers less truth, each (2,).
+        covariances: of them, each (2, 2).
+        yaw_errors_rad: answer less truth; of a method that gives no yaw, none.
+        worlds: the number of the world that each pair is of.
+        trusted: whether the localizer trusts its answer.
+        latencies_ms: of each answer.
+    """
+
+    offsets_m: list[Float64Array] = field(default_factory=list)
+    errors_m: list[Float64Array] = field(default_factory=list)
+    covariances: list[Float64Array] = field(default_factory=list)
+    yaw_errors_rad: list[float] = field(default_factory=list)
+    worlds: list[int] = field(default_factory=list)
+    trusted: list[bool] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+
+    def add(self, pair: Pair, fix: Fix, world: int) -> None:
+        """Adds the answer to a pair of a world."""
+        self.offsets_m.append(pair.offset_m)
+        self.errors_m.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
+        self.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
+        if fix.yaw_rad is not None:
+            self.yaw_errors_rad.append(fix.yaw_rad - true_yaw_rad(pair, fix))
+        self.worlds.append(world)
+        self.trusted.append(fix.assessment.trustworthy)
+        self.latencies_ms.append(fix.timings.total_ms)
+
+    def figures(self) -> dict[str, Any]:
+        """Computes the fixed figures of all answers, times included."""
+        # By the localizer's own assessment: a node publishes nothing from a fix that it does not trust.
+        availability = float(np.mean(self.trusted))
+        result: dict[str, Any] = dict(figures(self.errors_m, self.covariances, availability=availability))
+        if self.yaw_errors_rad:
+            result |= yaw_figures(self.yaw_errors_rad)
+        result |= intervals(self.errors_m, self.worlds)
+        # The first frame pays for what is set up once.
+        return result | timing(self.latencies_ms[1:] or self.latencies_ms)
+
+
+def true_yaw_rad(pair: Pair, fix: Fix) -> float:
+    """Returns the yaw of a pair's camera in the map that the fix is in, radians."""
+    return fix.frame.yaw_rad - pair.heading_error_rad
