@@ -20,10 +20,11 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--dataset", choices=("synthetic",), default="synthetic", help="what to train on")
     parser.add_argument(
         "--method",
-        choices=("geoflow", "birds_eye"),
+        choices=("geoflow", "birds_eye", "dense_flow", "dense_flow_paper"),
         default="geoflow",
         help="geoflow: displacements from guessed positions; birds_eye: position and yaw from matching the road seen "
-        "from above",
+        "from above; dense_flow: a refinement of the poses of a trained birds_eye, given with --checkpoint; "
+        "dense_flow_paper: dense flow from zero, encoders included",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; give its settings again")
@@ -48,7 +49,7 @@ def add_options(parser: CommandParser) -> None:
     share = Number(float, at_least=0, at_most=1, metavar="SHARE")
     steps.add_argument("--device", default="cpu", help="cpu or cuda")
     steps.add_argument(
-        "--batch-size", type=COUNT, help="pairs of a step (default: 32 on a CPU, 512 on a GPU; birds_eye: 8, 128)"
+        "--batch-size", type=COUNT, help="pairs of a step (default: 32 on a CPU, 512 on a GPU; others: 8, 128)"
     )
     steps.add_argument("--learning-rate", type=POSITIVE, help="at its peak (default: from method and batch size)")
     steps.add_argument("--town-share", type=share, default=0.5, help="part of the worlds that are the fixed town")
@@ -66,7 +67,7 @@ def add_options(parser: CommandParser) -> None:
     steps.add_argument(
         "--validate-every",
         type=COUNT,
-        help="steps between validations (default: 250 on a CPU, 2000 on a GPU; birds_eye: 125, 1000)",
+        help="steps between validations (default: 250 on a CPU, 2000 on a GPU; others: 125, 1000)",
     )
     options.add_json(parser)
     parser.set_defaults(run=run)

@@ -24,10 +24,14 @@ from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.files import write_atomically
 from geoflow_ros.model.birds_eye import BirdsEyeMatcher
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
+from geoflow_ros.model.dense_flow import DenseFlow, DenseFlowConfig
 from geoflow_ros.model.efficientnet import EfficientNetB0
 from geoflow_ros.model.geoflow import GeoFlow, GeoFlowConfig
 
-Network: TypeAlias = GeoFlow | BirdsEyeMatcher
+DENSE_FLOW = "dense_flow"
+"""The method of a checkpoint that holds a matcher and the flow behind it."""
+
+Network: TypeAlias = GeoFlow | BirdsEyeMatcher | DenseFlow
 """What a checkpoint may hold."""
 
 FORMAT_VERSION = 1
@@ -39,7 +43,7 @@ _HEADER_BYTES_PER_TENSOR = 256  # more than safetensors' JSON entry for our long
 _NAMES_IN_MESSAGE = 6
 
 
-Config = TypeVar("Config", GeoFlowConfig, BirdsEyeConfig)
+Config = TypeVar("Config", GeoFlowConfig, BirdsEyeConfig, DenseFlowConfig)
 
 
 def method_of(path: str | Path) -> str:
@@ -50,8 +54,8 @@ def method_of(path: str | Path) -> str:
     """
     description = _description_path(Path(path))
     method = GEOFLOW if description is None else _read_description(description).get("method", GEOFLOW)
-    if method not in (GEOFLOW, BIRDS_EYE):
-        raise CheckpointError(f"{path} is of the method {method!r}; known are {GEOFLOW} and {BIRDS_EYE}")
+    if method not in (GEOFLOW, BIRDS_EYE, DENSE_FLOW):
+        raise CheckpointError(f"{path} is of the method {method!r}; known are {GEOFLOW}, {BIRDS_EYE} and {DENSE_FLOW}")
     return str(method)
 
 
@@ -68,6 +72,20 @@ def load_birds_eye(path: str | Path) -> BirdsEyeMatcher:
     _require_method(path, BIRDS_EYE)
     tensors = _read_parts(path) if path.is_dir() else _read_safetensors(path)
     model = BirdsEyeMatcher(_config_of(path, BirdsEyeConfig))
+    _load_exactly(model, tensors, str(path))
+    return model.eval()
+
+
+def load_dense_flow(path: str | Path) -> DenseFlow:
+    """Loads the dense flow stored at `path` with its matcher, as `load_birds_eye` does.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not of this network; the message names the tensors.
+    """
+    path = Path(path)
+    _require_method(path, DENSE_FLOW)
+    tensors = _read_parts(path) if path.is_dir() else _read_safetensors(path)
+    model = DenseFlow(_config_of(path, BirdsEyeConfig), _config_of(path, DenseFlowConfig, "flow"))
     _load_exactly(model, tensors, str(path))
     return model.eval()
 
@@ -272,12 +290,12 @@ def _read_parts(folder: Path) -> dict[str, Tensor]:
 
 
 def _description(model: Network, metadata: Mapping[str, Any] | None) -> bytes:
-    content = {
-        "format_version": FORMAT_VERSION,
-        "method": BIRDS_EYE if isinstance(model, BirdsEyeMatcher) else GEOFLOW,
-        "config": asdict(model.config),
-        "metadata": dict(metadata or {}),
-    }
+    content: dict[str, Any] = {"format_version": FORMAT_VERSION, "method": GEOFLOW, "config": asdict(model.config)}
+    if isinstance(model, BirdsEyeMatcher):
+        content["method"] = BIRDS_EYE
+    elif isinstance(model, DenseFlow):
+        content |= {"method": DENSE_FLOW, "flow": asdict(model.flow_config)}
+    content["metadata"] = dict(metadata or {})
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
@@ -306,13 +324,13 @@ def _read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _config_of(checkpoint: Path, kind: type[Config]) -> Config:
+def _config_of(checkpoint: Path, kind: type[Config], key: str = "config") -> Config:
     path = _description_path(checkpoint)
     assert path is not None  # asked of our own formats only
-    stored = _read_description(path).get("config")
+    stored = _read_description(path).get(key)
     defaults = asdict(kind())
     if not isinstance(stored, dict) or set(stored) != set(defaults):
-        raise CheckpointError(f"{path}: 'config' must hold exactly {', '.join(defaults)}")
+        raise CheckpointError(f"{path}: {key!r} must hold exactly {', '.join(defaults)}")
     for name, default in defaults.items():
         if isinstance(default, float) and type(stored[name]) is int:
             stored[name] = float(stored[name])

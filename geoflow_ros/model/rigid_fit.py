@@ -86,6 +86,12 @@ def composed(first: Tensor, then: Tensor) -> Tensor:
     return torch.cat((moved(then[:, None, :2], first)[:, 0], first[:, 2:] + then[:, 2:]), dim=1)
 
 
+def seen_from(frame: Tensor, pose: Tensor) -> Tensor:
+    """Returns the pose (B, 3) in the frame of another: what `composed` puts behind that one to give it back."""
+    place = rotated((pose[:, :2] - frame[:, :2])[:, None], -frame[:, 2])[:, 0]
+    return torch.cat((place, pose[:, 2:] - frame[:, 2:]), dim=1)
+
+
 def covariance(fit: RigidFit) -> Tensor:
     """Returns the (B, 3, 3) covariance of a fit's pose: variance times the inverse of its information.
 

@@ -37,7 +37,7 @@ def evaluate_poses(
     errors = [torch.zeros((0, 3))]
     for batch in batches:
         satellite = model.satellite(normalize_images(batch.satellite)).taken(batch.satellite_index)
-        ground = model.ground(normalize_images(batch.ground), _stood(model, batch)).taken(batch.ground_index)
+        ground = model.ground(normalize_images(batch.ground), as_stood(model, batch)).taken(batch.ground_index)
         answers = [posterior.estimate().pose for posterior in model.posteriors(satellite, ground, search)]
         offset_m = batch.offset.cpu() * model.config.search_radius_m
         truth = torch.cat((offset_m, batch.heading_error_rad.cpu()[:, None]), dim=1)
@@ -46,7 +46,7 @@ def evaluate_poses(
     return found[:, :2], torch.remainder(found[:, 2] + math.pi, 2.0 * math.pi) - math.pi
 
 
-def _stood(model: BirdsEyeMatcher, batch: PairBatch) -> Projection | None:
+def as_stood(model: BirdsEyeMatcher, batch: PairBatch) -> Projection | None:
     """Returns the projection of each frame's camera as it stood; None for the assumed one."""
     camera = model.config.camera
     if batch.camera is None or not isinstance(camera, VirtualCamera):

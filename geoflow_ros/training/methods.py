@@ -1,4 +1,4 @@
-"""What differs between the trainings of the two methods; all else they share."""
+"""What differs between the trainings of the methods; all else they share."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.model import (
     BirdsEyeConfig,
     BirdsEyeMatcher,
+    DenseFlow,
+    DenseFlowConfig,
     GeoFlow,
     GeoFlowConfig,
     Network,
     load_birds_eye,
     load_checkpoint,
+    load_dense_flow,
+    method_of,
 )
-from geoflow_ros.model.checkpoint import load_imagenet
+from geoflow_ros.model.checkpoint import DENSE_FLOW, load_imagenet
+from geoflow_ros.model.dense_flow import flow_from_zero
 from geoflow_ros.training.evaluate import evaluate_pairs
+from geoflow_ros.training.evaluate_flow import evaluate_flow
 from geoflow_ros.training.evaluate_poses import evaluate_poses
+from geoflow_ros.training.flow_objective import FlowObjective
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pose_objective import PoseObjective
 from geoflow_ros.training.trainer import StepObjective
@@ -38,15 +45,23 @@ from geoflow_ros.world.virtual_camera import virtual_camera
 _RESOLUTION_DIGITS = 4  # metres per pixel are rounded to, as in the paper's 0.1958
 _SKY_SHARE = 0.25  # of the image's rows: less than the horizon's, whatever way the camera is mounted
 _HALF_SIZE = IMAGE_SIZES["half"]
+FLOW_FROM_ZERO = "dense_flow_paper"
 _GROUPS_OF_BASE_RATE = 16  # GeoFlow's learning rate grows with more places a step
 
 
 @dataclass(frozen=True)
 class PairErrors:
-    """Answer minus truth of n pairs: (n, 2) metres (forward, right), and (n,) radians where the method tells yaw."""
+    """Answer minus truth of n pairs.
+
+    Attributes:
+        position_m: (n, 2) metres (forward, right).
+        turn_rad: (n,) radians where the method tells yaw.
+        before: the same of what was refined to this answer, where the method refines another's.
+    """
 
     position_m: Tensor
     turn_rad: Tensor | None = None
+    before: PairErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ class Method(ABC, Generic[NetworkT]):
     """One method's part in `geoflow train`.
 
     Attributes:
-        name: as checkpoints have it.
+        name: of the training; checkpoints have it too, but for dense flow's, which are alike.
         takes_bfloat16: whether its encoders may run in bfloat16.
         cpu: its pace on a CPU.
         gpu: its pace on a GPU.
@@ -207,6 +222,74 @@ class BirdsEyeMethod(Method[BirdsEyeMatcher]):
         return PairErrors(*evaluate_poses(model, batches))
 
 
+class DenseFlowMethod(Method[DenseFlow]):
+    """Dense flow from the posterior's mode, on the encoders of a matcher that stays as it is."""
+
+    name = DENSE_FLOW
+    takes_bfloat16 = False  # as the matcher, and a look-up's place is a sum of many small steps
+    cpu, gpu = BirdsEyeMethod.cpu, BirdsEyeMethod.gpu
+    trainer = BirdsEyeMethod.trainer
+    data = BirdsEyeMethod.data
+
+    def learning_rate(self, groups: int) -> float:
+        """Returns 1e-3, whatever the size of a step."""
+        return 1e-3
+
+    def network(self, size: ImageSize, first: FirstWeights) -> DenseFlow:
+        """Puts a decoder behind the matcher of a checkpoint, or takes both from one of dense flow."""
+        if first.imagenet is not None or first.predict_orientation:
+            raise InputError("ImageNet's weights and the orientation head are of the method geoflow; leave them out")
+        if first.checkpoint is None:
+            return self._untrained(size)
+        is_whole = method_of(first.checkpoint) == DENSE_FLOW
+        trained = load_dense_flow(first.checkpoint) if is_whole else load_birds_eye(first.checkpoint)
+        config = trained.config
+        if config.satellite_size_px != size.satellite_px:
+            raise InputError(f"{first.checkpoint} is for patches of {config.satellite_size_px} px: give its size")
+        model = DenseFlow(config, self._decoder(config))
+        if isinstance(trained, BirdsEyeMatcher):
+            model.matcher.load_state_dict(trained.state_dict())
+        elif trained.flow_config == model.flow_config:
+            model.load_state_dict(trained.state_dict())
+        else:
+            raise InputError(f"{first.checkpoint} has another decoder than {self.name}: give a matcher's checkpoint")
+        return model
+
+    def _untrained(self, size: ImageSize) -> DenseFlow:
+        """Returns what is trained where no checkpoint is given."""
+        raise InputError("dense_flow refines a trained matcher: give a checkpoint of the method birds_eye")
+
+    def _decoder(self, config: BirdsEyeConfig) -> DenseFlowConfig:
+        return DenseFlowConfig()
+
+    def load(self, path: Path) -> DenseFlow:
+        """Loads a checkpoint."""
+        return load_dense_flow(path)
+
+    def objective(self, model: DenseFlow) -> StepObjective:
+        """The paper's three losses."""
+        return FlowObjective(model)
+
+    def errors(self, model: DenseFlow, batches: Iterable[PairBatch], encoder_dtype: torch.dtype) -> PairErrors:
+        """Answers with the fitted flow, and says what it started from."""
+        errors = evaluate_flow(model, batches)
+        before = PairErrors(errors.before[:, :2], errors.before[:, 2])
+        return PairErrors(errors.after[:, :2], errors.after[:, 2], before)
+
+
+class FlowFromZeroMethod(DenseFlowMethod):
+    """Dense flow as in the paper: from zero flow, encoders and decoder trained together."""
+
+    name = FLOW_FROM_ZERO
+
+    def _untrained(self, size: ImageSize) -> DenseFlow:
+        config = birds_eye_config(size, virtual_camera(_usual_camera(size)))
+        return DenseFlow(config, self._decoder(config))
+
+    def _decoder(self, config: BirdsEyeConfig) -> DenseFlowConfig:
+        return flow_from_zero(config)
+
+
 def birds_eye_config(size: ImageSize, camera: VirtualCamera) -> BirdsEyeConfig:
     """Returns the small network for images of one of the two sizes and a camera."""
     detail = size.satellite_px // _HALF_SIZE.satellite_px
@@ -232,5 +315,7 @@ def _ground_resolution_m(size: ImageSize) -> float:
     return round(PATCH_EXTENT_M / size.satellite_px, _RESOLUTION_DIGITS)
 
 
-METHODS: dict[str, Method[Any]] = {GEOFLOW: GeoFlowMethod(), BIRDS_EYE: BirdsEyeMethod()}
+METHODS: dict[str, Method[Any]] = {
+    method.name: method for method in (GeoFlowMethod(), BirdsEyeMethod(), DenseFlowMethod(), FlowFromZeroMethod())
+}
 """By name."""

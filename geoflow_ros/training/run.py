@@ -42,7 +42,7 @@ class SyntheticTraining:
 
     Attributes:
         out: the run's folder.
-        method: "geoflow" or "birds_eye".
+        method: one of `METHODS`.
         size: "half" (satellite 256 px, ground 128 x 512) or "full" (512 px, 256 x 1024).
         max_minutes: the end of the schedule, if it comes before `steps`.
         steps: the end of the schedule, if it comes before `max_minutes`.
@@ -314,6 +314,8 @@ def _figures(errors: PairErrors) -> dict[str, float]:
     }
     if errors.turn_rad is not None:
         figures["yaw_median_error_deg"] = math.degrees(float(errors.turn_rad.abs().median()))
+    if errors.before is not None:
+        figures |= {f"before_{name}": value for name, value in _figures(errors.before).items()}
     return figures
 
 

@@ -73,4 +73,5 @@ def scene(
             (fine, coarse), (config.grid, config.grid.coarsened(2)), confidence, strict=True
         )
     ]
-    return SatelliteCells(fine, coarse), GroundCells(*seen, *confidence, seen[1])
+    context = torch.zeros((1, 4 * config.width, *confidence[1].shape[2:]))
+    return SatelliteCells(fine, coarse), GroundCells(*seen, *confidence, context)

@@ -12,7 +12,7 @@ from fakes.ground_cells import TINY_BIRDS_EYE  # noqa: E402
 
 from geoflow_ros.geo import BirdsEyeGrid  # noqa: E402
 from geoflow_ros.model.birds_eye_matching import turned  # noqa: E402
-from geoflow_ros.model.rigid_fit import composed, covariance, moved, rigid_fit  # noqa: E402
+from geoflow_ros.model.rigid_fit import composed, covariance, moved, rigid_fit, seen_from  # noqa: E402
 
 
 def points(count: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
@@ -135,6 +135,7 @@ def test_poses_are_composed_as_motions_of_points() -> None:
     first, then = torch.tensor([[2.0, 1.0, 0.4]]), torch.tensor([[-1.0, 3.0, -0.9]])
     at = points(4)
     torch.testing.assert_close(moved(at, composed(first, then)), moved(moved(at, then), first), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen_from(first, composed(first, then)), then, atol=1e-5, rtol=0)
 
 
 def test_the_grid_of_a_network_determines_a_pose() -> None:
