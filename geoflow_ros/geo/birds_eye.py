@@ -57,6 +57,7 @@ class VirtualCamera:
         horizon_row_px: row of the horizon, which a level camera's optical axis meets; it may lie outside the image.
         height_m: of the optical centre above the ground.
         bonnet_row_px: rows below this one show the vehicle's bonnet; None if all show the world.
+        roll_rad: leftover roll about the optical axis, small, positive to the right (clockwise as the driver sees it).
 
     Raises:
         GeometryError: a size, focal length or height that is not positive, or a value that is not finite.
@@ -68,14 +69,15 @@ class VirtualCamera:
     horizon_row_px: float
     height_m: float
     bonnet_row_px: float | None = None
+    roll_rad: float = 0.0
 
     def __post_init__(self) -> None:
         _check_camera(self.width_px, self.height_px, self.height_m)
         if not (math.isfinite(self.focal_px) and self.focal_px > 0.0):
             raise GeometryError(f"a virtual camera's focal length must be positive pixels, not {self.focal_px}")
-        rows = (self.horizon_row_px, 0.0 if self.bonnet_row_px is None else self.bonnet_row_px)
-        if not all(math.isfinite(row) for row in rows):
-            raise GeometryError("the rows of a virtual camera's horizon and bonnet must be finite")
+        values = (self.horizon_row_px, 0.0 if self.bonnet_row_px is None else self.bonnet_row_px, self.roll_rad)
+        if not all(math.isfinite(value) for value in values):
+            raise GeometryError("the rows of a virtual camera's horizon and bonnet, and its roll, must be finite")
 
     @property
     def lowest_row_px(self) -> float:
@@ -97,8 +99,10 @@ class VirtualCamera:
         """Projects (..., 2) points on the ground to (..., 2) pixels, NaN for what is not ahead."""
         points = np.asarray(forward_right_m, float)
         forward = np.where(points[..., 0] > _MIN_FORWARD_M, points[..., 0], np.nan)
-        column = (self.width_px - 1) / 2.0 + self.focal_px * points[..., 1] / forward
-        row = self.horizon_row_px + self.focal_px * self.height_m / forward
+        right, down = self.focal_px * points[..., 1] / forward, self.focal_px * self.height_m / forward
+        cosine, sine = math.cos(self.roll_rad), math.sin(self.roll_rad)
+        column = (self.width_px - 1) / 2.0 + right * cosine + down * sine
+        row = self.horizon_row_px + down * cosine - right * sine
         return np.stack((column, row), axis=-1)
 
 

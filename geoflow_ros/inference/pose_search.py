@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from geoflow_ros.bundle.birds_eye import COARSE, WINDOW_CELLS, WINDOW_TURNS, Bir
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
 
+STEP_SIGMAS = 1.2  # between hypotheses on one axis
 _TOLERANCE = 1e-6  # turns are compared with this tolerance
 
 
@@ -95,17 +96,19 @@ def search_of(geometry: BirdsEyeGeometry, max_turn_rad: float | None = None) -> 
 
 @dataclass(frozen=True, eq=False)
 class CameraHypotheses:
-    """P ways in which the camera may stand above the ground ahead, with what is known of them before an image.
+    """P ways in which the camera may stand above the ground ahead, with what is known of them before matching.
 
     Attributes:
         pitch_rad: (P,) of the optical axis against the ground ahead, less the assumed one; positive looks up.
         height_scale: (P,) height above the ground over the assumed one.
         log_prior: (P,) logarithms of probabilities that sum to 1.
+        roll_rad: (P,) or (1,) for all, about the optical axis, positive to the right.
     """
 
     pitch_rad: Float64Array
     height_scale: Float64Array
     log_prior: Float64Array
+    roll_rad: Float64Array = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def as_assumed(cls) -> CameraHypotheses:
@@ -123,7 +126,27 @@ class CameraHypotheses:
         """Returns all combinations of pitches (n,) and heights (m,), weighted by normal priors (mean, sigma)."""
         pitches, heights = (v.ravel() for v in np.meshgrid(pitch_rad, height_scale, indexing="ij"))
         log_prior = -(((pitches - pitch[0]) / pitch[1]) ** 2 + ((heights - height[0]) / height[1]) ** 2) / 2.0
-        return cls(pitches, heights, log_prior - np.log(np.exp(log_prior - log_prior.max()).sum()) - log_prior.max())
+        return cls(pitches, heights, _normalized(log_prior))
+
+    @classmethod
+    def around(cls, mean: Float64Array, sigma: Float64Array, steps: tuple[int, int, int]) -> CameraHypotheses:
+        """Returns a cross of hypotheses about a normal belief: its mean, and others along one axis each.
+
+        Args:
+            mean: (3,) of pitch and roll in radians and of the height's logarithm.
+            sigma: (3,) their standard deviations.
+            steps: how many hypotheses to either side on each axis; they lie `STEP_SIGMAS` apart.
+        """
+        offsets = [np.zeros(3)]
+        for axis, count in enumerate(steps):
+            for step in range(1, count + 1):
+                for side in (-1.0, 1.0):
+                    offset = np.zeros(3)
+                    offset[axis] = side * step * STEP_SIGMAS
+                    offsets.append(offset)
+        units = np.stack(offsets)
+        points = mean + units * sigma
+        return cls(points[:, 0], np.exp(points[:, 2]), _normalized(-(units**2).sum(axis=1) / 2.0), points[:, 1])
 
     def __len__(self) -> int:
         """Returns P."""
@@ -133,17 +156,25 @@ class CameraHypotheses:
         """Returns the P cameras.
 
         Raises:
-            InputError: the pitch of a panorama: its horizon is no straight row then.
+            InputError: the pitch or roll of a panorama: its horizon is no straight row then.
         """
         if isinstance(assumed, VirtualCamera):
+            roll_rad = np.broadcast_to(self.roll_rad, len(self))
             return tuple(
                 replace(
                     assumed,
                     horizon_row_px=assumed.horizon_row_px + assumed.focal_px * math.tan(pitch),
                     height_m=assumed.height_m * scale,
+                    roll_rad=float(roll),
                 )
-                for pitch, scale in zip(self.pitch_rad, self.height_scale, strict=True)
+                for pitch, scale, roll in zip(self.pitch_rad, self.height_scale, roll_rad, strict=True)
             )
-        if np.any(self.pitch_rad != 0.0) or np.any(self.height_scale != 1.0):
+        if np.any(self.pitch_rad != 0.0) or np.any(self.height_scale != 1.0) or np.any(self.roll_rad != 0.0):
             raise InputError("the pose of a panorama camera is taken as it is: give its pitch and height exactly")
         return (assumed,) * len(self)
+
+
+def _normalized(log_weight: Float64Array) -> Float64Array:
+    """Returns logarithms of probabilities that sum to 1."""
+    highest = log_weight.max()
+    return np.asarray(log_weight - highest - np.log(np.exp(log_weight - highest).sum()))

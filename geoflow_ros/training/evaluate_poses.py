@@ -51,5 +51,5 @@ def as_stood(model: BirdsEyeMatcher, batch: PairBatch) -> Projection | None:
     camera = model.config.camera
     if batch.camera is None or not isinstance(camera, VirtualCamera):
         return None
-    stood = [replace(camera, horizon_row_px=row, height_m=height) for row, height in batch.camera.tolist()]
+    stood = [replace(camera, horizon_row_px=r, height_m=m, roll_rad=roll) for r, m, roll in batch.camera.tolist()]
     return projection(model.config, *stood).to(batch.ground.device)

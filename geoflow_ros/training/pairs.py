@@ -26,8 +26,8 @@ class PairBatch:
             rows sum to 1, or to 0 where the token sees nothing on the patch. None if the data does not know.
         satellite_labels: (S, h, w) uint8 class of the ground, coarser than the image by a whole factor, or None.
         ground_labels: (G, h, w) uint8, likewise.
-        camera: (G, 2) float32, row of the horizon of the ground ahead in pixels and height above the ground in metres,
-            as each camera stood. None if the data does not know.
+        camera: (G, 3) float32, row of the horizon of the ground ahead in pixels, height above the ground in metres and
+            roll in radians, as each camera stood. None if the data does not know.
     """
 
     satellite: torch.Tensor

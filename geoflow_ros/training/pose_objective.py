@@ -12,8 +12,9 @@ from torch import Tensor
 from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
-from geoflow_ros.model import BirdsEyeMatcher, normalize_images
+from geoflow_ros.model import BirdsEyeConfig, BirdsEyeMatcher, normalize_images
 from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells, projection
+from geoflow_ros.model.camera_head import CameraStance
 from geoflow_ros.training.matching_losses import matching_loss, none_loss, true_cells
 from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
@@ -34,9 +35,12 @@ class PoseSampling:
         near_pitch_deg: largest difference of the assumed camera's pitch from the true one: half the step at which
             hypotheses of it are compared.
         near_height: likewise of its height, relative.
+        near_roll_deg: likewise of its roll.
         far_share: part of the frames for which a wrong hypothesis competes with the near one.
         far_pitch_deg: smallest and largest difference of its pitch.
         far_height: largest relative difference of its height.
+        far_roll_deg: largest difference of its roll.
+        stance_weight: of the loss of how the camera stands.
     """
 
     coarse_turns: int = 5
@@ -45,9 +49,12 @@ class PoseSampling:
     negatives: float = 0.25
     near_pitch_deg: float = 0.4
     near_height: float = 0.03
+    near_roll_deg: float = 0.3
     far_share: float = 0.5
     far_pitch_deg: tuple[float, float] = (0.8, 2.5)
     far_height: float = 0.1
+    far_roll_deg: float = 2.0
+    stance_weight: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.coarse_turns, self.fine_turns) < 2 or self.negatives < 0.0 or not self.largest_turn_deg > 0.0:
@@ -81,7 +88,7 @@ class PoseObjective:
         frames = len(batch.ground)
         doubted = torch.randperm(frames, generator=generator, device=batch.offset.device)
         doubted = doubted[: math.ceil(frames * self._sampling.far_share)]
-        ground = self._laid_down(batch, doubted, generator)
+        ground, stance = self._laid_down(batch, doubted, generator)
         patches, near = satellite.taken(batch.satellite_index), ground.taken(batch.ground_index)
         offset_cells = batch.offset * (config.search_radius_m / config.cell_m)
         coarse_turn, coarse_at = self._coarse_turns(batch.heading_error_rad, generator)
@@ -92,6 +99,7 @@ class PoseObjective:
             "coarse": _loss(right.coarse, wrong.coarse, model.none[0], coarse_at, offset_cells / COARSE),
             "fine": _loss(right.fine, wrong.fine, model.none[1], fine_at, offset_cells),
         }
+        losses["stance"] = self._sampling.stance_weight * stance
         losses |= self._negatives(batch, satellite, ground, coarse_turn, fine_turn, generator)
         total = torch.stack(list(losses.values())).sum()
         with torch.no_grad():
@@ -102,35 +110,46 @@ class PoseObjective:
         parts["train_longitudinal_m"], parts["train_lateral_m"] = error.abs().mean(dim=0)
         return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
 
-    def _laid_down(self, batch: PairBatch, doubted: Tensor, generator: torch.Generator) -> GroundCells:
-        """Encodes the frames and lays each down near the way its camera stood, then the doubted ones in a wrong way."""
+    def _laid_down(self, batch: PairBatch, doubted: Tensor, generator: torch.Generator) -> tuple[GroundCells, Tensor]:
+        """Encodes the frames and lays each down near the way its camera stood, then the doubted ones in a wrong way.
+
+        Returns the cells, and the loss of what the frames tell of how their cameras stood.
+        """
         model, camera = self._model, self._model.config.camera
         features, below = model.ground.image_features(normalize_images(batch.ground))
         image = torch.cat((torch.arange(len(batch.ground), device=doubted.device), doubted))
+        truth = self._truth(batch)
+        stance = stance_loss(model.ground.stance(features), stance_of(truth, model.config))
         features, below = features[image], below[image]
         if not isinstance(camera, VirtualCamera):
-            return model.ground.lay_down(features, below)
-        truth = batch.camera
-        if truth is None:
-            truth = torch.tensor([[camera.horizon_row_px, camera.height_m]], device=image.device).expand(len(image), -1)
-        else:
-            truth = truth[image]
-        stands = self._hypotheses(truth, len(batch.ground), generator).tolist()
-        at = projection(model.config, *(replace(camera, horizon_row_px=row, height_m=m) for row, m in stands))
-        return model.ground.lay_down(features, below, at.to(image.device))
+            return model.ground.lay_down(features, below), stance
+        stands = self._hypotheses(truth[image], len(batch.ground), generator).tolist()
+        cameras = (replace(camera, horizon_row_px=row, height_m=m, roll_rad=roll) for row, m, roll in stands)
+        at = projection(model.config, *cameras)
+        return model.ground.lay_down(features, below, at.to(image.device)), stance
+
+    def _truth(self, batch: PairBatch) -> Tensor:
+        """Returns (G, 3) rows of the horizon, heights and rolls: the assumed ones where the data does not know."""
+        if batch.camera is not None:
+            return batch.camera
+        config = self._model.config
+        assumed = torch.tensor([config.horizon_row_px, config.camera_height_m, 0.0], device=batch.offset.device)
+        return assumed.expand(len(batch.ground), -1)
 
     def _hypotheses(self, truth: Tensor, near: int, generator: torch.Generator) -> Tensor:
-        """Draws (n, 2) horizon rows and heights: the first `near` close to the truth (n, 2), the others far from it."""
+        """Draws (n, 3) horizon rows, heights, rolls: the first `near` close to the truth (n, 3), the others far."""
         sampling, camera = self._sampling, self._model.config.camera
         assert isinstance(camera, VirtualCamera)
-        share, side, up = (torch.rand((len(truth),), generator=generator, device=truth.device) for _ in range(3))
+        draws = torch.rand((4, len(truth)), generator=generator, device=truth.device)
+        share, side, up, tilt = draws[0], draws[1], 2.0 * draws[2] - 1.0, 2.0 * draws[3] - 1.0
         low, high = sampling.far_pitch_deg
         is_near = torch.arange(len(truth), device=truth.device) < near
         size_deg = torch.where(is_near, sampling.near_pitch_deg * share, low + (high - low) * share)
         pitch = torch.deg2rad(torch.where(side < 0.5, -size_deg, size_deg))
-        reach = torch.where(is_near, sampling.near_height, sampling.far_height)
         row = truth[:, 0] + camera.focal_px * torch.tan(pitch)
-        return torch.stack((row, truth[:, 1] * (1.0 + (2.0 * up - 1.0) * reach)), dim=1)
+        height = truth[:, 1] * (1.0 + up * torch.where(is_near, sampling.near_height, sampling.far_height))
+        roll_deg = tilt * torch.where(is_near, sampling.near_roll_deg, sampling.far_roll_deg)
+        return torch.stack((row, height, truth[:, 2] + torch.deg2rad(roll_deg)), dim=1)
 
     def _wrong_scores(
         self,
@@ -219,7 +238,23 @@ def mirrored(batch: PairBatch) -> PairBatch:
         attention=None,
         satellite_labels=None,
         ground_labels=None,
+        camera=None
+        if batch.camera is None
+        else batch.camera * torch.tensor((1.0, 1.0, -1.0), device=batch.offset.device),
     )
+
+
+def stance_of(truth: Tensor, config: BirdsEyeConfig) -> Tensor:
+    """Returns (G, 3) pitches and rolls in radians and log heights, less the assumed ones, of `PairBatch.camera`."""
+    pitch = torch.atan((truth[:, 0] - config.horizon_row_px) / config.focal_px)
+    return torch.stack((pitch, truth[:, 2], torch.log(truth[:, 1] / config.camera_height_m)), dim=1)
+
+
+def stance_loss(stance: CameraStance, truth: Tensor) -> Tensor:
+    """Returns the mean negative log-likelihood of (G, 3) truths, up to a constant."""
+    z = (truth - stance.mean) / stance.sigma
+    loss: Tensor = (0.5 * z.square() + stance.sigma.log()).sum(dim=1).mean()
+    return loss
 
 
 def _loss(scores: Tensor, wrong: Tensor, none: Tensor, turn_at: Tensor, offset_cells: Tensor) -> Tensor:

@@ -333,5 +333,7 @@ def _joined(pairs: list[Pair], radius_m: float, device: str) -> PairBatch:
         ground_index=index,
         offset=stack([(p.offset_m / radius_m).astype(np.float32) for p in pairs]),
         heading_error_rad=stack([np.float32(p.heading_error_rad) for p in pairs]),
-        camera=stack([np.array((p.camera.horizon_row_px, p.camera.height_m), np.float32) for p in pairs]),
+        camera=stack(
+            [np.array((p.camera.horizon_row_px, p.camera.height_m, p.camera.roll_rad), np.float32) for p in pairs]
+        ),
     )

@@ -200,7 +200,8 @@ def _truth_of(camera: Camera, stands: Sequence[CameraPose]) -> torch.Tensor:
     """Returns `PairBatch.camera` of cameras that are mounted as `camera` and stand as they stand."""
     mounted = virtual_camera(camera)
     cameras = [as_it_stands(mounted, pose) for pose in stands]
-    return torch.tensor([(stood.horizon_row_px, stood.height_m) for stood in cameras], dtype=torch.float32)
+    stood = [(stood.horizon_row_px, stood.height_m, stood.roll_rad) for stood in cameras]
+    return torch.tensor(stood, dtype=torch.float32)
 
 
 def _sample_frames(rng: np.random.Generator, c: SyntheticConfig, first: Float64Array) -> Poses:

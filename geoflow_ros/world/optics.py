@@ -51,6 +51,11 @@ class CameraPose:
         """Pitch of the optical axis against the ground ahead."""
         return self.pitch_rad - float(np.arctan(self.gradient))
 
+    @property
+    def ground_roll_rad(self) -> float:
+        """Roll about the optical axis against the ground ahead."""
+        return self.roll_rad + float(np.arctan(self.crossfall))
+
 
 @dataclass(frozen=True, eq=False)
 class Rays:

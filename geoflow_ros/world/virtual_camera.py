@@ -42,11 +42,12 @@ def virtual_camera(camera: Camera) -> VirtualCamera:
 
 
 def as_it_stands(assumed: VirtualCamera, pose: CameraPose) -> VirtualCamera:
-    """Returns the level camera above level ground that comes nearest to a disturbed one: its roll stays unknown."""
+    """Returns the camera above level ground that comes nearest to a disturbed one."""
     focal_px = assumed.focal_px * pose.focal_scale
     return replace(
         assumed,
         focal_px=focal_px,
         horizon_row_px=assumed.horizon_row_px + focal_px * math.tan(pose.ground_pitch_rad),
         height_m=assumed.height_m * pose.height_scale,
+        roll_rad=pose.ground_roll_rad,
     )

@@ -186,3 +186,17 @@ def test_the_volume_reaches_the_search_radius() -> None:
     assert search.reach_cells * search.cell_m >= 20.0
     assert search.reach_cells % 2 == 0
     assert search.coarse_turns().max() == pytest.approx(0.5, abs=search.coarse_turn_step_rad)
+
+
+def test_hypotheses_about_a_belief_lie_on_its_axes() -> None:
+    mean, sigma = np.array([0.01, -0.02, 0.05]), np.array([0.005, 0.004, 0.03])
+    cross = CameraHypotheses.around(mean, sigma, (1, 2, 0))
+    assert len(cross) == 7
+    assert cross.pitch_rad[:3] == pytest.approx([0.01, 0.01 - 1.2 * 0.005, 0.01 + 1.2 * 0.005])
+    assert cross.roll_rad[3:] == pytest.approx(-0.02 + 0.004 * np.array([-1.2, 1.2, -2.4, 2.4]))
+    assert cross.height_scale == pytest.approx(math.exp(0.05))
+    assert np.exp(cross.log_prior).sum() == pytest.approx(1.0)
+    assert cross.log_prior[0] - cross.log_prior[1] == pytest.approx(1.2**2 / 2)
+    rolled = cross.cameras(VirtualCamera(512, 128, 256.0, 50.0, 1.6))[0]
+    assert isinstance(rolled, VirtualCamera)
+    assert rolled.roll_rad == pytest.approx(-0.02)

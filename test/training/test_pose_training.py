@@ -17,10 +17,11 @@ from fakes.ground_cells import TINY_BIRDS_EYE, tiny_matcher
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeMatcher, load_birds_eye, normalize_images
+from geoflow_ros.model.camera_head import ASSUMED_SIGMA, CameraStance
 from geoflow_ros.training.evaluate_poses import evaluate_poses
 from geoflow_ros.training.methods import METHODS, FirstWeights, birds_eye_config
 from geoflow_ros.training.pairs import PairBatch
-from geoflow_ros.training.pose_objective import PoseObjective, PoseSampling, mirrored
+from geoflow_ros.training.pose_objective import PoseObjective, PoseSampling, mirrored, stance_loss, stance_of
 from geoflow_ros.training.run import SyntheticTraining, train_synthetic
 from geoflow_ros.training.trainer import Trainer
 from geoflow_ros.world import Camera
@@ -65,7 +66,7 @@ def test_untrained_scores_cost_what_a_uniform_guess_costs() -> None:
     # two negatives for eight pairs, each at about log 2
     assert parts["coarse_none"] == pytest.approx(0.25 * math.log(2), abs=0.1)
     assert parts["loss"] == pytest.approx(
-        sum(parts[k] for k in ("coarse", "fine", "coarse_none", "fine_none")), rel=1e-5
+        sum(parts[k] for k in ("coarse", "fine", "stance", "coarse_none", "fine_none")), rel=1e-5
     )
     assert not {"coarse_none", "fine_none"} & figures(PoseSampling(negatives=0.0)).keys()
 
@@ -80,12 +81,13 @@ def test_a_wrongly_assumed_camera_competes_and_the_true_one_is_asked_about() -> 
     both = doubted(batch, torch.Generator().manual_seed(0)).parts["coarse"].item()
     # five headings and none as heavy as they, against two headings more
     assert both - alone == pytest.approx(math.log(12 / 10), abs=0.1)
-    truth = torch.tensor([[15.0, 1.4]] * 6)
+    truth = torch.tensor([[15.0, 1.4, 0.01]] * 6)
     drawn = doubted._hypotheses(truth, 4, torch.Generator().manual_seed(1))
     pitch = torch.rad2deg(torch.atan((drawn[:, 0] - 15.0) / 64.0)).abs()
     assert (pitch[:4] <= 0.4 + 1e-3).all()
     assert (pitch[4:] >= 0.8 - 1e-3).all()
     assert ((drawn[:4, 1] / 1.4 - 1).abs() <= 0.03 + 1e-6).all()
+    assert (torch.rad2deg(drawn[:4, 2] - 0.01).abs() <= 0.3 + 1e-3).all()
 
 
 def test_a_step_that_has_no_other_places_does_without_them() -> None:
@@ -194,8 +196,23 @@ def test_what_is_of_the_other_method_is_refused(tmp_path: Path) -> None:
 
 def test_errors_are_measured_with_the_camera_as_it_stood() -> None:
     model, batch = tiny_matcher().eval(), NoisePairs().batch(0)
-    nominal = torch.tensor([[12.3, 1.65]]).repeat(4, 1)
+    nominal = torch.tensor([[12.3, 1.65, 0.0]]).repeat(4, 1)
     same, _ = evaluate_poses(model, [replace(batch, camera=nominal)])
     torch.testing.assert_close(same, evaluate_poses(model, [batch])[0])
-    other, _ = evaluate_poses(model, [replace(batch, camera=nominal + torch.tensor([2.0, 0.2]))])
+    other, _ = evaluate_poses(model, [replace(batch, camera=nominal + torch.tensor([2.0, 0.2, 0.01]))])
     assert (other - same).abs().max() > 1e-3
+
+
+def test_what_an_image_tells_of_the_camera_is_learnt_as_a_normal_distribution() -> None:
+    truth = torch.tensor([[15.0, 1.5, 0.02], [10.0, 1.8, -0.01]])
+    pitch = math.atan((15.0 - 12.3) / 64.0)
+    wanted = torch.tensor([pitch, 0.02, math.log(1.5 / 1.65)])
+    torch.testing.assert_close(stance_of(truth, TINY_BIRDS_EYE)[0], wanted)
+    # one sigma off on each axis with sigmas 0.1: 3 (0.5 + log 0.1)
+    stance = CameraStance(torch.zeros((1, 3)), torch.full((1, 3), 0.1))
+    loss = stance_loss(stance, torch.full((1, 3), 0.1))
+    assert loss.item() == pytest.approx(3 * (0.5 + math.log(0.1)), rel=1e-5)
+    # before learning it says what is assumed of any camera
+    untrained = tiny_matcher().ground.stance(torch.randn((2, 8, 8, 32)))
+    assert torch.equal(untrained.mean, torch.zeros((2, 3)))
+    assert untrained.sigma[0].tolist() == pytest.approx(ASSUMED_SIGMA, rel=0.15)
