@@ -17,6 +17,7 @@ def add_options(parser: CommandParser) -> None:
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
+        ("flow-ablation", _add_flow_ablation, "the paper's ablations of dense flow, each trained for as many steps"),
     ):
         kinds.add_parser(name, help=what, add_options=add)
 
@@ -70,6 +71,18 @@ def _add_precision(parser: CommandParser) -> None:
     options.add_quiet(parser)
     options.add_backend(parser, "openvino", "bf16")
     parser.set_defaults(run=precision)
+
+
+def _add_flow_ablation(parser: CommandParser) -> None:
+    parser.description = "Trains dense flow from zero, whole and without each of its parts; what is there goes on."
+    parser.add_argument("--steps", type=COUNT, required=True, help="of each training")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the trainings")
+    parser.add_argument("--seed", type=SEED, default=0, help="of weights and worlds")
+    parser.add_argument("--pairs", type=COUNT, default=96, help="of each area that are measured")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_conditions(parser, "training and validation")
+    options.add_json(parser)
+    parser.set_defaults(run=flow_ablation)
 
 
 def _add_pairs(parser: CommandParser, pairs: int, what: str) -> None:
@@ -210,3 +223,24 @@ def curves(args: argparse.Namespace) -> int:
     learning_curves({run.resolve().name: run for run in args.runs}, args.out)
     print(args.out)
     return 0
+
+
+def flow_ablation(args: argparse.Namespace) -> int:
+    """The paper's ablations of dense flow (exit code 1: interrupted, to be run again)."""
+    from geoflow_ros.evaluation.flow_ablation import ablate_flow, flow_ablation_tables
+    from geoflow_ros.model.dense_flow import ABLATIONS
+    from geoflow_ros.training.run import SyntheticTraining
+
+    settings = SyntheticTraining(
+        out=args.out,
+        method="dense_flow_paper",
+        steps=args.steps,
+        seed=args.seed,
+        device=args.device,
+        conditions=args.conditions,
+        validation_pairs=args.pairs,
+    )
+    rows = ablate_flow(settings)
+    print("\n\n".join(flow_ablation_tables(rows)))
+    options.write_json(args.json, rows)
+    return 0 if len(rows) == len(ABLATIONS) + 1 else 1

@@ -25,10 +25,14 @@ from geoflow_ros.geo.birds_eye import BirdsEyeGrid
 from geoflow_ros.inference.pose_search import PoseSearch
 from geoflow_ros.model.birds_eye import BirdsEyeMatcher
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
-from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells
+from geoflow_ros.model.birds_eye_encoders import GroundCells, Projection, SatelliteCells
 from geoflow_ros.model.rigid_fit import composed, covariance, moved, rigid_fit, rotated
 
 MODE, ZERO = "mode", "zero"
+PROJECTION, REFINE_BLOCK, CONFIDENCE = "projection", "refine_block", "confidence"
+MATCHING_LOSS, POSITION_LOSS = "matching_loss", "position_loss"
+ABLATIONS = (PROJECTION, REFINE_BLOCK, MATCHING_LOSS, POSITION_LOSS, CONFIDENCE)
+"""What the paper's table of ablations does without."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class DenseFlowConfig:
         hidden: channels of the GRU's state and of its context.
         motion: channels of the look-ups' encoding.
         iterations: of the GRU.
+        without: one of `ABLATIONS`, to measure what it gives; or "".
     """
 
     start: str = MODE
@@ -57,8 +62,11 @@ class DenseFlowConfig:
     hidden: int = 48
     motion: int = 64
     iterations: int = 12
+    without: str = ""
 
     def __post_init__(self) -> None:
+        if self.without and self.without not in ABLATIONS:
+            raise InputError(f"without is {self.without!r}; it must be one of {', '.join(ABLATIONS)}")
         if self.start not in (MODE, ZERO):
             raise InputError(f"start is {self.start!r}; it must be {MODE!r} or {ZERO!r}")
         if min(self.levels, self.radius, self.hidden, self.motion, self.iterations) < 1:
@@ -122,6 +130,10 @@ class DenseFlow(nn.Module):
         self.matcher = BirdsEyeMatcher(config)
         self.flow_config = flow_config or DenseFlowConfig()
         self.decoder = FlowDecoder(self.matcher.config, self.flow_config)
+        if self.flow_config.without == REFINE_BLOCK:
+            wide = self.matcher.ground.refine.wide[0]
+            assert isinstance(wide, nn.Conv2d)
+            self.matcher.ground.add_module("refine", nn.Conv2d(wide.in_channels, wide.out_channels, 1))
         self.matcher.requires_grad_(self.flow_config.trains_encoders)
         self.register_buffer("trained_pairs", torch.zeros((), dtype=torch.int64))
 
@@ -135,6 +147,14 @@ class DenseFlow(nn.Module):
         super().train(mode)
         self.matcher.train(mode and self.flow_config.trains_encoders)
         return self
+
+    def encode(
+        self, satellite: Tensor, ground: Tensor, at: Projection | None = None
+    ) -> tuple[SatelliteCells, GroundCells]:
+        """Encodes patches (S, 3, P, P) and images (G, 3, H, W), normalised, seen by cameras as `GroundEncoder` says."""
+        if self.flow_config.without == PROJECTION:
+            at = _spread(self.config.grid).to(ground.device)
+        return self.matcher.satellite(satellite), self.matcher.ground(ground, at)
 
     def forward(self, satellite: SatelliteCells, ground: GroundCells, start: Tensor) -> FlowAnswer:
         """Refines start poses (B, 3) of B encoded pairs: forward, right (metres) and turn (radians) on the patch."""
@@ -198,7 +218,7 @@ class FlowDecoder(nn.Module):
             step, trust = self.head(hidden).split((2, 1), dim=1)
             flow = flow + step
             flows.append(flow * self.cell_m)
-            confidences.append(torch.sigmoid(trust) * seen)
+            confidences.append(seen if self.flow_config.without == CONFIDENCE else torch.sigmoid(trust) * seen)
         return self._answer(torch.stack(flows), torch.stack(confidences), start)
 
     def _pyramids(
@@ -307,6 +327,18 @@ class ConvGru(nn.Module):
         update, reset = torch.sigmoid(self.gates(torch.cat((hidden, x), dim=1))).chunk(2, dim=1)
         candidate = torch.tanh(self.candidate(torch.cat((reset * hidden, x), dim=1)))
         return hidden + update * (candidate - hidden)
+
+
+def _spread(grid: BirdsEyeGrid) -> Projection:
+    """Returns the whole image spread over the cells, its lowest row nearest: what there is without a projection."""
+    rows, columns = grid.forward_cells, grid.right_cells
+    cells, colours = (
+        F.affine_grid(
+            torch.tensor([[[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]]), [1, 1, n * rows, n * columns], align_corners=False
+        )
+        for n in (1, 2)
+    )
+    return Projection(cells, colours, torch.ones((1, 1, rows, columns)))
 
 
 def local_correlation(area: Tensor, cells: Tensor, reach: int) -> Tensor:

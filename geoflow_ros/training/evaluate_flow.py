@@ -43,9 +43,9 @@ def evaluate_flow(model: DenseFlow, batches: Iterable[PairBatch]) -> FlowErrors:
         raise ValueError("the network is in training mode; call model.eval() first")
     before, after, covariance = [torch.zeros((0, 3))], [torch.zeros((0, 3))], [torch.zeros((0, 3, 3))]
     for batch in batches:
-        satellite = model.matcher.satellite(normalize_images(batch.satellite)).taken(batch.satellite_index)
         stood = as_stood(model.matcher, batch)
-        ground = model.matcher.ground(normalize_images(batch.ground), stood).taken(batch.ground_index)
+        cells, seen = model.encode(normalize_images(batch.satellite), normalize_images(batch.ground), stood)
+        satellite, ground = cells.taken(batch.satellite_index), seen.taken(batch.ground_index)
         truth = true_poses(batch, model.config.search_radius_m)
         start = model.starts(satellite, ground)
         answer = model(satellite, ground, start)

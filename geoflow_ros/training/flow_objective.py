@@ -12,7 +12,7 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.model import normalize_images
 from geoflow_ros.model.birds_eye_encoders import GroundCells, Projection, SatelliteCells, projection
-from geoflow_ros.model.dense_flow import ZERO, DenseFlow, FlowAnswer
+from geoflow_ros.model.dense_flow import CONFIDENCE, MATCHING_LOSS, POSITION_LOSS, ZERO, DenseFlow, FlowAnswer
 from geoflow_ros.model.rigid_fit import moved, seen_from
 from geoflow_ros.training.flow_losses import (
     PIXEL_M,
@@ -24,6 +24,12 @@ from geoflow_ros.training.flow_losses import (
 from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pose_objective import mirrored
+
+_WEIGHTS_WITHOUT = {
+    MATCHING_LOSS: FlowLossWeights(matching=0.0),
+    POSITION_LOSS: FlowLossWeights(beta=(0.0, 0.0)),
+    CONFIDENCE: FlowLossWeights(alpha=0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class FlowObjective:
 
     Args:
         model: the network, in training mode while this is used.
-        weights: of the losses.
+        weights: of the losses; the paper's where None, but for what the network does without.
         sampling: of the starts.
     """
 
@@ -72,7 +78,8 @@ class FlowObjective:
         self, model: DenseFlow, weights: FlowLossWeights | None = None, sampling: FlowSampling | None = None
     ) -> None:
         self._model = model
-        self._weights, self._sampling = weights or FlowLossWeights(), sampling or FlowSampling()
+        self._weights = weights or _WEIGHTS_WITHOUT.get(model.flow_config.without, FlowLossWeights())
+        self._sampling = sampling or FlowSampling()
         self._pairs: int | None = None
 
     def __call__(self, batch: PairBatch, generator: torch.Generator) -> StepFigures:
@@ -83,9 +90,9 @@ class FlowObjective:
         truth = true_poses(batch, model.config.search_radius_m)
         start = self._starts(truth, generator)
         with torch.set_grad_enabled(model.flow_config.trains_encoders):
-            patches = model.matcher.satellite(normalize_images(batch.satellite)).taken(batch.satellite_index)
-            seen = model.matcher.ground(normalize_images(batch.ground), self._cameras(batch, generator))
-            frames = seen.taken(batch.ground_index)
+            cameras = self._cameras(batch, generator)
+            cells, seen = model.encode(normalize_images(batch.satellite), normalize_images(batch.ground), cameras)
+            patches, frames = cells.taken(batch.satellite_index), seen.taken(batch.ground_index)
         return self._figures(patches, frames, start, truth)
 
     def _figures(self, patches: SatelliteCells, frames: GroundCells, start: Tensor, truth: Tensor) -> StepFigures:

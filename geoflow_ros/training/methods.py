@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -30,7 +30,7 @@ from geoflow_ros.model import (
     method_of,
 )
 from geoflow_ros.model.checkpoint import DENSE_FLOW, load_imagenet
-from geoflow_ros.model.dense_flow import flow_from_zero
+from geoflow_ros.model.dense_flow import ABLATIONS, flow_from_zero
 from geoflow_ros.training.evaluate import evaluate_pairs
 from geoflow_ros.training.evaluate_flow import evaluate_flow
 from geoflow_ros.training.evaluate_poses import evaluate_poses
@@ -278,16 +278,28 @@ class DenseFlowMethod(Method[DenseFlow]):
 
 
 class FlowFromZeroMethod(DenseFlowMethod):
-    """Dense flow as in the paper: from zero flow, encoders and decoder trained together."""
+    """Dense flow as in the paper: from zero flow, encoders and decoder trained together.
+
+    Args:
+        without: one of the paper's ablations, or "".
+    """
 
     name = FLOW_FROM_ZERO
+
+    def __init__(self, without: str = "") -> None:
+        self._without = without
 
     def _untrained(self, size: ImageSize) -> DenseFlow:
         config = birds_eye_config(size, virtual_camera(_usual_camera(size)))
         return DenseFlow(config, self._decoder(config))
 
     def _decoder(self, config: BirdsEyeConfig) -> DenseFlowConfig:
-        return flow_from_zero(config)
+        return replace(flow_from_zero(config), without=self._without)
+
+
+def ablated(without: str) -> str:
+    """Returns the name of the paper's method without one of its parts."""
+    return f"{FLOW_FROM_ZERO}_without_{without}"
 
 
 def birds_eye_config(size: ImageSize, camera: VirtualCamera) -> BirdsEyeConfig:
@@ -316,6 +328,7 @@ def _ground_resolution_m(size: ImageSize) -> float:
 
 
 METHODS: dict[str, Method[Any]] = {
-    method.name: method for method in (GeoFlowMethod(), BirdsEyeMethod(), DenseFlowMethod(), FlowFromZeroMethod())
+    **{method.name: method for method in (GeoFlowMethod(), BirdsEyeMethod(), DenseFlowMethod(), FlowFromZeroMethod())},
+    **{ablated(without): FlowFromZeroMethod(without) for without in ABLATIONS},
 }
 """By name."""

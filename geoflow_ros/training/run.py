@@ -313,6 +313,7 @@ def _figures(errors: PairErrors) -> dict[str, float]:
         "recall_5m": float((distance < 5.0).float().mean()),
     }
     if errors.turn_rad is not None:
+        figures["yaw_mean_error_deg"] = math.degrees(float(errors.turn_rad.abs().mean()))
         figures["yaw_median_error_deg"] = math.degrees(float(errors.turn_rad.abs().median()))
     if errors.before is not None:
         figures |= {f"before_{name}": value for name, value in _figures(errors.before).items()}
