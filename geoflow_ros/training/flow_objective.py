@@ -47,6 +47,7 @@ class FlowSampling:
         wide_turn_deg: likewise.
         pitch_deg: largest difference of the assumed camera's pitch from the true one.
         height: likewise of its height, relative.
+        roll_deg: likewise of its roll.
         change_pairs: after how many pairs kappa and beta take their late values.
     """
 
@@ -57,11 +58,15 @@ class FlowSampling:
     wide_turn_deg: float = 5.0
     pitch_deg: float = 0.4
     height: float = 0.03
+    roll_deg: float = 0.3
     change_pairs: int = 15_000
 
     def __post_init__(self) -> None:
         sizes = (self.sigma_m, self.sigma_turn_deg, self.wide_m, self.wide_turn_deg)
-        if min(*sizes, self.pitch_deg, self.height, self.change_pairs) < 0 or not 0.0 <= self.wide_share <= 1.0:
+        if (
+            min(*sizes, self.pitch_deg, self.height, self.roll_deg, self.change_pairs) < 0
+            or not 0.0 <= self.wide_share <= 1.0
+        ):
             raise InputError("errors of the starts must not be negative, and wide_share lies in [0, 1]")
 
 
@@ -133,11 +138,12 @@ class FlowObjective:
         camera = config.camera
         if batch.camera is None or not isinstance(camera, VirtualCamera):
             return None
-        share = 2.0 * torch.rand((2, len(batch.camera)), generator=generator, device=batch.camera.device) - 1.0
+        share = 2.0 * torch.rand((3, len(batch.camera)), generator=generator, device=batch.camera.device) - 1.0
         row = batch.camera[:, 0] + camera.focal_px * torch.tan(share[0] * math.radians(s.pitch_deg))
         height = batch.camera[:, 1] * (1.0 + share[1] * s.height)
-        stands = zip(row.tolist(), height.tolist(), strict=True)
-        assumed = [replace(camera, horizon_row_px=horizon, height_m=metres) for horizon, metres in stands]
+        roll = batch.camera[:, 2] + share[2] * math.radians(s.roll_deg)
+        stands = torch.stack((row, height, roll), dim=1).tolist()
+        assumed = [replace(camera, horizon_row_px=horizon, height_m=m, roll_rad=turn) for horizon, m, turn in stands]
         return projection(config, *assumed).to(batch.ground.device)
 
     def _starts(self, truth: Tensor, generator: torch.Generator) -> Tensor:

@@ -94,8 +94,8 @@ def test_the_starts_of_a_step_are_modes_with_errors_or_zero() -> None:
 
 
 def test_a_step_assumes_nearly_the_camera_that_there_was() -> None:
-    objective = FlowObjective(tiny_flow(), sampling=FlowSampling(pitch_deg=0.0, height=0.0))
-    camera = torch.tensor([[13.0, 1.7], [11.5, 1.5]])
+    objective = FlowObjective(tiny_flow(), sampling=FlowSampling(pitch_deg=0.0, height=0.0, roll_deg=0.0))
+    camera = torch.tensor([[13.0, 1.7, 0.01], [11.5, 1.5, -0.02]])
     batch = replace(NoisePairs().batch(0), camera=camera)
     assumed = objective._cameras(batch, torch.Generator().manual_seed(0))
     assert assumed is not None
@@ -189,7 +189,7 @@ def test_errors_are_told_before_and_after(tmp_path: Path) -> None:
     figures = _figures(METHODS["dense_flow"].errors(model, [batch], torch.float32))
     assert figures["before_mean_error_m"] == pytest.approx(figures["mean_error_m"], abs=1e-4)
     assert figures["before_yaw_median_error_deg"] == pytest.approx(figures["yaw_median_error_deg"], abs=1e-2)
-    nominal = torch.tensor([[TINY_BIRDS_EYE.horizon_row_px, TINY_BIRDS_EYE.camera_height_m]]).expand(2, -1)
+    nominal = torch.tensor([[TINY_BIRDS_EYE.horizon_row_px, TINY_BIRDS_EYE.camera_height_m, 0.0]]).expand(2, -1)
     same = evaluate_flow(model, [replace(batch, camera=nominal)])
     torch.testing.assert_close(same.after, errors.after[:4], atol=1e-3, rtol=0)
     with pytest.raises(ValueError, match="training mode"):
