@@ -61,7 +61,7 @@ class DenseFlowConfig:
     radius: int = 3
     hidden: int = 48
     motion: int = 64
-    iterations: int = 12
+    iterations: int = 6
     without: str = ""
 
     def __post_init__(self) -> None:
@@ -83,12 +83,18 @@ def flow_from_zero(config: BirdsEyeConfig, sizes: DenseFlowConfig | None = None)
 
     Args:
         config: of the matcher.
-        sizes: radius, channels and iterations, such as `PAPER_DECODER`; the small decoder's where None.
+        sizes: radius, channels and iterations, such as `PAPER_DECODER`; the small decoder's with the paper's 12
+            iterations where None.
     """
     turned_m = 2.0 * config.range_m * math.sin(math.radians(config.max_turn_deg) / 2.0)
     reach = math.ceil((config.search_radius_m + turned_m) / (COARSE * config.cell_m))
     return replace(
-        sizes or DenseFlowConfig(), start=ZERO, trains_encoders=True, fine_reach=0, coarse_reach=reach, levels=4
+        sizes or DenseFlowConfig(iterations=12),
+        start=ZERO,
+        trains_encoders=True,
+        fine_reach=0,
+        coarse_reach=reach,
+        levels=4,
     )
 
 

@@ -129,6 +129,7 @@ def test_nothing_to_see_says_that_it_knows_nothing() -> None:
 def test_the_volume_from_zero_reaches_every_pose_of_the_search() -> None:
     config = flow_from_zero(TINY_BIRDS_EYE, PAPER_DECODER)
     assert (config.start, config.fine_reach, config.levels, config.radius, config.hidden) == ("zero", 0, 4, 4, 128)
+    assert flow_from_zero(TINY_BIRDS_EYE).iterations == 12
     grid = TINY_BIRDS_EYE.grid.coarsened(2)
     reach = config.coarse_reach * grid.cell_m
     points = torch.from_numpy(grid.centres_m()).float().reshape(1, -1, 2)
