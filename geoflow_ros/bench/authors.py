@@ -18,8 +18,8 @@ import numpy as np
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bundle import Bundle, IrsSettings
+from geoflow_ros.inference.inputs import fit_image
 from geoflow_ros.inference.irs import sample_hypotheses
-from geoflow_ros.inference.localizer import fit_image
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.backends.protocol import HeadOutput
@@ -13,6 +14,7 @@ from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.errors import BundleError
 from geoflow_ros.geo.gaussian import Gaussian2D
 from geoflow_ros.inference.covariance import bounded_by_prior, covariance_about
+from geoflow_ros.inference.fix import Assessment
 from geoflow_ros.inference.irs import INITIAL_SPREAD, spread
 from geoflow_ros.inference.posterior import fit_posterior
 
@@ -31,16 +33,13 @@ class QualityLimits:
     outside_margin: float = 0.15
 
 
-@dataclass(frozen=True)
-class Assessment:
-    """What speaks for and against a fix.
+@dataclass(frozen=True, kw_only=True)
+class GeoFlowAssessment(Assessment):
+    """What speaks for and against a fix of GeoFlow. Its quality is the standard deviation of its position, negative.
 
     Attributes:
-        trustworthy: whether the fix may be used; `reason` says why not.
-        reason: why not, in one clause; empty for a trustworthy fix.
         spread_m: root mean square distance of the hypotheses from their mean. Convergence, not accuracy.
         inside_fraction: share of the hypotheses that ended inside the search square.
-        centre_distance_m: of the answer from the patch centre.
         kappa_mean: AngMF rate of the direction, mean over the probes (see `posterior`).
         sigma_log_r_mean: standard deviation of log r, mean over the probes.
         posterior_misfit: how badly one Gaussian explains all the probes; above about 0.5 it does not,
@@ -48,11 +47,8 @@ class Assessment:
         posterior_distance_m: between the answer and the mean of that Gaussian.
     """
 
-    trustworthy: bool
-    reason: str
     spread_m: float
     inside_fraction: float
-    centre_distance_m: float
     kappa_mean: float
     sigma_log_r_mean: float
     posterior_misfit: float
@@ -77,7 +73,7 @@ class AssessedEstimate:
     raw_covariance: Float64Array
     covariance: Float64Array
     heading_error_rad: float | None
-    assessment: Assessment
+    assessment: GeoFlowAssessment
 
 
 def assess(
@@ -108,7 +104,7 @@ def assess(
     Raises:
         BundleError: the network answered with numbers that are not finite.
     """
-    _require_finite(probed, hypotheses)
+    require_finite(hypotheses, probed.mu_log_r, probed.var_log_r, probed.direction, probed.kappa)
     posterior = fit_posterior(probes, probed)
     gaussian = Gaussian2D(posterior.gaussian.mean * search_radius_m, posterior.gaussian.covariance * search_radius_m**2)
     position_m = estimate * search_radius_m
@@ -124,9 +120,10 @@ def assess(
 
     def one(b: int) -> AssessedEstimate:
         reason = _reason(estimate[b], float(spread_m[b]), 1.0 + limits.outside_margin, spread_limit_m)
-        assessment = Assessment(
+        assessment = GeoFlowAssessment(
             trustworthy=not reason,
             reason=reason,
+            quality=-float(np.sqrt(np.trace(covariance[b]))),
             spread_m=float(spread_m[b]),
             inside_fraction=float(inside_fraction[b]),
             centre_distance_m=float(np.hypot(*position_m[b])),
@@ -141,13 +138,17 @@ def assess(
     return tuple(one(b) for b in range(len(estimate)))
 
 
-def _require_finite(probed: HeadOutput, hypotheses: Float32Array) -> None:
-    for values in (hypotheses, probed.mu_log_r, probed.var_log_r, probed.direction, probed.kappa):
-        if not np.isfinite(values).all():
-            raise BundleError(
-                "the network answered with numbers that are not finite: its weights or the precision of its back end "
-                "are at fault; export the bundle again or choose another back end"
-            )
+def require_finite(*answers: NDArray[np.floating]) -> None:
+    """Refuses what a network answered if any of it is not finite.
+
+    Raises:
+        BundleError: it is not.
+    """
+    if not all(np.isfinite(values).all() for values in answers):
+        raise BundleError(
+            "the network answered with numbers that are not finite: its weights or the precision of its back end "
+            "are at fault; export the bundle again or choose another back end"
+        )
 
 
 def _mean_angle(orientation: Float32Array) -> Float64Array:

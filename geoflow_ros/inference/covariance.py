@@ -134,12 +134,7 @@ def covariance_about(gaussian: Gaussian2D, point: Float64Array) -> Float64Array:
 
 
 def bounded_by_prior(covariance: Float64Array, answer_m: Float64Array, search_radius_m: float) -> Float64Array:
-    """The covariance, nowhere worse than knowing nothing but the search square.
-
-    For a position uniform in the square of +-radius, an answer a has the mean square error B = radius^2/3 I + a a^T,
-    whatever the network says: an axis of which nothing is known has a standard deviation of radius/sqrt(3), and more
-    only by the answer's own distance from the centre. The matrix is cut so that covariance <= B (in every direction);
-    directions in which it says less than B are left as they are.
+    """The covariance, nowhere worse than knowing nothing but the search square; see `bounded_by_uniform`.
 
     Args:
         covariance: (..., 2, 2) in m^2, positive definite, (forward, right).
@@ -149,7 +144,26 @@ def bounded_by_prior(covariance: Float64Array, answer_m: Float64Array, search_ra
     Returns:
         (..., 2, 2) in m^2.
     """
-    bound = answer_m[..., :, None] * answer_m[..., None, :] + np.eye(2) * search_radius_m**2 / 3.0
+    return bounded_by_uniform(covariance, answer_m, np.full(2, search_radius_m))
+
+
+def bounded_by_uniform(covariance: Float64Array, answer: Float64Array, half_widths: Float64Array) -> Float64Array:
+    """The covariance, nowhere worse than knowing nothing but the box that was searched.
+
+    For a pose uniform in a box of +-h, an answer a has the mean square error B = diag(h^2)/3 + a a^T, whatever the
+    network says: an axis of which nothing is known has a standard deviation of h/sqrt(3), and more only by the answer's
+    own distance from the centre. The matrix is cut so that covariance <= B (in every direction); directions in which it
+    says less than B are left as they are.
+
+    Args:
+        covariance: (..., n, n), positive definite, in the units of the axes.
+        answer: (..., n) from the box's centre.
+        half_widths: (n,) h of each axis.
+
+    Returns:
+        (..., n, n).
+    """
+    bound = answer[..., :, None] * answer[..., None, :] + np.diag(half_widths**2 / 3.0)
     root = np.linalg.cholesky(bound)
     inverse_root = np.linalg.inv(root)
     whitened = inverse_root @ covariance @ np.swapaxes(inverse_root, -1, -2)
@@ -157,7 +171,7 @@ def bounded_by_prior(covariance: Float64Array, answer_m: Float64Array, search_ra
     cut = (vectors * np.minimum(values, 1.0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
     exceeds = values[..., -1, None, None] > 1.0  # eigh sorts: the last is the largest
     result = np.where(exceeds, root @ cut @ np.swapaxes(root, -1, -2), covariance)
-    return 0.5 * (result + np.swapaxes(result, -1, -2))
+    return np.asarray(0.5 * (result + np.swapaxes(result, -1, -2)))
 
 
 def fit_calibration(errors: ArrayLike, raw_covariances: ArrayLike, data: str = "held-out pairs") -> Calibration:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
@@ -13,21 +12,16 @@ from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.backends.protocol import Backend, FrameOutput, Tokens
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.irs_settings import IrsSettings
-from geoflow_ros.bundle.manifest import NORTH_UP, Manifest
-from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.errors import InputError
 from geoflow_ros.inference.assessment import AssessedEstimate, QualityLimits, assess
-from geoflow_ros.inference.fix import Fix, FixTimings
+from geoflow_ros.inference.fix import FixTimings, GeoFlowFix
+from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image
 from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.inference.protocol import SearchSettings
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatellitePatch
-
-ASPECT_TOLERANCE = 0.03
-"""Relative difference of width / height that resizing may swallow: a row or two of cropping, not another lens."""
-
-_RESOLUTION_TOLERANCE = 1e-3
-_LEAST_WARM_UP_HEIGHT_PX = 8
 
 
 class GeoFlowLocalizer:
@@ -65,8 +59,7 @@ class GeoFlowLocalizer:
         self._limits = limits if limits is not None else QualityLimits()
         self._probes = probe_grid()
         self._lock = threading.Lock()
-        self._encoding = threading.Lock()
-        self._kept: tuple[tuple[SatellitePatch, Tokens], ...] = ()  # replaced as a whole: read without the lock
+        self._patches = KeptPatches(self._manifest, self._backend.satellite_tokens)
         self.settings: IrsSettings
         self.configure(SearchSettings(hypotheses, iterations, step))
 
@@ -109,7 +102,14 @@ class GeoFlowLocalizer:
             )
         self.settings = settings
 
-    def localize(self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
+    @property
+    def max_heading_error_rad(self) -> float:
+        """0: the patch's yaw is taken as the camera's."""
+        return 0.0
+
+    def localize(
+        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+    ) -> GeoFlowFix:
         """Position of the camera that took `ground`, somewhere around the centre of `patch`.
 
         Args:
@@ -117,6 +117,7 @@ class GeoFlowLocalizer:
             patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`. Its tokens are kept for the next call
                 with the same object.
             stamp_ns: of the image.
+            heading_error_rad: has no influence.
 
         Returns:
             The fix. Look at `fix.assessment.trustworthy` before using it.
@@ -133,7 +134,7 @@ class GeoFlowLocalizer:
             with watch.stage("resize"):
                 image = fit_image(ground, self._manifest)
             with watch.stage("satellite"):
-                tokens = self._encode_patch(patch)
+                tokens = self._patches.encoded(patch)
             hypotheses = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns)
             output = self._encode_and_refine(image, tokens, hypotheses, settings)
             estimate = mean_estimate(output.path[-1])
@@ -149,33 +150,15 @@ class GeoFlowLocalizer:
             InputError: the patch does not fit the model.
             BackendError: the back end failed.
         """
-        self._encode_patch(patch)
+        self._patches.encoded(patch)
 
     def warm_up(self) -> None:
         """Answer twice to nothing: the first real frame must not pay for what the back end does once.
 
         The second time because a back end on a GPU may make its CUDA graph of a frame that has run before.
         """
-        frame = self._manifest.patch_frame(0.0, 0.0, 0.0)
-        patch = SatellitePatch(np.zeros((frame.size_px, frame.size_px, 3), np.uint8), frame)
-        height = max(_LEAST_WARM_UP_HEIGHT_PX, self._manifest.ground.height_px)
-        image = np.zeros((height, round(height * self._manifest.camera.aspect_ratio), 3), np.uint8)
         for _ in range(2):
-            self.localize(image, patch)
-
-    def _encode_patch(self, patch: SatellitePatch) -> Tokens:
-        """The satellite tokens of a patch: kept, or computed now."""
-        for kept, tokens in self._kept:
-            if kept is patch:
-                return tokens
-        with self._encoding:
-            for kept, tokens in self._kept:  # another thread was quicker
-                if kept is patch:
-                    return tokens
-            check_patch(patch, self._manifest)
-            tokens = self._backend.satellite_tokens(patch.pixels[None])
-            self._kept = (*self._kept[-1:], (patch, tokens))
-            return tokens
+            self.localize(*blank_inputs(self._manifest))
 
     def _encode_and_refine(
         self, image: UInt8Array, tokens: Tokens, hypotheses: Float32Array, settings: IrsSettings
@@ -198,12 +181,12 @@ class GeoFlowLocalizer:
 
     def _fix(
         self, stamp_ns: int, patch: SatellitePatch, output: FrameOutput, answer: AssessedEstimate, watch: Stopwatch
-    ) -> Fix:
+    ) -> GeoFlowFix:
         """From units of the search radius and axes of the patch, of the only frame in the batch, to the map."""
         frame, radius_m = patch.frame, self._manifest.search_radius_m
         path_enu = frame.local_to_enu(output.path[:, 0].astype(np.float64) * radius_m)  # (R + 1, N, 2)
         east_m, north_m = frame.local_to_enu(answer.position_m)
-        return Fix(
+        return GeoFlowFix(
             stamp_ns=stamp_ns,
             east_m=float(east_m),
             north_m=float(north_m),
@@ -231,54 +214,3 @@ def _timings(watch: Stopwatch, output: FrameOutput) -> FixTimings:
         covariance_ms=total_ms - resize_ms - satellite_ms - output.ground_ms - output.refine_ms,
         total_ms=total_ms,
     )
-
-
-def fit_image(ground: UInt8Array, manifest: Manifest) -> UInt8Array:
-    """The camera image (h, w, 3) at the model's size (H, W, 3).
-
-    Raises:
-        ImageError: it is not RGB uint8, is empty, or has another aspect ratio than the model's camera.
-    """
-    if not isinstance(ground, np.ndarray) or ground.ndim != 3 or ground.shape[2] != 3:
-        found = f"shape {ground.shape}" if isinstance(ground, np.ndarray) else type(ground).__name__
-        raise ImageError(f"the camera image must be RGB (height, width, 3), got {found}")
-    if ground.dtype != np.uint8:
-        raise ImageError(f"the camera image must be uint8 (0 to 255), got {ground.dtype}: convert it first")
-    height, width = ground.shape[:2]
-    if height == 0 or width == 0:
-        raise ImageError(f"the camera image is empty ({height} x {width})")
-    wanted = manifest.camera.aspect_ratio
-    if abs(width / height / wanted - 1.0) > ASPECT_TOLERANCE:
-        raise ImageError(
-            f"the camera image is {width} x {height} (width / height {width / height:.2f}), but the model "
-            f"'{manifest.name}' was made for {wanted:.2f}: crop the image to that ratio"
-        )
-    size = (manifest.ground.width_px, manifest.ground.height_px)
-    if (width, height) == size:
-        return np.ascontiguousarray(ground)
-    # Area averaging shrinks without aliasing; enlarging with it would only repeat pixels.
-    shrinking = width >= size[0] and height >= size[1]
-    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(ground, size, interpolation=interpolation), np.uint8)
-
-
-def check_patch(patch: SatellitePatch, manifest: Manifest) -> None:
-    """Refuses a patch that is not what the model was trained to see.
-
-    Raises:
-        InputError: its size, type, ground resolution or alignment is another.
-    """
-    size = manifest.satellite.size_px
-    if patch.pixels.shape != (size, size, 3) or patch.pixels.dtype != np.uint8:
-        raise InputError(
-            f"the satellite patch is {patch.pixels.dtype} {patch.pixels.shape}, but the model '{manifest.name}' takes "
-            f"uint8 ({size}, {size}, 3): cut it with the frame of manifest.patch_frame"
-        )
-    wanted_m, found_m = manifest.satellite.ground_resolution_m, patch.frame.ground_resolution_m
-    if patch.frame.size_px != size or abs(found_m / wanted_m - 1.0) > _RESOLUTION_TOLERANCE:
-        raise InputError(
-            f"the satellite patch has {found_m:.4f} m per pixel, but the model '{manifest.name}' takes {wanted_m:.4f}: "
-            "cut it with the frame of manifest.patch_frame"
-        )
-    if manifest.alignment == NORTH_UP and abs(patch.frame.yaw_rad) > 1e-6:
-        raise InputError(f"the model '{manifest.name}' takes north-up patches: cut it with manifest.patch_frame")

@@ -12,7 +12,7 @@ the heading's error in the convention of training.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,6 +116,8 @@ class PosePosterior:
         pose: (N, 3) forward and right in metres, turn in radians.
         camera: (N,) the camera hypothesis that each is of.
         probability: (N,), with `none_probability` they sum to 1.
+        log_prior: (N + 1,) logarithms of what they and none (the last) would be without images, but for a constant: how
+            many fine cells each is of, times its camera's prior.
         is_fine: (N,) which poses the fine level has scored.
         none_probability: of the camera being nowhere in the volume.
         cameras: P, how many camera hypotheses there are.
@@ -125,6 +127,7 @@ class PosePosterior:
     pose: Float64Array
     camera: Int64Array
     probability: Float64Array
+    log_prior: Float64Array
     is_fine: NDArray[np.bool_]
     none_probability: float
     cameras: int
@@ -142,28 +145,52 @@ class PosePosterior:
         coarse_pose, coarse_camera = _coarse_poses(scores, search)
         outside = ~_covered(coarse_pose, coarse_camera, scores.windows, len(scores.windows.camera), search)
         subcells = COARSE**2 * search.coarse_turn_step_rad / search.turn_step_rad
-        fine_pose, fine_camera, fine_logit = _window_poses(scores, search)
-        coarse_logit = scores.coarse.ravel()[outside] + scores.outside + math.log(subcells)
+        fine_pose, fine_camera, fine_score = _window_poses(scores, search)
         camera = np.concatenate([fine_camera, coarse_camera[outside]])
-        none_logit = scores.none + math.log(search.fine_cell_count())
-        pose_logit = np.concatenate([fine_logit, coarse_logit]) + scores.log_prior[camera]
-        logit = np.append(pose_logit, none_logit)
-        weight = np.exp(logit - logit.max())
-        probability = weight / weight.sum()
+        is_fine = np.arange(len(camera)) < len(fine_score)
+        score = np.concatenate([fine_score, scores.coarse.ravel()[outside] + scores.outside, [scores.none]])
+        log_prior = np.append(
+            np.where(is_fine, 0.0, math.log(subcells)) + scores.log_prior[camera], math.log(search.fine_cell_count())
+        )
+        probability = _normalised(score + log_prior)
         return cls(
             pose=np.concatenate([fine_pose, coarse_pose[outside]]),
             camera=camera,
             probability=probability[:-1],
-            is_fine=np.arange(len(probability) - 1) < len(fine_logit),
+            log_prior=log_prior,
+            is_fine=is_fine,
             none_probability=float(probability[-1]),
             cameras=len(scores.log_prior),
             search=search,
         )
 
+    @property
+    def given_present(self) -> Float64Array:
+        """The (N,) probabilities given that the camera is in the volume; alike where that has none."""
+        present = self.probability.sum()
+        return self.probability / present if present > 0.0 else np.full_like(self.probability, 1 / len(self.pose))
+
+    @property
+    def camera_probability(self) -> Float64Array:
+        """The (P,) probabilities of the camera hypotheses, given that the camera is in the volume."""
+        return np.bincount(self.camera, self.given_present, self.cameras).astype(float)
+
+    def softened(self, temperature: float) -> PosePosterior:
+        """Returns the posterior whose scores are all divided by a temperature; what the priors say stays."""
+        if temperature == 1.0:
+            return self
+        with np.errstate(divide="ignore"):  # what has no probability has none at any temperature
+            score = np.log(np.append(self.probability, self.none_probability)) - self.log_prior
+        probability = _normalised(score / temperature + self.log_prior)
+        return replace(self, probability=probability[:-1], none_probability=float(probability[-1]))
+
+    def covariance_about(self, pose: Float64Array) -> Float64Array:
+        """Returns the (3, 3) second moments about a pose (3,), given that the camera is in the volume."""
+        return self._moments(pose, self.probability)
+
     def estimate(self, max_modes: int = 3) -> PoseEstimate:
         """Returns the modes, the moments and how certain they are."""
-        present = self.probability.sum()
-        given = self.probability / present if present > 0.0 else np.full_like(self.probability, 1 / len(self.pose))
+        given = self.given_present
         modes = self._modes(given, max_modes)
         positive = given[given > 0.0]
         cells = np.where(self.is_fine, 1.0, COARSE**2 * self.search.coarse_turn_step_rad / self.search.turn_step_rad)
@@ -172,21 +199,25 @@ class PosePosterior:
             modes=tuple(modes),
             covariance=self._moments(modes[0].pose, given),
             none_probability=self.none_probability,
-            camera_probability=np.bincount(self.camera, given, self.cameras).astype(float),
+            camera_probability=self.camera_probability,
             entropy=float(-(positive * np.log(positive / uniform)).sum()),
         )
 
     def _modes(self, given: Float64Array, max_modes: int) -> list[PoseMode]:
         """Takes the highest fine cell, all that is near it, and so on; masses are shares of the whole posterior."""
-        left = np.where(self.is_fine, given, 0.0)
+        left = given.copy()
         modes: list[PoseMode] = []
-        while len(modes) < max_modes and (left.max() > 0.0 or not modes):
-            peak = self.pose[left.argmax()]
+        while len(modes) < max_modes:
+            fine = np.where(self.is_fine, left, 0.0)
+            if modes and not fine.max() > 0.0:
+                break
+            peak = self.pose[fine.argmax()]
+            # with what the coarse level alone has seen there, such as other ways in which the camera may stand
             belongs = self._is_near(peak, _MODE_CELLS, _MODE_TURNS) & (left > 0.0)
             mass = float(left[belongs].sum())
             if modes and mass < _LEAST_MODE:
                 break
-            core = np.where(self._is_near(peak, _PEAK_CELLS, _PEAK_TURNS), left, 0.0)
+            core = np.where(self._is_near(peak, _PEAK_CELLS, _PEAK_TURNS), fine, 0.0)
             around = peak + np.concatenate([self.pose[:, :2] - peak[:2], wrap(self.pose[:, 2:] - peak[2])], axis=1)
             pose = core @ around / core.sum() if core.sum() > 0.0 else peak
             modes.append(PoseMode(pose, self._moments(pose, np.where(belongs, left, 0.0)), mass))
@@ -243,6 +274,12 @@ def choose_windows(
 def wrap(angle: Float64Array) -> Float64Array:
     """Maps angles in radians to [-pi, pi)."""
     return np.asarray((angle + math.pi) % (2.0 * math.pi) - math.pi)
+
+
+def _normalised(logit: Float64Array) -> Float64Array:
+    """Returns probabilities of logits (N,)."""
+    weight = np.exp(logit - logit.max())
+    return np.asarray(weight / weight.sum())
 
 
 def _coarse_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Int64Array]:

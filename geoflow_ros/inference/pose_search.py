@@ -54,6 +54,11 @@ class PoseSearch:
         return self.reach_cells // COARSE
 
     @property
+    def reach_m(self) -> float:
+        """Metres from the patch's centre to the volume's end."""
+        return self.reach_cells * self.cell_m
+
+    @property
     def window_span_rad(self) -> float:
         """The turn from a window's centre to its end."""
         return self.window_turns * self.turn_step_rad / 2.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.inference.camera_calibration import CameraUncertainty
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.tiles import SatellitePatch
 
@@ -20,11 +22,17 @@ class SearchSettings:
         hypotheses: N, how many start positions are refined.
         iterations: R, how often each is refined.
         step: fraction of the predicted displacement per refinement.
+        max_heading_error_rad: headings are searched up to this far from the assumed one, where they are not known.
+        camera: how well the camera's pose above the ground is known; exactly where None. Not changed while running.
+        camera_file: where what is learned of that pose is kept; nowhere where None.
     """
 
     hypotheses: int | None = None
     iterations: int | None = None
     step: float | None = None
+    max_heading_error_rad: float | None = None
+    camera: CameraUncertainty | None = None
+    camera_file: Path | None = None
 
 
 class PatchLocalizer(Protocol):
@@ -43,6 +51,11 @@ class PatchLocalizer(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What diagnostics say of it, as keys and values."""
+        ...
+
+    @property
+    def max_heading_error_rad(self) -> float:
+        """The largest error of a patch's yaw that `localize` searches; 0 where the method takes the yaw as known."""
         ...
 
     def configure(self, search: SearchSettings) -> None:
@@ -66,17 +79,21 @@ class PatchLocalizer(Protocol):
         """
         ...
 
-    def localize(self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0) -> Fix:
+    def localize(
+        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+    ) -> Fix:
         """Position, and yaw where the method gives one, of the camera that took a picture.
 
         Args:
             ground: RGB uint8 (h, w, 3) with the aspect ratio of the model's camera.
             patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`, around where the camera is thought to be.
             stamp_ns: of the image.
+            heading_error_rad: by how much the patch's yaw may be wrong; None for what the model was trained for. A
+                method that takes the yaw as known has no use for it.
 
         Raises:
             ImageError: the image does not fit the model.
-            InputError: the patch does not.
+            InputError: the patch does not, or the heading error is larger than `max_heading_error_rad`.
             BundleError: the network answered with numbers that are not finite.
             BackendError: the back end failed.
         """

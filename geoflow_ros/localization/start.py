@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
@@ -11,8 +13,10 @@ from geoflow_ros.localization.values import GnssPosition, VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking import Heading, StartPose
 
-_MAX_GNSS_TO_HEADING_S = 1.0
+MAX_GNSS_TO_HEADING_S = 1.0
 """A satellite fix and an absolute heading further apart than this are not one pose: a car turns by 30° in a second."""
+
+_UNKNOWN_YAW_VARIANCE = math.pi**2 / 3.0  # rad², of a yaw of which nothing is known
 
 
 def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
@@ -24,25 +28,32 @@ def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_
     return floored
 
 
-def start_from_gnss(gnss: GnssPosition, heading: Heading, datum: Datum, settings: VehicleSettings) -> StartPose:
-    """The pose where a satellite fix and an absolute heading put the vehicle.
+def start_from_gnss(gnss: GnssPosition, heading: Heading | None, datum: Datum, settings: VehicleSettings) -> StartPose:
+    """The pose where a satellite fix and an absolute heading put the vehicle; without one, any heading will do.
 
     Raises:
         OdometryError: the two are too far apart in time, or the covariance is not finite.
         GeometryError: the position is outside the map frame.
     """
-    apart_s = abs(gnss.stamp_ns - heading.stamp_ns) / NANOSECONDS_PER_SECOND
-    if apart_s > _MAX_GNSS_TO_HEADING_S:
-        raise OdometryError(
-            f"fix and imu are {apart_s:.1f} s apart (limit {_MAX_GNSS_TO_HEADING_S:g} s): one of them has stopped, "
-            "or their clocks differ"
-        )
+    yaw_rad, yaw_variance = 0.0, _UNKNOWN_YAW_VARIANCE
+    if heading is not None:
+        _check_together(gnss, heading)
+        yaw_rad, yaw_variance = heading.yaw_rad, heading.std_rad**2 + settings.tracker.heading_bias_std_rad**2
     east_m, north_m = datum.to_enu(gnss.latitude_deg, gnss.longitude_deg)
     covariance = np.zeros((3, 3))
     if gnss.covariance_m2 is not None:
         covariance[:2, :2] = gnss.covariance_m2
-    covariance[2, 2] = heading.std_rad**2 + settings.tracker.heading_bias_std_rad**2
+    covariance[2, 2] = yaw_variance
     if not np.isfinite(covariance).all():
         raise OdometryError("fix has a covariance that is not finite")
     floored = floored_covariance(covariance, settings.min_start_position_std_m, settings.min_start_yaw_std_rad)
-    return StartPose(gnss.stamp_ns, float(east_m), float(north_m), heading.yaw_rad, floored)
+    return StartPose(gnss.stamp_ns, float(east_m), float(north_m), yaw_rad, floored)
+
+
+def _check_together(gnss: GnssPosition, heading: Heading) -> None:
+    apart_s = abs(gnss.stamp_ns - heading.stamp_ns) / NANOSECONDS_PER_SECOND
+    if apart_s > MAX_GNSS_TO_HEADING_S:
+        raise OdometryError(
+            f"fix and imu are {apart_s:.1f} s apart (limit {MAX_GNSS_TO_HEADING_S:g} s): one of them has stopped, "
+            "or their clocks differ"
+        )

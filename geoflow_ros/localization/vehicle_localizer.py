@@ -35,6 +35,7 @@ from geoflow_ros.tracking import (
     Verdict,
 )
 
+_HEADING_SIGMAS = 3.0  # how far around a heading it is searched for, in its standard deviations
 _TRACK_LAG_NS = 5 * NANOSECONDS_PER_SECOND
 """The track is carried along at this distance behind the newest odometry when no image carries it, so that it never has
 to reach back further than the odometry is kept."""
@@ -75,6 +76,7 @@ class VehicleLocalizer:
         self._tracker = Tracker(self._odometry, self._settings.tracker)
         self._last_image_ns: int | None = None
         self._last_gnss: GnssPosition | None = None
+        self._first_gnss_ns: int | None = None
 
     @property
     def settings(self) -> VehicleSettings:
@@ -121,7 +123,7 @@ class VehicleLocalizer:
             if self._odometry.generation != generation:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
                 self._last_image_ns = None
-                self._last_gnss = None
+                self._last_gnss = self._first_gnss_ns = None
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Take one absolute heading (yaw of base_link in the map).
@@ -135,6 +137,8 @@ class VehicleLocalizer:
     def add_gnss(self, gnss: GnssPosition) -> None:
         """Take a satellite fix, from which a track may start (see `start_from_gnss`)."""
         self._last_gnss = gnss
+        if self._first_gnss_ns is None:
+            self._first_gnss_ns = gnss.stamp_ns
 
     def start(self, start: StartPose) -> StartPose:
         """Begin a track at a pose; a stamp of 0 means now, which is the newest odometry.
@@ -166,6 +170,8 @@ class VehicleLocalizer:
     def start_from_gnss(self) -> StartPose | None:
         """Start where the newest satellite fix and absolute heading put the vehicle, unless there is a track already.
 
+        A method that searches all headings starts without one where none comes in the first second of fixes.
+
         Returns:
             The start pose; None where there is a track, or fix or heading are missing.
 
@@ -173,12 +179,19 @@ class VehicleLocalizer:
             InputRejected: fix and heading do not belong together; the fix is forgotten.
         """
         gnss, heading = self._last_gnss, self._tracker.newest_heading
-        if gnss is None or heading is None or self._tracker.started:
+        if gnss is None or self._tracker.started or (heading is None and not self._goes_without_heading(gnss)):
             return None
         self._last_gnss = None
         with input_rejected_for(RejectReason.START, OdometryError, GeometryError):
             start = starts.start_from_gnss(gnss, heading, self.satellite_map.datum, self._settings)
         return self.start(start)
+
+    def _goes_without_heading(self, gnss: GnssPosition) -> bool:
+        """Whether a track may start at a satellite fix although no absolute heading has come."""
+        if self._first_gnss_ns is None or self.localizer.max_heading_error_rad < math.pi:
+            return False
+        waited_s = (gnss.stamp_ns - self._first_gnss_ns) / NANOSECONDS_PER_SECOND
+        return waited_s >= starts.MAX_GNSS_TO_HEADING_S
 
     # ---- one frame ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +209,8 @@ class VehicleLocalizer:
         watch = stopwatch or Stopwatch()
         self._check_order(stamp_ns)
         with watch.stage("prior"):
-            prior = self._prior_at(stamp_ns)
+            tracked = self._tracked_at(stamp_ns)
+            prior = self._camera_prior(tracked)
         self._last_image_ns = stamp_ns
         with watch.stage("patch"):
             patch = self._patch_around(prior)
@@ -204,7 +218,7 @@ class VehicleLocalizer:
             frame_rejected_for(RejectReason.BACKEND, Exception),
             frame_rejected_for(RejectReason.IMAGE, ImageError),
         ):
-            fix = self.localizer.localize(rgb, patch, stamp_ns)
+            fix = self.localizer.localize(rgb, patch, stamp_ns, _heading_error(patch, prior, tracked.yaw_std_rad))
         track, relocalized = self._track_through(fix)
         return self._vehicle_fix(fix, patch, track, relocalized, watch)
 
@@ -217,8 +231,8 @@ class VehicleLocalizer:
                 RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
             )
 
-    def _prior_at(self, stamp_ns: int) -> Prior:
-        """The camera's pose in the map at the image's stamp, as odometry and earlier fixes tell it."""
+    def _tracked_at(self, stamp_ns: int) -> TrackedPose:
+        """base_link in the map at the image's stamp, as odometry and earlier fixes tell it, if that is good enough."""
         settings = self._settings
         # Odometry newer than the image is on its way in most cases; extrapolating is the second best.
         self._odometry.wait_for(stamp_ns, settings.wait_for_odometry_s)
@@ -230,17 +244,24 @@ class VehicleLocalizer:
                 f"the position is known to {tracked.position_std_m:.1f} m only (prior.max_std_m "
                 f"{settings.max_position_std_m:g}): give an initialpose",
             )
-        if tracked.yaw_std_rad > settings.max_yaw_std_rad:
+        # A method that searches headings needs none that is known better than it searches.
+        searched_rad = self.localizer.max_heading_error_rad
+        most_rad = max(settings.max_yaw_std_rad, searched_rad / _HEADING_SIGMAS)
+        if searched_rad < math.pi and tracked.yaw_std_rad > most_rad:
             raise FrameRejected(
                 RejectReason.UNCERTAIN,
-                f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (prior.max_yaw_std_deg "
-                f"{math.degrees(settings.max_yaw_std_rad):g}): give a better initialpose, or an imu with absolute yaw",
+                f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (limit "
+                f"{math.degrees(most_rad):g}°, see prior.max_yaw_std_deg): give a better initialpose, or an imu with "
+                "absolute yaw",
             )
+        return tracked
+
+    def _camera_prior(self, tracked: TrackedPose) -> Prior:
         lever = self._lever_arm_in_map(tracked.yaw_rad)
         return Prior(
             tracked.east_m + float(lever[0]),
             tracked.north_m + float(lever[1]),
-            tracked.yaw_rad + settings.camera_yaw_rad,
+            tracked.yaw_rad + self._settings.camera_yaw_rad,
         )
 
     def _patch_around(self, prior: Prior) -> SatellitePatch:
@@ -296,9 +317,10 @@ class VehicleLocalizer:
     def _vehicle_fix(
         self, fix: Fix, patch: SatellitePatch, track: TrackedPose, relocalized: bool, watch: Stopwatch
     ) -> VehicleFix:
-        yaw_rad, yaw_variance = track.yaw_rad, float(track.covariance[2, 2])
-        if fix.yaw_rad is not None and fix.yaw_variance_rad2 is not None:
-            yaw_rad, yaw_variance = fix.yaw_rad - self._settings.camera_yaw_rad, fix.yaw_variance_rad2
+        yaw_rad, covariance = track.yaw_rad, np.zeros((3, 3))
+        covariance[:2, :2], covariance[2, 2] = fix.covariance, track.covariance[2, 2]
+        if fix.yaw_rad is not None and fix.pose_covariance is not None:
+            yaw_rad, covariance = fix.yaw_rad - self._settings.camera_yaw_rad, fix.pose_covariance
         lever = self._lever_arm_in_map(yaw_rad)
         position = fix.position - lever
         lat, lon = self.satellite_map.datum.to_latlon(float(position[0]), float(position[1]))
@@ -307,7 +329,7 @@ class VehicleLocalizer:
             stamp_ns=fix.stamp_ns,
             position_m=position,
             yaw_rad=yaw_rad,
-            covariance=_base_covariance(fix.covariance, lever, yaw_variance),
+            covariance=_base_covariance(covariance, lever),
             latitude_deg=float(lat),
             longitude_deg=float(lon),
             hypotheses_m=fix.hypotheses - lever,
@@ -393,11 +415,19 @@ class VehicleLocalizer:
         }
 
 
-def _base_covariance(camera_covariance: Float64Array, lever_m: Float64Array, yaw_variance: float) -> Float64Array:
+def _heading_error(patch: SatellitePatch, prior: Prior, yaw_std_rad: float) -> float:
+    """By how much a patch's yaw may differ from the camera's: by what the prior does, and by the prior's own error."""
+    turned_rad = abs(math.remainder(patch.frame.yaw_rad - prior.yaw_rad, math.tau))
+    return min(turned_rad + _HEADING_SIGMAS * yaw_std_rad, math.pi)
+
+
+def _base_covariance(camera_covariance: Float64Array, lever_m: Float64Array) -> Float64Array:
     """(3, 3) of base_link's (east, north, yaw): the camera's, and what an uncertain yaw does to the lever arm."""
     turn = np.array([lever_m[1], -lever_m[0]])  # d(camera - lever) / d(yaw)
+    with_yaw, yaw_variance = camera_covariance[:2, 2], camera_covariance[2, 2]
+    crossed = np.outer(turn, with_yaw)
     covariance = np.zeros((3, 3))
-    covariance[:2, :2] = camera_covariance + yaw_variance * np.outer(turn, turn)
-    covariance[:2, 2] = covariance[2, :2] = yaw_variance * turn
+    covariance[:2, :2] = camera_covariance[:2, :2] + crossed + crossed.T + yaw_variance * np.outer(turn, turn)
+    covariance[:2, 2] = covariance[2, :2] = with_yaw + yaw_variance * turn
     covariance[2, 2] = yaw_variance
     return covariance

@@ -78,7 +78,8 @@ SECTIONS: Mapping[str, str] = {
     "model": "the model bundle and what runs it",
     "tiles": "the satellite map",
     "datum": "the origin of the map frame",
-    "irs": "iterative refinement sampling: accuracy against time",
+    "irs": "iterative refinement sampling of GeoFlow models: accuracy against time",
+    "search": "what bird's-eye models search",
     "prior": "where the search for the camera may begin",
     "relocalize": "what the service ~/relocalize does",
     "odometry": "errors of the odometry",
@@ -86,7 +87,7 @@ SECTIONS: Mapping[str, str] = {
     "covariance": "how the errors of successive fixes are correlated",
     "gate": "which fixes are outliers, and when the track follows them",
     "frames": "names of the frames, and TF",
-    "camera": "where the camera is mounted",
+    "camera": "where the camera is mounted, and how well that is known",
     "debug_image": "the picture for people",
     "diagnostics": "limits for warnings and errors on /diagnostics",
 }
@@ -153,6 +154,13 @@ SPECS: Mapping[str, ParameterSpec] = {
         dynamic=True,
     ),
     "irs.seed": ParameterSpec(0, "seed of the hypotheses' random positions", (0, 2**31 - 1)),
+    "search.max_heading_error_deg": ParameterSpec(
+        0.0,
+        "headings are searched up to this far from the prior's where it is that uncertain, degrees; wide searches take "
+        "longer; 0: as far as the model can",
+        (0.0, 180.0),
+        dynamic=True,
+    ),
     "prior.min_position_std_m": ParameterSpec(
         3.0, "lower limit of a start pose's position standard deviation, metres", (0.01, 1000.0)
     ),
@@ -167,12 +175,15 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "prior.max_yaw_std_deg": ParameterSpec(
         20.0,  # the 15 degrees of RViz's "2D Pose Estimate" pass; the shipped weights saw heading errors up to 10
-        "frames are rejected while the prior's yaw standard deviation is above this, degrees",
+        "frames are rejected while the prior's yaw standard deviation is above this, degrees; a model that searches "
+        "headings takes a third of what it searches, if that is more",
         (0.1, 180.0),
         dynamic=True,
     ),
     "prior.use_fix": ParameterSpec(
-        True, "start from the topic fix (NavSatFix) and an absolute heading where no initialpose came"
+        True,
+        "start from the topic fix (NavSatFix) and an absolute heading where no initialpose came; without a heading, if "
+        "the model searches all of them",
     ),
     "prior.wait_for_odometry_s": ParameterSpec(
         0.05, "how long a frame waits for odometry newer than itself, seconds", (0.0, 1.0), dynamic=True
@@ -240,6 +251,20 @@ SPECS: Mapping[str, ParameterSpec] = {
     "camera.lever_arm.y_m": ParameterSpec(0.0, "camera left of base_link, metres", (-50.0, 50.0)),
     "camera.yaw_deg": ParameterSpec(
         0.0, "camera's direction from the vehicle's forward, counter-clockwise, degrees", (-180.0, 180.0)
+    ),
+    "camera.pitch_std_deg": ParameterSpec(
+        1.0,
+        "bird's-eye models: standard deviation of the mounting's pitch about the model's camera, degrees; 0: known",
+        (0.0, 10.0),
+    ),
+    "camera.height_std": ParameterSpec(
+        0.05, "standard deviation of the camera's height, as a fraction of the model's camera's; 0: known", (0.0, 0.3)
+    ),
+    "camera.suspension_std_deg": ParameterSpec(
+        0.5, "standard deviation of the pitch that the suspension adds, degrees; 0: none", (0.0, 10.0)
+    ),
+    "camera.calibration_file": ParameterSpec(
+        "", "file that keeps what was learned of the camera's pitch and height between drives; empty: none"
     ),
     "debug_image.jpeg_quality": ParameterSpec(85, "JPEG quality of ~/debug_image/compressed", (1, 100), dynamic=True),
     "diagnostics.latency_warn_ms": ParameterSpec(

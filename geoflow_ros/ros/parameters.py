@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.errors import InputError
-from geoflow_ros.inference import SearchSettings
+from geoflow_ros.inference import CameraUncertainty, SearchSettings
 from geoflow_ros.localization import VehicleOptions, VehicleSettings
 from geoflow_ros.ros.diagnostics import Limits
 from geoflow_ros.ros.parameter_table import SPECS, ParameterSpec
@@ -72,8 +72,18 @@ class Settings:
 
     def search(self) -> SearchSettings:
         """Returns how thoroughly a patch is searched; 0 is the bundle's default."""
+        file = self.text("camera.calibration_file")
         return SearchSettings(
-            self.count("irs.hypotheses") or None, self.count("irs.iterations") or None, self.number("irs.step") or None
+            hypotheses=self.count("irs.hypotheses") or None,
+            iterations=self.count("irs.iterations") or None,
+            step=self.number("irs.step") or None,
+            max_heading_error_rad=self.radians("search.max_heading_error_deg") or None,
+            camera=CameraUncertainty(
+                self.radians("camera.pitch_std_deg"),
+                self.number("camera.height_std"),
+                self.radians("camera.suspension_std_deg"),
+            ),
+            camera_file=Path(file).expanduser() if file else None,
         )
 
     def vehicle(self) -> VehicleSettings:

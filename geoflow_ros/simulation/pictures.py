@@ -15,7 +15,7 @@ from geoflow_ros.evaluation.bag import Topics, messages
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.images import decode_image
-from geoflow_ros.inference import Fix, GeoFlowLocalizer
+from geoflow_ros.inference import GeoFlowFix, GeoFlowLocalizer
 from geoflow_ros.simulation.drive_map import drive_region
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
@@ -90,7 +90,7 @@ def image_at(bag: Path, topic: str, stamp: int) -> UInt8Array:
     raise InputError(f"{bag} has no image with stamp {stamp} ns on {topic}")
 
 
-def _localized_frame(recorded: RecordedDrive) -> tuple[Fix, FixScene]:
+def _localized_frame(recorded: RecordedDrive) -> tuple[GeoFlowFix, FixScene]:
     """The frame in the middle of the drive, localized again from a prior that is far off."""
     record, drive, bundle = recorded.record, recorded.drive, recorded.bundle
     if len(record.image_stamps_ns) == 0:

@@ -35,6 +35,8 @@ from geoflow_ros.tracking.values import (
 
 # Odometry is carried forward in steps of at most this: within one, yaw is taken at the middle.
 _MAX_STEP_NS = NANOSECONDS_PER_SECOND // 4
+# A lever arm is not linear in a yaw that is known less well than this.
+_LINEAR_YAW_STD_RAD = math.radians(15.0)
 
 
 class Tracker:
@@ -171,7 +173,8 @@ class Tracker:
 
         The position decides. A yaw that the fix has is fused after it, as a scalar of its own (the covariance between
         the two is not used), where it is within the gate of a heading; with a position that is not fused the yaw is not
-        either, since both come from the same match.
+        either, since both come from the same match. A yaw that was hardly known is set before the position is compared:
+        the camera's lever arm turns with it.
 
         Raises:
             OdometryError: there is no track, odometry does not cover the stamp, or the fix has a yaw that is not finite
@@ -187,13 +190,19 @@ class Tracker:
             if not axes:
                 self.counts.uninformative += 1
                 return FixDecision(Verdict.UNINFORMATIVE, math.nan, math.nan, 0, self._rejections.in_a_row)
+            turned = None
+            if yaw is not None and state.pose.yaw_std_rad > _LINEAR_YAW_STD_RAD:
+                turned = ekf.update_yaw(state, *yaw, new_information=1.0)
+            state = turned or state
             innovation = ekf.position_innovation(state, axes, fix.lever_arm_m)
             distance = ekf.squared_distance(state, innovation)
             limit = chi_square_quantile(self._settings.gate_probability, len(axes))
             verdict = Verdict.FUSED if distance <= limit else self._rejected_or_relocalized(state, innovation)
             decision = FixDecision(verdict, distance, limit, len(axes), self._rejections.in_a_row)
+            if verdict is Verdict.FUSED:
+                self._state = state
             if verdict is not Verdict.OUTLIER:
-                self._fuse(innovation, yaw)
+                self._fuse(innovation, yaw, has_yaw=turned is not None)
             return decision
 
     def _rejected_or_relocalized(self, state: FilterState, innovation: PositionInnovation) -> Verdict:
@@ -214,14 +223,20 @@ class Tracker:
         self.counts.relocalizations += 1
         return Verdict.RELOCALIZED
 
-    def _fuse(self, innovation: PositionInnovation, yaw: tuple[float, float] | None) -> None:
-        """Fuse a fix at the track's stamp: its position, then its yaw (rad) with its variance (rad²), if it has one."""
+    def _fuse(self, innovation: PositionInnovation, yaw: tuple[float, float] | None, *, has_yaw: bool) -> None:
+        """Fuse a fix at the track's stamp: its position, then its yaw (rad) with its variance (rad²), if it has one.
+
+        With `has_yaw`, the state has that already.
+        """
         assert self._state is not None
         new_information = self._new_information(self._state)
         self._state = ekf.update_position(self._state, innovation, new_information)
         self._rejections.clear()
         self._last_fused = (self._state.odometry.stamp_ns, self._state.driven_m)
         self.counts.fused += 1
+        if has_yaw:
+            self.counts.fix_yaws_fused += 1
+            return
         if yaw is None:
             return
         with_yaw = ekf.update_yaw(self._state, *yaw, new_information)

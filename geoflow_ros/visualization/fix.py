@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
-from geoflow_ros.inference.fix import Fix
+from geoflow_ros.inference.fix import GeoFlowFix
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.visualization.plots import (
     FIX,
@@ -56,7 +56,7 @@ class FixScene:
     truth_enu: Float64Array | None = None
 
 
-def fix_picture(fix: Fix, scene: FixScene, path: Path) -> None:
+def fix_picture(fix: GeoFlowFix, scene: FixScene, path: Path) -> None:
     """Draws the camera's view over the map with the hypotheses' paths, the answer and its 95 % ellipse.
 
     Forward is up, so that what is left in the camera image is left on the map.
@@ -94,7 +94,7 @@ def fix_picture(fix: Fix, scene: FixScene, path: Path) -> None:
     save_figure(figure, path, POSTER_DPI)
 
 
-def _draw_map(axes: Any, fix: Fix, scene: FixScene) -> None:
+def _draw_map(axes: Any, fix: GeoFlowFix, scene: FixScene) -> None:
     """Draws the map around the prior, right and forward of it in metres, and the fix on it."""
     half = scene.map_view.frame.extent_m / 2
     axes.imshow(_forward_up(muted(scene.map_view.pixels)), extent=(-half, half, -half, half), interpolation="lanczos")
@@ -118,7 +118,7 @@ def _draw_map(axes: Any, fix: Fix, scene: FixScene) -> None:
     scale_bar(axes)
 
 
-def _legend_handles(plt: Any, fix: Fix, scene: FixScene) -> list[Any]:
+def _legend_handles(plt: Any, fix: GeoFlowFix, scene: FixScene) -> list[Any]:
     """The legend's entries, with the error where the truth is known."""
     line = plt.Line2D
     hypotheses = f"{fix.path.shape[1]} hypotheses, {len(fix.path) - 1} iterations"
@@ -142,6 +142,6 @@ def _forward_up(pixels: UInt8Array) -> UInt8Array:
     return np.rot90(pixels)
 
 
-def _right_forward(fix: Fix, enu_m: Float64Array) -> Float64Array:
+def _right_forward(fix: GeoFlowFix, enu_m: Float64Array) -> Float64Array:
     """(..., 2) metres right and forward of the prior, from (..., 2) map coordinates."""
     return fix.frame.enu_to_local(enu_m)[..., ::-1]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.gaussian import confidence_ellipse
-from geoflow_ros.inference.fix import Fix
+from geoflow_ros.inference.fix import Fix, GeoFlowFix
 from geoflow_ros.tiles import SatellitePatch
 
 Colour = tuple[int, int, int]
@@ -73,7 +73,8 @@ class _Canvas:
 
     def draw(self, fix: Fix, truth_enu: ArrayLike | None) -> UInt8Array:
         self._search_square(fix)
-        self._paths(fix)
+        if isinstance(fix, GeoFlowFix):
+            self._paths(fix)
         self._assumed_pose(fix)
         self._answer(fix)
         if truth_enu is not None:
@@ -106,7 +107,7 @@ class _Canvas:
         corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * fix.search_radius_m
         self._line(self._pixels(self._frame.local_to_enu(corners)), _ASSUMED, 1.5, closed=True)
 
-    def _paths(self, fix: Fix) -> None:
+    def _paths(self, fix: GeoFlowFix) -> None:
         steps = len(fix.path) - 1
         points = self._pixels(fix.path)  # (R + 1, N, 2)
         start, end = np.array(_START, dtype=np.float64), np.array(_END, dtype=np.float64)
@@ -171,7 +172,8 @@ class _Canvas:
         colour = _ANSWER if fix.assessment.trustworthy else _UNTRUSTED
         answer = f"answer, 95 %: {ellipse.semi_major_m:.1f} x {ellipse.semi_minor_m:.1f} m"
         lines = [(answer if fix.assessment.trustworthy else f"{answer} (not trustworthy)", colour)]
-        lines.append((f"{len(fix.hypotheses)} hypotheses, {len(fix.path) - 1} iterations", _END))
+        if isinstance(fix, GeoFlowFix):
+            lines.append((f"{len(fix.hypotheses)} hypotheses, {len(fix.path) - 1} iterations", _END))
         lines.append(("assumed pose and search area", _ASSUMED))
         if with_truth:
             lines.append(("truth", _TRUTH))

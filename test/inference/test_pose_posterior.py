@@ -104,6 +104,31 @@ def test_what_the_fine_level_did_not_look_at_keeps_its_coarse_mass() -> None:
     assert outside == pytest.approx(0.5, abs=0.12)  # three windows see three of six places
 
 
+def test_a_temperature_softens_the_scores_and_leaves_the_priors() -> None:
+    truth = (5.3, -7.1, math.radians(3.3))
+    scores = scores_of((truth, 0.0), none=-6.0)
+    posterior = PosePosterior.of(scores, SEARCH)
+    assert posterior.softened(1.0) is posterior
+    soft = posterior.softened(2.0)
+    halved = replace(scores, coarse=scores.coarse / 2.0, fine=scores.fine / 2.0, none=-3.0)
+    wanted = PosePosterior.of(halved, SEARCH)
+    assert soft.probability == pytest.approx(wanted.probability)
+    assert soft.none_probability == pytest.approx(wanted.none_probability)
+    assert soft.covariance_about(posterior.estimate().pose)[0, 0] > posterior.estimate().covariance[0, 0]
+
+
+def test_a_modes_mass_is_that_of_all_ways_in_which_the_camera_may_stand() -> None:
+    scores = scores_of(((3.0, 2.0, 0.0), 0.0))
+    prior, search = np.log([0.5, 0.5]), replace(SEARCH, windows=1)
+    windows = choose_windows(scores.coarse, SEARCH.coarse_turns(), search)
+    both = PoseScores(
+        np.concatenate([scores.coarse] * 2), SEARCH.coarse_turns(), prior, windows, scores.fine[:1], NOWHERE, 0.0
+    )
+    estimate = PosePosterior.of(both, search).estimate()  # the fine level looked with one of them alone
+    assert estimate.camera_probability == pytest.approx([0.5, 0.5], abs=0.05)
+    assert estimate.modes[0].mass > 0.75  # with the fine level alone, less than half
+
+
 def test_windows_take_the_best_places_and_do_not_repeat_one() -> None:
     coarse = np.full((1, len(SEARCH.coarse_turns()), 21, 21), FLAT)
     volume = coarse[0]

@@ -246,7 +246,10 @@ class YawMethod:
         return getattr(self._inner, name)
 
     def localize(self, *arguments: Any) -> Fix:
-        return replace(self._inner.localize(*arguments), yaw_rad=self.yaw_rad, yaw_variance_rad2=self.variance)
+        fix = self._inner.localize(*arguments)
+        covariance = np.diag([0.0, 0.0, self.variance])
+        covariance[:2, :2] = fix.covariance
+        return replace(fix, yaw_rad=self.yaw_rad, pose_covariance=covariance)
 
 
 def test_a_measured_yaw_is_published_with_its_variance_and_draws_the_track(make_vehicle: MakeVehicle) -> None:

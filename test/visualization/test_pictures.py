@@ -15,7 +15,7 @@ from fakes.bags import SECOND_NS, START_NS
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import synthetic
-from geoflow_ros.inference import Fix, GeoFlowLocalizer
+from geoflow_ros.inference import GeoFlowFix, GeoFlowLocalizer
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
@@ -93,7 +93,7 @@ def test_a_damaged_training_log_is_refused_with_its_line(tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def localized() -> tuple[Fix, SatellitePatch, Pair]:
+def localized() -> tuple[GeoFlowFix, SatellitePatch, Pair]:
     """A fix of the shipped model on a synthetic pair."""
     bundle = Bundle.load(model_path("synthetic"))
     pair = synthetic.sampler_for(bundle.manifest, synthetic.Protocol(Area.CROSS, 1, 14)).pair(0)
@@ -101,7 +101,7 @@ def localized() -> tuple[Fix, SatellitePatch, Pair]:
     return GeoFlowLocalizer(bundle, hypotheses=20).localize(pair.ground, patch), patch, pair
 
 
-def test_the_picture_of_one_frame_is_drawn(localized: tuple[Fix, SatellitePatch, Pair], tmp_path: Path) -> None:
+def test_the_picture_of_one_frame_is_drawn(localized: tuple[GeoFlowFix, SatellitePatch, Pair], tmp_path: Path) -> None:
     fix, patch, pair = localized
     view = np.asarray(cv2.resize(pair.ground, None, fx=4.0, fy=4.0), np.uint8)
     scene = FixScene(pair.ground, view, patch, patch, patch.frame.local_to_enu(pair.offset_m))
@@ -112,7 +112,9 @@ def test_the_picture_of_one_frame_is_drawn(localized: tuple[Fix, SatellitePatch,
     assert pixels_like(picture, TRACK) > 50
 
 
-def test_a_frame_without_truth_is_drawn_without_it(localized: tuple[Fix, SatellitePatch, Pair], tmp_path: Path) -> None:
+def test_a_frame_without_truth_is_drawn_without_it(
+    localized: tuple[GeoFlowFix, SatellitePatch, Pair], tmp_path: Path
+) -> None:
     fix, patch, pair = localized
     fix_picture(fix, FixScene(pair.ground, pair.ground, patch, patch), tmp_path / "frame.png")
     assert picture_of(tmp_path / "frame.png").shape[0] > 1000

@@ -1,0 +1,277 @@
+"""The bird's-eye method: the camera's image laid on the ground, matched with the patch at every pose of a volume."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.backends.protocol import GraphRunner
+from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.bundle.methods import (
+    COARSE_MATCHER,
+    COARSE_MATCHER_WIDE,
+    FINE_MATCHER,
+    FINE_MATCHER_WIDE,
+    GROUND_ENCODER,
+    GROUND_PROJECTION,
+    SATELLITE_ENCODER,
+)
+from geoflow_ros.errors import BundleError, GeometryError, InputError
+from geoflow_ros.inference.assessment import require_finite
+from geoflow_ros.inference.birds_eye_assessment import PoseLimits
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, pose_fix
+from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
+from geoflow_ros.inference.camera_calibration import CameraCalibration
+from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image
+from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, choose_windows
+from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
+from geoflow_ros.inference.protocol import SearchSettings
+from geoflow_ros.stopwatch import Stopwatch
+from geoflow_ros.tiles import SatellitePatch
+
+_WIDE_TURNS_RAD = (math.radians(45.0), math.pi)
+"""Heading errors that are searched where the bundle's own range will not do: few, as each has shapes of its own."""
+
+_WIDE_STEP = 2.0  # a wide search's coarse headings are so many times as far apart: a window still reaches the next
+_WINDOWS = 3  # places that the fine level looks at where the camera is known
+_WINDOWS_OF_CAMERAS = 6  # and where it is not: hypotheses of the camera compete for the same places
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One image laid on the ground in C ways.
+
+    Attributes:
+        cells: what the matchers take of it, by name.
+        confidence: (C, 1, F, R) of the fine cells.
+    """
+
+    cells: Mapping[str, Float32Array]
+    confidence: Float32Array
+
+
+class BirdsEyeLocalizer:
+    """Finds the camera's pose on a satellite patch by matching the ground as both see it.
+
+    Use it from one thread at a time for one answer at a time; concurrent calls wait for each other. `prepare` may run
+    beside them. See `PatchLocalizer` for what any method offers.
+
+    Args:
+        bundle: verified bundle of this method.
+        runner: what runs its graphs.
+        search: how far headings are searched, and what is known of the camera; what the bundle says where None.
+        limits: beyond which a fix is marked as not trustworthy.
+
+    Raises:
+        BundleError: the bundle is of another method, or its camera sees nothing of the ground.
+        InputError: a search that the bundle cannot do.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runner: GraphRunner,
+        search: SearchSettings | None = None,
+        limits: PoseLimits | None = None,
+    ) -> None:
+        self._manifest, self._runner = bundle.manifest, runner
+        self._geometry = bundle.manifest.geometry
+        assert bundle.manifest.birds_eye is not None  # or it had no geometry
+        self._model = bundle.manifest.birds_eye
+        self._limits = limits or PoseLimits()
+        self._lock = threading.Lock()
+        self._patches = KeptPatches(self._manifest, self._encode_patch)
+        search = search or SearchSettings()
+        self._calibration = CameraCalibration(self._geometry.camera, search.camera, search.camera_file)
+        self._cameras = self._calibration.hypotheses
+        self._projection = self._project(self._cameras)
+        self._largest_turn_rad = math.pi
+        self.configure(search)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's description; `manifest.patch_frame` gives the patch to cut."""
+        return self._manifest
+
+    @property
+    def description(self) -> str:
+        """The model and its engine, in a few words."""
+        return f"model {self._manifest.name} on {self._runner.name}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Engine, precision, and what is known of the camera, for diagnostics."""
+        engine = {"backend": self._runner.name, "precision": self._runner.precision}
+        return {**engine, **self._calibration.facts}
+
+    @property
+    def max_heading_error_rad(self) -> float:
+        """The largest error of a patch's yaw at which the camera is found."""
+        return self._largest_turn_rad
+
+    def configure(self, search: SearchSettings) -> None:
+        """Take another range of headings from the next frame on; what is known of the camera stays.
+
+        Raises:
+            InputError: a heading range that is not positive, or that the bundle has no graphs for.
+        """
+        has_wide = {COARSE_MATCHER_WIDE, FINE_MATCHER_WIDE} <= set(self._manifest.tensors)
+        allowed_rad = math.pi if has_wide else NARROW_TURN_RAD
+        wanted_rad = allowed_rad if search.max_heading_error_rad is None else search.max_heading_error_rad
+        if not 0.0 < wanted_rad <= allowed_rad:
+            raise InputError(
+                f"headings are to be searched up to ±{math.degrees(wanted_rad):g}°, but the model "
+                f"'{self._manifest.name}' can search more than 0 and up to ±{math.degrees(allowed_rad):g}°"
+            )
+        self._largest_turn_rad = wanted_rad
+
+    def localize(
+        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+    ) -> BirdsEyeFix:
+        """Pose of the camera that took `ground`, somewhere around the centre of `patch`.
+
+        Args:
+            ground: RGB uint8 (h, w, 3) of any size with the aspect ratio of the model's camera.
+            patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`. What is encoded of it is kept for the
+                next call with the same object.
+            stamp_ns: of the image.
+            heading_error_rad: by how much the patch's yaw may be wrong; what the model was trained for where None.
+                Wider searches cost more.
+
+        Returns:
+            The fix. Look at `fix.assessment.trustworthy` before using it.
+
+        Raises:
+            ImageError: the image does not fit the model.
+            InputError: the patch does not, or the heading is less certain than what is searched.
+            BundleError: the network answered with numbers that are not finite.
+            BackendError: the back end failed.
+        """
+        with self._lock:
+            watch = Stopwatch()
+            self._follow_camera()
+            search = self._search(heading_error_rad)
+            with watch.stage("resize"):
+                image = fit_image(ground, self._manifest)
+            with watch.stage("satellite"):
+                satellite = self._patches.encoded(patch)
+            with watch.stage("ground"):
+                features = self._runner.run(GROUND_ENCODER, {"ground": image[None]})
+            with watch.stage("match"):
+                seen = self._lay_down(features)
+                scores = self._match(satellite, seen, search)
+            posterior = PosePosterior.of(scores, search)
+            view = self._view(image, seen, posterior)
+            fix = pose_fix(
+                posterior, view, patch, self._model.calibration, self._limits, stamp_ns=stamp_ns, watch=watch
+            )
+            if fix.assessment.trustworthy:
+                self._calibration.learn(posterior.camera_probability)
+            return fix
+
+    def prepare(self, patch: SatellitePatch) -> None:
+        """Encode a patch ahead of its first frame; may be called from another thread while `localize` runs.
+
+        The two patches encoded last are kept: the one in use and the next.
+
+        Raises:
+            InputError: the patch does not fit the model.
+            BackendError: the back end failed.
+        """
+        self._patches.encoded(patch)
+
+    def warm_up(self) -> None:
+        """Answer to nothing: the first real frame must not pay for what the back end does once."""
+        for _ in range(2):
+            self.localize(*blank_inputs(self._manifest))
+
+    def _follow_camera(self) -> None:
+        """Look through the camera as it is known by now."""
+        cameras = self._calibration.hypotheses
+        if cameras is not self._cameras:
+            self._projection = self._project(cameras)
+            self._cameras = cameras
+
+    def _search(self, heading_error_rad: float | None) -> PoseSearch:
+        """The narrowest volume that has the heading in it."""
+        search = search_of(self._geometry)
+        own_rad = min(search.max_turn_rad, self._largest_turn_rad)
+        windows = _WINDOWS if len(self._cameras) == 1 else _WINDOWS_OF_CAMERAS
+        if heading_error_rad is None or heading_error_rad <= own_rad:
+            return replace(search, max_turn_rad=own_rad, windows=windows)
+        if not heading_error_rad <= self._largest_turn_rad:
+            raise InputError(
+                f"the heading is known to ±{math.degrees(heading_error_rad):.0f}° only, and headings are searched up "
+                f"to ±{math.degrees(self._largest_turn_rad):g}°: give a better heading, or search more of them"
+            )
+        turn_rad = min(next(turn for turn in _WIDE_TURNS_RAD if turn >= heading_error_rad), self._largest_turn_rad)
+        step_rad = search.coarse_turn_step_rad * (_WIDE_STEP if turn_rad > NARROW_TURN_RAD else 1.0)
+        return replace(search, max_turn_rad=turn_rad, coarse_turn_step_rad=step_rad, windows=_WINDOWS_OF_CAMERAS)
+
+    def _encode_patch(self, satellite: UInt8Array) -> Mapping[str, Float32Array]:
+        return self._runner.run(SATELLITE_ENCODER, {"satellite": satellite})
+
+    def _project(self, cameras: CameraHypotheses) -> GroundProjection:
+        """Where the image shows the ground, for each way in which the camera may stand.
+
+        Raises:
+            BundleError: in one of them it sees nothing of it.
+        """
+        try:
+            projection = project_ground(self._geometry, cameras.cameras(self._geometry.camera))
+        except GeometryError as error:
+            raise BundleError(f"the model '{self._manifest.name}' cannot be used: {error}") from error
+        if not projection.is_visible.any(axis=(1, 2, 3)).all():
+            raise BundleError(
+                f"the camera of the model '{self._manifest.name}' sees no ground that the network looks at: look at "
+                "its horizon, bonnet and height"
+            )
+        return projection
+
+    def _lay_down(self, features: Mapping[str, Float32Array]) -> _Seen:
+        at = self._projection
+        feed = {**features, "cells": at.cells, "colours": at.colours, "is_visible": at.is_visible}
+        laid = self._runner.run(GROUND_PROJECTION, feed)
+        cells = {name: laid[name] for name in ("ground_fine", "ground_coarse")}
+        return _Seen(cells, laid["fine_confidence"])
+
+    def _match(self, satellite: Mapping[str, Float32Array], seen: _Seen, search: PoseSearch) -> PoseScores:
+        """Scores the whole volume, then windows in it.
+
+        Raises:
+            BundleError: scores that are not finite.
+        """
+        is_wide = search.max_turn_rad > NARROW_TURN_RAD
+        turns = search.coarse_turns()
+        feed: Mapping[str, NDArray[Any]] = {
+            "satellite_coarse": satellite["satellite_coarse"],
+            "ground_coarse": seen.cells["ground_coarse"],
+            "turn": turns.astype(np.float32),
+        }
+        coarse = self._runner.run(COARSE_MATCHER_WIDE if is_wide else COARSE_MATCHER, feed)["coarse_scores"]
+        require_finite(coarse)
+        log_prior = self._cameras.log_prior
+        windows = choose_windows(coarse, turns, search, log_prior)
+        places: dict[str, NDArray[Any]] = {
+            "camera": windows.camera,
+            "centre_cells": windows.centre_cells.astype(np.float32),
+            "turn": windows.turn_rad.astype(np.float32),
+        }
+        feed = {**satellite, **seen.cells, **places}
+        fine = self._runner.run(FINE_MATCHER_WIDE if is_wide else FINE_MATCHER, feed)["fine_scores"]
+        require_finite(fine)
+        both = coarse.astype(np.float64), fine.astype(np.float64)
+        return PoseScores(both[0], turns, log_prior, windows, both[1], self._model.none, self._model.outside)
+
+    def _view(self, image: UInt8Array, seen: _Seen, posterior: PosePosterior) -> GroundView:
+        best = int(posterior.camera_probability.argmax())
+        camera = self._cameras.cameras(self._geometry.camera)[best]
+        return GroundView(image, camera, self._geometry.grid, seen.confidence[best, 0])
