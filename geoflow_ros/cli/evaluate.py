@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from geoflow_ros.cli import options
-from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, SEED, SHIPPED_MODEL
+from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, POSITIVE, SEED, SHIPPED_MODEL
 from geoflow_ros.cli.parser import CommandParser
 
 
@@ -24,7 +24,10 @@ def add_options(parser: CommandParser) -> None:
 
 def _add_synthetic(parser: CommandParser) -> None:
     parser.description = "Measures accuracy and covariance of bundles on the same image pairs of the synthetic worlds."
-    parser.add_argument("--area", choices=AREAS, required=True, help="the town of the training, or new cities")
+    worlds = parser.add_mutually_exclusive_group(required=True)
+    worlds.add_argument("--area", choices=AREAS, help="the town of the training, or new cities")
+    options.add_orthophotos(worlds, "or held-out cities of real orthophotos, with maps of another year")
+    options.add_held_out(parser)
     parser.add_argument(
         "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default: {SHIPPED_MODEL})"
     )
@@ -41,6 +44,12 @@ def _add_synthetic(parser: CommandParser) -> None:
         "--photometric",
         action="store_true",
         help="change colours, tones and sharpness of both pictures strongly",
+    )
+    parser.add_argument(
+        "--prior-radius-m",
+        type=POSITIVE,
+        metavar="M",
+        help="largest error of the prior (default: what the model searches)",
     )
     parser.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
     parser.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and patch centre")
@@ -127,9 +136,11 @@ def synthetic(args: argparse.Namespace) -> int:
     from geoflow_ros.world.pairs import Area
 
     protocol = Protocol(
-        area=Area(args.area),
+        area=Area.CROSS if args.area is None else Area(args.area),
         pairs=args.pairs,
         seed=args.seed,
+        orthophotos=options.orthophotos(args),
+        prior_radius_m=args.prior_radius_m,
         heading=heading_error(args.heading_error_deg, args.heading_uniform_deg),
         conditions=conditions_named(args.conditions),
         photometric=args.photometric,

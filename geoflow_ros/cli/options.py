@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from geoflow_ros.errors import InputError
 
 if TYPE_CHECKING:
     from geoflow_ros.backends import BackendOptions
+    from geoflow_ros.world.orthophoto_windows import Orthophotos
 
 COUNT = Number(int, at_least=1)
 COUNT_OR_NONE = Number(int, at_least=0)
@@ -58,7 +60,7 @@ def backend_options(args: argparse.Namespace) -> BackendOptions:
     return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
 
 
-def add_conditions(parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str) -> None:
+def add_conditions(parser: argparse._ActionsContainer, of: str) -> None:
     """Adds --conditions."""
     parser.add_argument(
         "--conditions",
@@ -76,6 +78,46 @@ def add_quiet(parser: CommandParser) -> None:
 def add_json(parser: CommandParser) -> None:
     """Adds --json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+
+
+def add_orthophotos(parser: argparse._ActionsContainer, what: str) -> None:
+    """Adds --orthophotos."""
+    parser.add_argument(
+        "--orthophotos", metavar="FOLDER|TILES", help=f"{what}: a folder with index.json, or {TILES_HELP}"
+    )
+
+
+def add_held_out(parser: argparse._ActionsContainer) -> None:
+    """Adds --held-out."""
+    parser.add_argument(
+        "--held-out",
+        nargs="+",
+        metavar="CITY",
+        help="cities of orthophotos that training never sees and evaluation is on (default: santa_monica and chico; "
+        "of a tile source its east)",
+    )
+
+
+def orthophotos(args: argparse.Namespace, share: float = 1.0) -> Orthophotos | None:
+    """The orthophotos that the options ask for, with a line on standard error for each that is skipped.
+
+    Raises:
+        InputError: --held-out without --orthophotos, or a collection that cannot be used.
+    """
+    if args.orthophotos is None:
+        if args.held_out is not None:
+            raise InputError("--held-out is about --orthophotos: give both, or neither")
+        return None
+    from geoflow_ros.world.orthophoto_squares import DEFAULT_HELD_OUT, open_collection
+    from geoflow_ros.world.orthophoto_windows import Orthophotos
+
+    collection = open_collection(args.orthophotos)
+    for line in collection.skipped:
+        print(line, file=sys.stderr)
+    if collection.skipped:
+        print(f"{collection.name}: {len(collection.skipped)} squares skipped", file=sys.stderr)
+    held_out = DEFAULT_HELD_OUT if args.held_out is None else tuple(args.held_out)
+    return Orthophotos(args.orthophotos, share, held_out)
 
 
 def write_json(path: Path | None, content: Any) -> None:

@@ -46,21 +46,11 @@ def add_options(parser: CommandParser) -> None:
     )
     network.add_argument("--float16-parts", action="store_true", help="also save as float16, at most 16 MB a file")
     steps = parser.add_argument_group("steps")
-    share = Number(float, at_least=0, at_most=1, metavar="SHARE")
     steps.add_argument("--device", default="cpu", help="cpu or cuda")
     steps.add_argument(
         "--batch-size", type=COUNT, help="pairs of a step (default: 32 on a CPU, 512 on a GPU; others: 8, 128)"
     )
     steps.add_argument("--learning-rate", type=POSITIVE, help="at its peak (default: from method and batch size)")
-    steps.add_argument("--town-share", type=share, default=0.5, help="part of the worlds that are the fixed town")
-    options.add_conditions(steps, "training and validation")
-    steps.add_argument(
-        "--photometric",
-        type=share,
-        metavar="SHARE",
-        help="part of the pictures whose colours, tones and sharpness are changed as by another camera (default: from "
-        "the method)",
-    )
     steps.add_argument("--workers", type=COUNT_OR_NONE, help="processes that make worlds (default: from the machine)")
     steps.add_argument("--seed", type=SEED, default=0, help="of weights, worlds and hypotheses")
     steps.add_argument("--validation-pairs", type=COUNT, default=96, help="of each protocol")
@@ -69,8 +59,27 @@ def add_options(parser: CommandParser) -> None:
         type=COUNT,
         help="steps between validations (default: 250 on a CPU, 2000 on a GPU; others: 125, 1000)",
     )
+    _add_worlds(parser.add_argument_group("worlds"))
     options.add_json(parser)
     parser.set_defaults(run=run)
+
+
+def _add_worlds(worlds: argparse._ArgumentGroup) -> None:
+    share = Number(float, at_least=0, at_most=1, metavar="SHARE")
+    worlds.add_argument("--town-share", type=share, default=0.5, help="part of the worlds that are the fixed town")
+    options.add_conditions(worlds, "training and validation")
+    worlds.add_argument(
+        "--photometric",
+        type=share,
+        metavar="SHARE",
+        help="part of the pictures whose colours, tones and sharpness are changed as by another camera (default: from "
+        "the method)",
+    )
+    options.add_orthophotos(worlds, "make a share of the training's worlds of real orthophotos")
+    options.add_held_out(worlds)
+    worlds.add_argument(
+        "--orthophoto-share", type=share, default=0.5, metavar="SHARE", help="part of the worlds that are orthophotos"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         town_share=args.town_share,
         conditions=args.conditions,
         photometric_share=args.photometric,
+        orthophotos=options.orthophotos(args, args.orthophoto_share),
         learning_rate=args.learning_rate,
         workers=args.workers,
         validate_every=args.validate_every,

@@ -49,12 +49,13 @@ class ModelReport:
         """Returns plain values: the fixed keys at the top; how they were measured, ablation, baselines beside them."""
         return {
             "model": self.model,
-            "area": self.protocol.area.value,
+            "area": self.protocol.area.value if self.protocol.orthophotos is None else "orthophotos",
             "pairs": self.protocol.pairs,
             "seed": self.protocol.seed,
             "heading_error": asdict(self.protocol.heading),
             "conditions": self.protocol.conditions.name,
             "photometric": self.protocol.photometric,
+            "prior_radius_m": self.protocol.prior_radius_m,
             **({} if self.settings is None else asdict(self.settings)),
             **self.figures,
             "ablation": [{**asdict(row.settings), **row.figures} for row in self.ablation],
@@ -97,7 +98,7 @@ class Comparison:
         rows = {report.model: report.figures for report in self.reports}
         measured = {**rows, **first.baselines}
         parts = [
-            f"{p.pairs} pairs, {p.area.value}-area, seed {p.seed}, heading error {describe(p.heading)}, {pictures}",
+            f"{p.pairs} pairs, {p.worlds}, seed {p.seed}, heading error {describe(p.heading)}, {pictures}",
             papers_table(measured),
             accuracy_table(measured),
             consistency_table(rows),

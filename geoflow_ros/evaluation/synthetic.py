@@ -10,6 +10,7 @@ from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
+from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
 
@@ -26,6 +27,8 @@ class Protocol:
         split: whose worlds. `Split` keeps them apart from those of the training, whatever the seed.
         conditions: how hard. The pairs' places, offsets and headings are the same under all of them.
         photometric: whether the colours, tones and sharpness of both pictures are changed strongly, apart.
+        orthophotos: what the worlds are made of, with maps of another year; None: procedural cities, or the town.
+        prior_radius_m: largest error of the prior on both axes; the model's search radius where None.
     """
 
     area: Area
@@ -35,12 +38,21 @@ class Protocol:
     split: Split = Split.TEST
     conditions: Conditions = EASY
     photometric: bool = False
+    orthophotos: Orthophotos | None = None
+    prior_radius_m: float | None = None
+
+    @property
+    def worlds(self) -> str:
+        """What the pairs are of, in a word or two."""
+        return f"{self.area.value}-area" if self.orthophotos is None else f"orthophotos of {self.orthophotos.path}"
 
     @property
     def key(self) -> str:
         """What a manifest keeps the figures under: the area, and what makes the pairs harder than the easy ones."""
-        parts = ["synthetic", self.area.value, *([self.conditions.name] if self.conditions.disturb else [])]
-        return "-".join([*parts, *(["photometric"] if self.photometric else [])])
+        parts = ["synthetic", self.area.value] if self.orthophotos is None else ["orthophotos"]
+        parts += [self.conditions.name] if self.conditions.disturb else []
+        parts += ["photometric"] if self.photometric else []
+        return "-".join(parts + ([] if self.prior_radius_m is None else [f"prior{self.prior_radius_m:g}m"]))
 
 
 def loaded(model: str | Path) -> Bundle:
@@ -71,12 +83,24 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
         satellite_size=manifest.satellite.size_px,
         ground_size=(manifest.ground.height_px, manifest.ground.width_px),
         ground_resolution_m=manifest.satellite.ground_resolution_m,
-        search_radius_m=manifest.search_radius_m,
+        search_radius_m=_prior_radius_m(manifest, protocol),
         heading_error=protocol.heading,
         split=protocol.split,
         conditions=protocol.conditions,
         photometric_share=float(protocol.photometric),
+        orthophotos=protocol.orthophotos,
     )
+
+
+def _prior_radius_m(manifest: Manifest, protocol: Protocol) -> float:
+    if protocol.prior_radius_m is None:
+        return manifest.search_radius_m
+    if not 0.0 < protocol.prior_radius_m <= manifest.search_radius_m:
+        raise InputError(
+            f"the prior's error must be within the {manifest.search_radius_m:g} m that '{manifest.name}' searches, not "
+            f"{protocol.prior_radius_m:g} m"
+        )
+    return protocol.prior_radius_m
 
 
 def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:

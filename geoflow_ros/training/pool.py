@@ -20,8 +20,9 @@ from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.training.worker_process import begin_worker
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
+from geoflow_ros.world.orthophoto_windows import OTHER_YEAR_SHARE, Orthophotos
 from geoflow_ros.world.parts import PART_COLUMNS, lamps_of
-from geoflow_ros.world.places import Poses, city_window, sample_places, town_window
+from geoflow_ros.world.places import Poses, Window, city_window, town_window
 from geoflow_ros.world.raster import CityRaster
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
@@ -44,6 +45,7 @@ class PoolConfig:
         workers: processes that bake windows ahead; 0 bakes in the caller.
         in_one: whether all windows lie in one set of tensors on the device, so that one call renders a batch.
         conditions: how hard; they change the windows' appearances.
+        orthophotos: what a share of the windows is made of; None: all are of procedural cities.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class PoolConfig:
     workers: int
     in_one: bool
     conditions: Conditions = EASY
+    orthophotos: Orthophotos | None = None
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,22 @@ class SlotPoses:
         return groups
 
 
-def _bake(seed: int, town_share: float, conditions: Conditions, k: int) -> Baked:
+def _bake(config: PoolConfig, k: int) -> Baked:
     """Bakes the `k`-th training window and chooses its places (runs in worker processes)."""
     cv2.setNumThreads(1)
-    seed = Split.TRAINING.seed(seed, k)
+    seed = Split.TRAINING.seed(config.seed, k)
     rng = np.random.default_rng([seed, 61])
-    is_town = rng.random() < town_share
-    window = (
-        town_window(rng, seed, conditions=conditions) if is_town else city_window(seed, seed, conditions=conditions)
-    )
-    return window.raster, sample_places(window, rng, PLACES_PER_WINDOW)
+    window = _window(config, seed, rng)
+    return window.raster, window.places(rng, PLACES_PER_WINDOW)
+
+
+def _window(config: PoolConfig, seed: int, rng: np.random.Generator) -> Window:
+    photos, conditions = config.orthophotos, config.conditions
+    if photos is not None and np.random.default_rng([seed, 65]).random() < photos.share:
+        return photos.window(Split.TRAINING, seed, conditions, OTHER_YEAR_SHARE)
+    if rng.random() < config.town_share:
+        return town_window(rng, seed, conditions=conditions)
+    return city_window(seed, seed, conditions=conditions)
 
 
 class WindowPool:
@@ -185,7 +194,7 @@ class WindowPool:
         if self._is_closed:
             raise CancelledError(f"window {k} is not made: the pool is closed")
         if config.workers == 0:
-            return _bake(config.seed, config.town_share, config.conditions, k)
+            return _bake(config, k)
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 config.workers,
@@ -194,9 +203,7 @@ class WindowPool:
             )
         for ahead in range(k, k + 2 * config.workers + 1):
             if ahead not in self._futures:
-                self._futures[ahead] = self._executor.submit(
-                    _bake, config.seed, config.town_share, config.conditions, ahead
-                )
+                self._futures[ahead] = self._executor.submit(_bake, config, ahead)
         return self._futures.pop(k).result()
 
     def _store(self, slot: int, window: Windows) -> None:

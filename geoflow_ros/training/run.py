@@ -20,7 +20,7 @@ from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.bundle.methods import GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeConfig, GeoFlowConfig, Network
-from geoflow_ros.model.checkpoint import save_float16_parts
+from geoflow_ros.model.checkpoint import read_metadata, save_float16_parts
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.training.methods import METHODS, FirstWeights, Method, Pace, PairErrors
 from geoflow_ros.training.pairs import PairBatch
@@ -28,6 +28,8 @@ from geoflow_ros.training.schedule import Schedule
 from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs
 from geoflow_ros.training.trainer import STATE_NAME, Trainer, TrainerConfig, TrainingResult
 from geoflow_ros.world.conditions import EASY, conditions_named
+from geoflow_ros.world.orthophoto_squares import open_collection
+from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
 
@@ -54,6 +56,7 @@ class SyntheticTraining:
         conditions: how hard the pairs of training and validation are: "easy", "road" or "hard".
         photometric_share: part of the pictures of training and validation that are changed as by another camera. None:
             the method's choice.
+        orthophotos: a collection of real orthophotos that a share of the training's windows is made of.
         learning_rate: the peak. None: the method's choice.
         workers: processes that bake windows of cities ahead. None: all but three cores for a GPU, else 0.
         validate_every: steps. None: the method's choice.
@@ -78,6 +81,7 @@ class SyntheticTraining:
     town_share: float = 0.5
     conditions: str = EASY.name
     photometric_share: float | None = None
+    orthophotos: Orthophotos | None = None
     learning_rate: float | None = None
     workers: int | None = None
     validate_every: int | None = None
@@ -99,6 +103,10 @@ class SyntheticTraining:
         if self.photometric_share is not None and not 0.0 <= self.photometric_share <= 1.0:
             raise InputError(f"photometric_share is {self.photometric_share}; it must be in [0, 1]")
         conditions_named(self.conditions)
+        if self.orthophotos is not None:
+            if not 0.0 < self.orthophotos.share <= 1.0:
+                raise InputError(f"the share of orthophotos is {self.orthophotos.share}; it must be in (0, 1]")
+            open_collection(self.orthophotos.path).places_of(Split.TRAINING, self.orthophotos.held_out)
         if self.extend and not self.resume:
             raise InputError("extend is about a run that is resumed: give resume too, or leave it out")
 
@@ -171,9 +179,19 @@ def _trainer_config(options: SyntheticTraining, method: Method[Any], pace: Pace,
         prefetch_processes=0 if on_gpu or _baking_processes(options) else 1,
         session_minutes=options.session_minutes,
         validate_every=options.validate_every or pace.validate_every,
+        attribution=_attribution(options),
         save_every=pace.save_every,
         **method.trainer,
     )
+
+
+def _attribution(options: SyntheticTraining) -> tuple[str, ...]:
+    """Returns what must be said of the pictures that the weights were trained on, before this training and in it."""
+    lines = [] if options.init is None else list(read_metadata(options.init).get("attribution", []))
+    if options.orthophotos is not None:
+        collection = open_collection(options.orthophotos.path)
+        lines.append(collection.attribution or f"orthophotos of {collection.name}")
+    return tuple(dict.fromkeys(lines))
 
 
 def _data_config(
@@ -188,6 +206,7 @@ def _data_config(
         groups=groups,
         town_share=options.town_share,
         conditions=conditions_named(options.conditions),
+        orthophotos=options.orthophotos,
         pool=pace.pool,
         windows_per_batch=pace.windows_per_batch,
         workers=_baking_processes(options),
@@ -214,7 +233,7 @@ def _require_same_method(options: SyntheticTraining) -> None:
 
 def _keep_data_settings(options: SyntheticTraining, groups: int, photometric_share: float) -> None:
     """Writes what decides the data beside the run; a resumed run must have the same, or it would see other worlds."""
-    path = options.out / _SETTINGS_NAME
+    path, photos = options.out / _SETTINGS_NAME, options.orthophotos
     settings = {
         "method": options.method,
         "size": options.size,
@@ -223,8 +242,9 @@ def _keep_data_settings(options: SyntheticTraining, groups: int, photometric_sha
         "town_share": options.town_share,
         "conditions": options.conditions,
         "photometric_share": photometric_share,
+        "orthophotos": None if photos is None else [photos.path, photos.share, *photos.held_out],
     }
-    of_older_runs = {"method": GEOFLOW, "conditions": EASY.name, "photometric_share": 0.0}
+    of_older_runs = {"method": GEOFLOW, "conditions": EASY.name, "photometric_share": 0.0, "orthophotos": None}
     try:
         if options.resume and path.exists():
             kept = of_older_runs | json.loads(path.read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from geoflow_ros.training.targets import attention_target
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.optics import CameraPose
+from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.photometric import CAMERA, MAP
 from geoflow_ros.world.places import Poses
 from geoflow_ros.world.priors import HeadingError, MixedHeadingError, offsets_in, patches_around, sample_offsets
@@ -67,6 +68,7 @@ class SyntheticConfig:
             release's data); the others have a normal one of 2 degrees.
         conditions: how hard. Places, offsets and headings are the same under all of them.
         photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
+        orthophotos: what a share of the windows is made of; None: all are of procedural cities.
         undisturbed_share: part of the batches whose cameras and photos are exact all the same.
     """
 
@@ -85,6 +87,7 @@ class SyntheticConfig:
     wide_heading_share: float = 0.25
     conditions: Conditions = EASY
     photometric_share: float = 0.0
+    orthophotos: Orthophotos | None = None
     undisturbed_share: float = 0.0
 
     @property
@@ -122,7 +125,10 @@ class SyntheticPairs:
     def __init__(self, config: SyntheticConfig, device: str = "cpu", in_one: bool | None = None) -> None:
         self.config, self.device = config, torch.device(device)
         self._in_one = self.device.type == "cuda" if in_one is None else in_one
-        pool = PoolConfig(config.seed, config.town_share, config.pool, config.workers, self._in_one, config.conditions)
+        pool = PoolConfig(
+            config.seed, config.town_share, config.pool, config.workers, self._in_one, config.conditions,
+            config.orthophotos,
+        )  # fmt: skip
         self._pool = WindowPool(pool, self.device)
 
     def close(self) -> None:

@@ -91,6 +91,7 @@ class TrainerConfig:
         validate_every: steps between two validations.
         save_every: steps between two saves.
         max_skipped: give up after so many steps in a row whose loss or gradient is not finite.
+        attribution: lines that whoever gives the weights away must give along, for the pictures they were trained on.
         is_progress_shown: whether progress is shown while it runs.
     """
 
@@ -118,6 +119,7 @@ class TrainerConfig:
     validate_every: int = 1000
     save_every: int = 500
     max_skipped: int = 50
+    attribution: tuple[str, ...] = ()
     is_progress_shown: bool = True
 
     def __post_init__(self) -> None:
@@ -366,7 +368,9 @@ class Trainer(Generic[NetworkT]):
             )  # fmt: skip
 
     def _metadata(self, figures: Mapping[str, float] | None) -> dict[str, Any]:
-        metadata = {"counters": asdict(self.counters), "settings": self.config.decisive_settings()}
+        counters, settings = asdict(self.counters), self.config.decisive_settings()
+        metadata: dict[str, Any] = {"counters": counters, "settings": settings}
+        metadata |= {"attribution": self.config.attribution} if self.config.attribution else {}
         return {**metadata, "validation": dict(figures)} if figures is not None else metadata
 
     def _geoflow_objective(self) -> Objective:

@@ -16,9 +16,10 @@ from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.disturbances import draw_patch, draw_view
 from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
 from geoflow_ros.world.optics import CameraPose, rays_of, upright_camera
+from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.parts import lamps_of
 from geoflow_ros.world.photometric import CAMERA, MAP, changed
-from geoflow_ros.world.places import CityWindow, Poses, city_window, sample_places, town_window
+from geoflow_ros.world.places import Poses, Window, city_window, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
 from geoflow_ros.world.priors import patches_around, sample_offsets
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
@@ -75,6 +76,8 @@ class PairSampler:
         split: whose worlds; training never draws from any other than TRAINING.
         conditions: how hard. Places, offsets and headings are the same under all of them.
         photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
+        orthophotos: what the worlds are made of, with maps of another year where there are such; None: procedural
+            cities, or the town.
 
     Raises:
         InputError: patches that do not fit the windows.
@@ -92,6 +95,7 @@ class PairSampler:
         split: Split = Split.TEST,
         conditions: Conditions = EASY,
         photometric_share: float = 0.0,
+        orthophotos: Orthophotos | None = None,
     ) -> None:
         if satellite_size * ground_resolution_m > _MAX_PATCH_M:
             raise InputError(
@@ -102,15 +106,17 @@ class PairSampler:
         self.satellite_size, self.ground_resolution_m = satellite_size, ground_resolution_m
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
         self.camera = Camera.perspective(ground_size[1], ground_size[0])
-        self.photometric_share = photometric_share
+        self.photometric_share, self.orthophotos = photometric_share, orthophotos
         self._mounted = virtual_camera(self.camera)
-        self._windows: OrderedDict[int, CityWindow] = OrderedDict()
+        self._windows: OrderedDict[int, Window] = OrderedDict()
 
-    def window(self, k: int) -> CityWindow:
+    def window(self, k: int) -> Window:
         """Returns the `k`-th window of this sampler; the last two are kept."""
         if k not in self._windows:
             seed = self.split.seed(self.seed, k)
-            if self.area is Area.SAME:
+            if self.orthophotos is not None:
+                self._windows[k] = self.orthophotos.window(self.split, seed, self.conditions, other_year_share=1.0)
+            elif self.area is Area.SAME:
                 self._windows[k] = town_window(np.random.default_rng([seed, 51]), seed, conditions=self.conditions)
             else:
                 self._windows[k] = city_window(seed, seed, conditions=self.conditions)
@@ -123,7 +129,7 @@ class PairSampler:
         k, number = divmod(i, PAIRS_PER_WINDOW)
         window = self.window(k)
         rng = np.random.default_rng([self.split.seed(self.seed, k), 52, number])
-        camera_pose = sample_places(window, rng, 1)
+        camera_pose = window.places(rng, 1)
         offset = sample_offsets(rng, self.search_radius_m, 1)
         error = self.heading_error.sample(rng, 1)
         patch_pose = patches_around(camera_pose, offset, error)
@@ -144,9 +150,7 @@ class PairSampler:
         camera = as_it_stands(self._mounted, stands)
         return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera)
 
-    def _disturbed_view(
-        self, window: CityWindow, pose: Poses, rng: np.random.Generator
-    ) -> tuple[UInt8Array, CameraPose]:
+    def _disturbed_view(self, window: Window, pose: Poses, rng: np.random.Generator) -> tuple[UInt8Array, CameraPose]:
         disturbance = draw_view(self.conditions, rng)
         rays = rays_of(self.camera, disturbance.camera)
         camera = upright_camera(self.camera, [rays], disturbance.camera.height_scale)
@@ -158,7 +162,7 @@ class PairSampler:
         return image.rgb, disturbance.camera
 
     def _disturbed_patch(
-        self, window: CityWindow, pose: Poses, offset_m: Float64Array, rng: np.random.Generator
+        self, window: Window, pose: Poses, offset_m: Float64Array, rng: np.random.Generator
     ) -> UInt8Array:
         resolution, margin = self.ground_resolution_m, margin_px(self.conditions.map, self.ground_resolution_m)
         size = self.satellite_size + 2 * margin

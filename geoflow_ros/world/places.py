@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,19 @@ class Poses:
         return self.east_m.astype(np.float32), self.north_m.astype(np.float32), self.yaw_rad.astype(np.float32)
 
 
+class Window(Protocol):
+    """A baked window with places to stand in it."""
+
+    @property
+    def raster(self) -> CityRaster:
+        """What the renderer reads."""
+        ...
+
+    def places(self, rng: np.random.Generator, n: int) -> Poses:
+        """Draws `n` poses of a vehicle."""
+        ...
+
+
 @dataclass(frozen=True)
 class CityWindow:
     """A baked window and the plan it was baked from."""
@@ -66,6 +79,10 @@ class CityWindow:
         """The (2,) ENU metres of the window's middle."""
         half = self.raster.side_m / 2
         return np.array([self.raster.west_m + half, self.raster.north_m - half])
+
+    def places(self, rng: np.random.Generator, n: int) -> Poses:
+        """Draws `n` poses of a vehicle on the lanes; see `sample_places`."""
+        return sample_places(self, rng, n)
 
 
 def city_window(

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 from fakes.command_line import only_line, run
+from fakes.orthophotos import collection
 
 
 def test_a_training_is_interrupted_and_resumed(
@@ -46,4 +47,18 @@ def test_a_training_is_interrupted_and_resumed(
 def test_what_is_of_the_other_method_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "--method", "birds_eye", "--orientation", "--out", tmp_path / "run", "--steps", "1") == 2
     assert "of the method geoflow" in only_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_orthophotos_that_cannot_be_used_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["--out", tmp_path / "run", "--steps", "1"]
+    assert run("train", *settings, "--held-out", "aston") == 2
+    assert "--orthophotos" in only_line(capsys)
+    assert run("train", *settings, "--orthophotos", tmp_path) == 2
+    assert "index.json" in only_line(capsys)
+    folder = collection(tmp_path / "photos", ("aston",), 1)
+    assert run("train", *settings, "--orthophotos", folder, "--held-out", "aston") == 2
+    assert "aston" in only_line(capsys)
     assert not (tmp_path / "run").exists()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.orthophotos import collection
 
 torch = pytest.importorskip("torch", reason="training is an extra")
 
@@ -14,6 +16,7 @@ from geoflow_ros.training.pairs import PairBatch  # noqa: E402
 from geoflow_ros.training.synthetic import SyntheticConfig, SyntheticPairs  # noqa: E402
 from geoflow_ros.world.conditions import HARD  # noqa: E402
 from geoflow_ros.world.kinds import LABELS, Label  # noqa: E402
+from geoflow_ros.world.orthophoto_windows import Orthophotos  # noqa: E402
 
 CONFIG = SyntheticConfig(groups=4, pool=2, windows_per_batch=0.5, town_share=0.0, workers=0)
 
@@ -148,3 +151,14 @@ def test_photometric_changes_are_of_the_pictures_alone(batches: list[PairBatch])
     for name in ("ground", "satellite"):  # some of each side, not all
         same = [torch.equal(a, b) for a, b in zip(getattr(plain, name), getattr(changed, name), strict=True)]
         assert 0 < sum(same) < len(same)
+
+
+def test_a_share_of_the_windows_is_of_orthophotos(tmp_path: Path) -> None:
+    photos = Orthophotos(str(collection(tmp_path, ("aston",), 1)), share=1.0)
+    config = replace(CONFIG, groups=1, pool=1, orthophotos=photos)
+    batch = SyntheticPairs(config).batch(0)
+    again = pickle.loads(pickle.dumps(SyntheticPairs(config))).batch(0)
+    assert torch.equal(batch.ground, again.ground)
+    assert torch.equal(batch.satellite, again.satellite)
+    assert (batch.satellite_labels == Label.ROAD).any()
+    assert not torch.isin(batch.satellite_labels, torch.tensor([Label.PAINT, Label.DRIVEWAY])).any()  # cities have them
