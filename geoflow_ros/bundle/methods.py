@@ -92,7 +92,8 @@ def birds_eye_tensors(
             (TensorSpec("satellite", "uint8", (1, side, side, 3)),), (satellite_fine, satellite_coarse)
         ),
         GROUND_ENCODER: GraphSpec(
-            (TensorSpec("ground", "uint8", (1, height, width, 3)),), (ground_features, ground_image)
+            (TensorSpec("ground", "uint8", (1, height, width, 3)),),
+            (ground_features, ground_image, _float32("stance", 2, 3)),
         ),
         GROUND_PROJECTION: GraphSpec(
             (

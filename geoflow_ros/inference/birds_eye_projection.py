@@ -5,6 +5,7 @@ The image is the network's: without the rows of the sky that it does not look at
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry
-from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera
+from geoflow_ros.errors import GeometryError
+from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera
 
 NARROW_TURN_RAD = math.radians(15.0)  # up to here the templates' own grid is canvas enough for turned ones
 
@@ -40,13 +42,54 @@ def project_ground(geometry: BirdsEyeGeometry, cameras: Sequence[GroundCamera]) 
     Raises:
         GeometryError: a camera that sees no cell.
     """
-    cells = [_sampled(geometry, geometry.grid, camera) for camera in cameras]
-    colours = [_sampled(geometry, geometry.grid.refined(2), camera)[0] for camera in cameras]
-    stays = _stays_on_grid(geometry)
-    visible = np.stack([seen & stays for _, seen in cells])[:, None]
-    return GroundProjection(np.stack([grid for grid, _ in cells]), np.stack(colours), visible.astype(np.float32))
+    fine, half = geometry.grid, geometry.grid.refined(2)
+    perspective = [camera for camera in cameras if isinstance(camera, VirtualCamera)]
+    if len(perspective) == len(cameras):
+        (cells, seen), (colours, _) = (_seen_by_all(geometry, grid, perspective) for grid in (fine, half))
+    else:
+        both = [_sampled(geometry, fine, camera) for camera in cameras]
+        cells, seen = (np.stack(part) for part in zip(*both, strict=True))
+        colours = np.stack([_sampled(geometry, half, camera)[0] for camera in cameras])
+    if not seen.any(axis=(1, 2)).all():
+        raise GeometryError("a camera sees no cell of the bird's-eye grid: look at its horizon, bonnet and height")
+    return GroundProjection(cells, colours, (seen & _stays_on_grid(geometry))[:, None].astype(np.float32))
 
 
+@functools.lru_cache(maxsize=8)
+def _rays(grid: BirdsEyeGrid) -> tuple[Float32Array, Float32Array, NDArray[np.bool_]]:
+    """Returns right and 1 m over forward of the cells' centres, and which a perspective camera may see, (F, R) each."""
+    forward, right = np.moveaxis(grid.centres_m(), -1, 0)
+    ahead = forward > 0.0
+    near = ahead if grid.range_m is None else ahead & (np.hypot(forward, right) <= grid.range_m)
+    inverse = np.divide(1.0, forward, out=np.zeros_like(forward), where=ahead)
+    return (right * inverse).astype(np.float32), inverse.astype(np.float32), near
+
+
+def _seen_by_all(
+    geometry: BirdsEyeGeometry, grid: BirdsEyeGrid, cameras: Sequence[VirtualCamera]
+) -> tuple[Float32Array, NDArray[np.bool_]]:
+    """Does the same as `_sampled` for all cameras at once, (P, F, R, 2) and (P, F, R): each frame has its own."""
+    across, near, may_be_seen = _rays(grid)
+    columns, row, focal, down, cosine, sine, lowest = np.array(
+        [
+            (
+                (c.width_px - 1) / 2.0, c.horizon_row_px, c.focal_px, c.height_m,
+                math.cos(c.roll_rad), math.sin(c.roll_rad), c.lowest_row_px,
+            )
+            for c in cameras
+        ],
+        np.float32,
+    ).T[:, :, None, None]  # fmt: skip
+    right_px, down_px = focal * across, focal * down * near
+    column = columns + right_px * cosine + down_px * sine
+    y = row + down_px * cosine - right_px * sine
+    width, sky, height = geometry.ground_width_px, geometry.sky_rows_px, geometry.ground_height_px
+    seen = may_be_seen & (column >= 0.0) & (column <= width - 1.0) & (y >= sky) & (y <= lowest)
+    where = np.stack(((2.0 * column + 1.0) / width - 1.0, (2.0 * (y - sky) + 1.0) / (height - sky) - 1.0), axis=-1)
+    return np.where(seen[..., None], where, np.float32(2.0)).astype(np.float32), seen
+
+
+@functools.lru_cache(maxsize=8)
 def _stays_on_grid(geometry: BirdsEyeGeometry) -> NDArray[np.bool_]:
     """Tells which cells are still on the grid when it is turned by the largest heading error, (F, R).
 

@@ -12,7 +12,6 @@ from geoflow_ros.bundle.birds_eye import COARSE, WINDOW_CELLS, WINDOW_TURNS, Bir
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
 
-STEP_SIGMAS = 1.2  # between hypotheses on one axis
 _TOLERANCE = 1e-6  # turns are compared with this tolerance
 
 
@@ -134,24 +133,20 @@ class CameraHypotheses:
         return cls(pitches, heights, _normalized(log_prior))
 
     @classmethod
-    def around(cls, mean: Float64Array, sigma: Float64Array, steps: tuple[int, int, int]) -> CameraHypotheses:
+    def around(cls, mean: Float64Array, sigma: Float64Array, reach: Float64Array) -> CameraHypotheses:
         """Returns a cross of hypotheses about a normal belief: its mean, and others along one axis each.
 
         Args:
             mean: (3,) of pitch and roll in radians and of the height's logarithm.
             sigma: (3,) their standard deviations.
-            steps: how many hypotheses to either side on each axis; they lie `STEP_SIGMAS` apart.
+            reach: (3, n) where the others lie on each axis to either side, in standard deviations; 0 for none.
         """
-        offsets = [np.zeros(3)]
-        for axis, count in enumerate(steps):
-            for step in range(1, count + 1):
-                for side in (-1.0, 1.0):
-                    offset = np.zeros(3)
-                    offset[axis] = side * step * STEP_SIGMAS
-                    offsets.append(offset)
-        units = np.stack(offsets)
-        points = mean + units * sigma
-        return cls(points[:, 0], np.exp(points[:, 2]), _normalized(-(units**2).sum(axis=1) / 2.0), points[:, 1])
+        axes, steps = np.nonzero(reach)
+        offsets = np.zeros((1 + 2 * len(axes), 3))
+        offsets[1::2][np.arange(len(axes)), axes] = -reach[axes, steps]
+        offsets[2::2][np.arange(len(axes)), axes] = reach[axes, steps]
+        points = mean + offsets * sigma
+        return cls(points[:, 0], np.exp(points[:, 2]), _normalized(-(offsets**2).sum(axis=1) / 2.0), points[:, 1])
 
     def __len__(self) -> int:
         """Returns P."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ASSUMED_SIGMA = (math.radians(1.1), math.radians(1.0), 0.06)
-"""Of (pitch, roll, height) before an image: of an ordinary day (`world.conditions.ROAD`), where learning starts."""
+from geoflow_ros.bundle.birds_eye import ORDINARY_STANCE
+
 _LEAST_SIGMA = (math.radians(0.05), math.radians(0.05), 0.005)
 _HIDDEN = 64
 
@@ -48,10 +48,10 @@ class CameraHead(nn.Module):
         self.second = nn.Conv2d(channels, half, 4, 2, 1)
         cells = (height // 4) * (width // 4)
         self.hidden = nn.Linear(half * cells, _HIDDEN)
-        self.last = nn.Linear(_HIDDEN, 2 * len(ASSUMED_SIGMA))
+        self.last = nn.Linear(_HIDDEN, 2 * len(ORDINARY_STANCE))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        self.register_buffer("assumed", torch.tensor(ASSUMED_SIGMA), persistent=False)
+        self.register_buffer("assumed", torch.tensor(ORDINARY_STANCE), persistent=False)
         self.register_buffer("least", torch.tensor(_LEAST_SIGMA), persistent=False)
 
     def forward(self, features: Tensor) -> CameraStance:

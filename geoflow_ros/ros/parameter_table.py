@@ -257,14 +257,17 @@ SPECS: Mapping[str, ParameterSpec] = {
         "bird's-eye models: standard deviation of the mounting's pitch about the model's camera, degrees; 0: known",
         (0.0, 10.0),
     ),
+    "camera.roll_std_deg": ParameterSpec(
+        0.8, "standard deviation of the mounting's roll, degrees; 0: known", (0.0, 10.0)
+    ),
     "camera.height_std": ParameterSpec(
         0.05, "standard deviation of the camera's height, as a fraction of the model's camera's; 0: known", (0.0, 0.3)
     ),
     "camera.suspension_std_deg": ParameterSpec(
-        0.5, "standard deviation of the pitch that the suspension adds, degrees; 0: none", (0.0, 10.0)
+        0.5, "standard deviation of the pitch and roll that the suspension adds, degrees; 0: none", (0.0, 10.0)
     ),
     "camera.calibration_file": ParameterSpec(
-        "", "file that keeps what was learned of the camera's pitch and height between drives; empty: none"
+        "", "file that keeps what was learned of the camera's pitch, roll and height between drives; empty: none"
     ),
     "debug_image.jpeg_quality": ParameterSpec(85, "JPEG quality of ~/debug_image/compressed", (1, 100), dynamic=True),
     "diagnostics.latency_warn_ms": ParameterSpec(

@@ -80,6 +80,7 @@ class Settings:
             max_heading_error_rad=self.radians("search.max_heading_error_deg") or None,
             camera=CameraUncertainty(
                 self.radians("camera.pitch_std_deg"),
+                self.radians("camera.roll_std_deg"),
                 self.number("camera.height_std"),
                 self.radians("camera.suspension_std_deg"),
             ),

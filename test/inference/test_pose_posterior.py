@@ -215,7 +215,7 @@ def test_the_volume_reaches_the_search_radius() -> None:
 
 def test_hypotheses_about_a_belief_lie_on_its_axes() -> None:
     mean, sigma = np.array([0.01, -0.02, 0.05]), np.array([0.005, 0.004, 0.03])
-    cross = CameraHypotheses.around(mean, sigma, (1, 2, 0))
+    cross = CameraHypotheses.around(mean, sigma, np.array([[1.2, 0.0], [1.2, 2.4], [0.0, 0.0]]))
     assert len(cross) == 7
     assert cross.pitch_rad[:3] == pytest.approx([0.01, 0.01 - 1.2 * 0.005, 0.01 + 1.2 * 0.005])
     assert cross.roll_rad[3:] == pytest.approx(-0.02 + 0.004 * np.array([-1.2, 1.2, -2.4, 2.4]))

@@ -14,10 +14,11 @@ import torch
 from fakes.colour_pairs import tiny_config, tiny_model
 from fakes.ground_cells import TINY_BIRDS_EYE, tiny_matcher
 
+from geoflow_ros.bundle.birds_eye import ORDINARY_STANCE
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeMatcher, load_birds_eye, normalize_images
-from geoflow_ros.model.camera_head import ASSUMED_SIGMA, CameraStance
+from geoflow_ros.model.camera_head import CameraStance
 from geoflow_ros.training.evaluate_poses import evaluate_poses
 from geoflow_ros.training.methods import METHODS, FirstWeights, birds_eye_config
 from geoflow_ros.training.pairs import PairBatch
@@ -215,4 +216,4 @@ def test_what_an_image_tells_of_the_camera_is_learnt_as_a_normal_distribution() 
     # before learning it says what is assumed of any camera
     untrained = tiny_matcher().ground.stance(torch.randn((2, 8, 8, 32)))
     assert torch.equal(untrained.mean, torch.zeros((2, 3)))
-    assert untrained.sigma[0].tolist() == pytest.approx(ASSUMED_SIGMA, rel=0.15)
+    assert untrained.sigma[0].tolist() == pytest.approx(ORDINARY_STANCE, rel=0.15)
