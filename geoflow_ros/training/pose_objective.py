@@ -12,12 +12,12 @@ from torch import Tensor
 from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
-from geoflow_ros.model import BirdsEyeConfig, BirdsEyeMatcher, normalize_images
+from geoflow_ros.model import BirdsEyeMatcher, normalize_images
 from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells, projection
-from geoflow_ros.model.camera_head import CameraStance
 from geoflow_ros.training.matching_losses import matching_loss, none_loss, true_cells
 from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
+from geoflow_ros.training.stance_objective import assumed_where_unknown, stance_loss, stance_of
 
 _OUTSIDE_MOMENTUM = 0.02  # of the running mean of what the fine level adds away from the truth
 _NEAR_TRUTH_CELLS = 6  # fine cells around the truth that do not count as away from it
@@ -118,7 +118,7 @@ class PoseObjective:
         model, camera = self._model, self._model.config.camera
         features, below = model.ground.image_features(normalize_images(batch.ground))
         image = torch.cat((torch.arange(len(batch.ground), device=doubted.device), doubted))
-        truth = self._truth(batch)
+        truth = assumed_where_unknown(batch, model.config)
         stance = stance_loss(model.ground.stance(features), stance_of(truth, model.config))
         features, below = features[image], below[image]
         if not isinstance(camera, VirtualCamera):
@@ -127,14 +127,6 @@ class PoseObjective:
         cameras = (replace(camera, horizon_row_px=row, height_m=m, roll_rad=roll) for row, m, roll in stands)
         at = projection(model.config, *cameras)
         return model.ground.lay_down(features, below, at.to(image.device)), stance
-
-    def _truth(self, batch: PairBatch) -> Tensor:
-        """Returns (G, 3) rows of the horizon, heights and rolls: the assumed ones where the data does not know."""
-        if batch.camera is not None:
-            return batch.camera
-        config = self._model.config
-        assumed = torch.tensor([config.horizon_row_px, config.camera_height_m, 0.0], device=batch.offset.device)
-        return assumed.expand(len(batch.ground), -1)
 
     def _hypotheses(self, truth: Tensor, near: int, generator: torch.Generator) -> Tensor:
         """Draws (n, 3) horizon rows, heights, rolls: the first `near` close to the truth (n, 3), the others far."""
@@ -242,19 +234,6 @@ def mirrored(batch: PairBatch) -> PairBatch:
         if batch.camera is None
         else batch.camera * torch.tensor((1.0, 1.0, -1.0), device=batch.offset.device),
     )
-
-
-def stance_of(truth: Tensor, config: BirdsEyeConfig) -> Tensor:
-    """Returns (G, 3) pitches and rolls in radians and log heights, less the assumed ones, of `PairBatch.camera`."""
-    pitch = torch.atan((truth[:, 0] - config.horizon_row_px) / config.focal_px)
-    return torch.stack((pitch, truth[:, 2], torch.log(truth[:, 1] / config.camera_height_m)), dim=1)
-
-
-def stance_loss(stance: CameraStance, truth: Tensor) -> Tensor:
-    """Returns the mean negative log-likelihood of (G, 3) truths, up to a constant."""
-    z = (truth - stance.mean) / stance.sigma
-    loss: Tensor = (0.5 * z.square() + stance.sigma.log()).sum(dim=1).mean()
-    return loss
 
 
 def _loss(scores: Tensor, wrong: Tensor, none: Tensor, turn_at: Tensor, offset_cells: Tensor) -> Tensor:

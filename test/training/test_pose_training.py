@@ -19,11 +19,12 @@ from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeMatcher, load_birds_eye, normalize_images
 from geoflow_ros.model.camera_head import CameraStance
-from geoflow_ros.training.evaluate_poses import evaluate_poses
+from geoflow_ros.training.evaluate_poses import evaluate_poses, read_stances
 from geoflow_ros.training.methods import METHODS, FirstWeights, birds_eye_config
 from geoflow_ros.training.pairs import PairBatch
-from geoflow_ros.training.pose_objective import PoseObjective, PoseSampling, mirrored, stance_loss, stance_of
+from geoflow_ros.training.pose_objective import PoseObjective, PoseSampling, mirrored
 from geoflow_ros.training.run import SyntheticTraining, train_synthetic
+from geoflow_ros.training.stance_objective import StanceObjective, stance_loss, stance_of
 from geoflow_ros.training.trainer import Trainer
 from geoflow_ros.world import Camera
 from geoflow_ros.world.virtual_camera import virtual_camera
@@ -217,3 +218,29 @@ def test_what_an_image_tells_of_the_camera_is_learnt_as_a_normal_distribution() 
     untrained = tiny_matcher().ground.stance(torch.randn((2, 8, 8, 32)))
     assert torch.equal(untrained.mean, torch.zeros((2, 3)))
     assert untrained.sigma[0].tolist() == pytest.approx(ORDINARY_STANCE, rel=0.15)
+
+
+def test_the_camera_head_learns_alone_and_nothing_else_changes() -> None:
+    model = tiny_matcher().train()
+    objective, batch = StanceObjective(model), NoisePairs().batch(0)
+    generator = torch.Generator().manual_seed(0)
+    batch = replace(batch, camera=torch.tensor([[15.0, 1.7, 0.02], [9.0, 1.6, -0.02]]).repeat(2, 1))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, 3e-3)
+    losses = []
+    for _ in range(150):
+        optimizer.zero_grad()
+        figures = objective(batch, generator)
+        figures.loss.backward()
+        optimizer.step()
+        losses.append(figures.loss.item())
+    assert losses[-1] < losses[0] - 1.0
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("ground.stance.") for name in changed)
+    read = read_stances(model.eval(), batch.ground)
+    assert read.shape == (4, 3)
+    assert (read[:, 1] - 1.65).abs().mean().item() < 0.1  # metres: heights of 1.6 and 1.7
+    with pytest.raises(InputError, match="give a checkpoint"):
+        METHODS["birds_eye_camera"].network(IMAGE_SIZES["half"], FirstWeights())
