@@ -4,7 +4,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from geoflow_ros.cli.options import AREAS, MODEL_HELP, POSITIVE, SEED, add_json, add_quiet, write_json
+from geoflow_ros.cli.options import AREAS, LOCALIZERS, MODEL_HELP, POSITIVE, SEED, add_json, add_quiet, write_json
 from geoflow_ros.cli.parser import CommandParser, Number
 
 
@@ -19,7 +19,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--seed", type=SEED, default=1, help="which drive")
     parser.add_argument("--area", choices=AREAS, default="same", help="the town of the training, or a new city")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="for bag, map and pictures")
-    parser.add_argument("--model", help=f"{MODEL_HELP} (default: the one for the area)")
+    parser.add_argument("--localizer", choices=LOCALIZERS, help="take the shipped model of this method (geoflow)")
+    parser.add_argument("--model", help=f"{MODEL_HELP} (default: the one for the area and localizer)")
     parser.add_argument("--image-rate", type=POSITIVE, default=5.0, metavar="HZ", help="camera frames a second")
     add_json(parser)
     add_quiet(parser)
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         area=Area(args.area),
         out=args.out,
         model=args.model,
+        localizer=args.localizer,
         image_rate_hz=args.image_rate,
         progress=not args.quiet,
     )

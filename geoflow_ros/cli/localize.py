@@ -24,6 +24,11 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--heading", type=heading, required=True, help="where the camera looks, degrees clockwise from north"
     )
+    parser.add_argument(
+        "--heading-error",
+        type=Number(float, above=0, at_most=180, unit="degrees", metavar="DEG"),
+        help="by how much --heading may be wrong, 180 for anything; bird's-eye models (default: as trained for, 10)",
+    )
     parser.add_argument("--tiles", required=True, help=options.TILES_HELP)
     options.add_model(parser)
     parser.add_argument("--out", type=Path, metavar="PNG", help="draw the patch with hypotheses, path and ellipse")
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         hypotheses=args.hypotheses,
         iterations=args.iterations,
+        heading_error_deg=args.heading_error,
         backend=options.backend_options(args),
     )
     if args.out:

@@ -23,6 +23,7 @@ MINUTES = Number(float, above=0, metavar="MINUTES")
 DEGREES_OR_NONE = Number(float, at_least=0, metavar="DEG")
 
 AREAS = ("same", "cross")
+LOCALIZERS = ("geoflow", "birds_eye")
 CONDITIONS = ("easy", "road", "hard")
 SHIPPED_MODEL = "synthetic"
 MODEL_HELP = "bundle: its folder, or the name of a shipped one"

@@ -164,6 +164,8 @@ def localized_text(result: Mapping[str, Any]) -> str:
         f"moved      {result['east_m']:+.2f} m east, {result['north_m']:+.2f} m north of the given position",
         f"took       {result['timings']['total_ms']:.0f} ms",
     ]
+    if "heading_deg" in result:
+        lines.insert(2, f"heading    {result['heading_deg']:.1f} ± {result['heading_std_deg']:.1f} deg from north")
     if not quality["trustworthy"]:
         lines.append(f"not to be trusted: {quality['reason']}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,24 @@ class LocalizedImage:
     datum: Datum
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: position in degrees and metres, covariance in m^2, 95 % ellipse, quality and timings."""
+        """Plain values: position in degrees and metres, covariance in m^2, 95 % ellipse, quality and timings.
+
+        A method that measures the heading adds it, in degrees clockwise from north.
+        """
         fix = self.fix
         latitude_deg, longitude_deg = self.datum.to_latlon(fix.east_m, fix.north_m)
+        measured = {}
+        if fix.yaw_rad is not None and fix.yaw_variance_rad2 is not None:
+            measured = {
+                "heading_deg": (90.0 - math.degrees(fix.yaw_rad)) % _FULL_TURN_DEG,
+                "heading_std_deg": math.degrees(math.sqrt(fix.yaw_variance_rad2)),
+            }
         return {
             "latitude_deg": float(latitude_deg),
             "longitude_deg": float(longitude_deg),
             "east_m": fix.east_m,
             "north_m": fix.north_m,
+            **measured,
             "covariance_m2": fix.covariance.tolist(),
             "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
             "quality": asdict(fix.assessment),
@@ -63,6 +74,7 @@ def localize_image(
     seed: int = 0,
     hypotheses: int | None = None,
     iterations: int | None = None,
+    heading_error_deg: float | None = None,
     backend: BackendOptions | None = None,
 ) -> LocalizedImage:
     """Localizes one image near a rough position.
@@ -77,6 +89,7 @@ def localize_image(
         seed: of the hypotheses.
         hypotheses: N; the bundle's where None.
         iterations: R; the bundle's where None.
+        heading_error_deg: by how much the heading may be wrong; what the model was trained for where None.
         backend: what runs the model, see `open_backend`.
 
     Returns:
@@ -93,6 +106,12 @@ def localize_image(
     bundle = Bundle.load(model_path)
     check_picture(ground, bundle.manifest)
     localizer = open_localizer(bundle, backend, seed, SearchSettings(hypotheses, iterations))
+    error_rad = None if heading_error_deg is None else math.radians(heading_error_deg)
+    if error_rad is not None and error_rad > localizer.max_heading_error_rad:
+        raise InputError(
+            f"the model '{bundle.manifest.name}' finds headings that are up to "
+            f"{math.degrees(localizer.max_heading_error_rad):g}° wrong, not {heading_error_deg:g}°"
+        )
     source = open_tile_source(tiles_spec)
     try:
         frame = bundle.manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
@@ -100,7 +119,7 @@ def localize_image(
             patch = satellite_map.patch(frame)
     finally:
         source.close()
-    return LocalizedImage(localizer.localize(ground, patch), patch, datum)
+    return LocalizedImage(localizer.localize(ground, patch, heading_error_rad=error_rad), patch, datum)
 
 
 def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from geoflow_ros.bundle import Bundle, Manifest
+from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import drive_figures, read_drive
 from geoflow_ros.progress import progress_bar
@@ -59,7 +60,8 @@ class DemoSettings:
         seed: which drive (and, with `Area.CROSS`, which city).
         area: the town of the training, or a city that training never saw.
         out: folder for map, bag, logs, metrics and pictures; files of an earlier demo are replaced.
-        model: a bundle's folder or a shipped one's name; None takes the one made for the area.
+        model: a bundle's folder or a shipped one's name; None takes the one made for area and localizer.
+        localizer: the method of the model, "geoflow" or "birds_eye"; None is the model's, or GeoFlow without one.
         image_rate_hz: camera frames a second.
         progress: say on standard error what is going on, with progress bars where that is a terminal.
     """
@@ -69,6 +71,7 @@ class DemoSettings:
     area: Area
     out: Path
     model: str | None = None
+    localizer: str | None = None
     image_rate_hz: float = 5.0
     progress: bool = False
 
@@ -88,7 +91,12 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         GeoFlowError: settings, model or folder that cannot be used (found before anything is rendered), or a process
             that failed (its log's end is in the message). No process is left behind, whatever happens.
     """
-    bundle = Bundle.load(model_path(settings.model or default_model(settings.area)))
+    bundle = Bundle.load(model_path(settings.model or default_model(settings.area, settings.localizer or GEOFLOW)))
+    if settings.localizer not in (None, bundle.manifest.method):
+        raise InputError(
+            f"the model '{bundle.manifest.name}' is of the method {bundle.manifest.method}, not "
+            f"{settings.localizer}: leave --localizer out, or take another model"
+        )
     if bundle.manifest.camera.model != "perspective":
         raise InputError(f"the demo's camera is a perspective one; model '{bundle.manifest.name}' is for another")
     drive = Drive(World.of(settings.area, settings.seed), settings.seed, settings.seconds)
@@ -105,6 +113,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         "seed": settings.seed,
         "area": settings.area.value,
         "model": bundle.manifest.name,
+        "localizer": bundle.manifest.method,
         "localizer_memory_mb": memory_mb,
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -113,8 +122,10 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     return DemoResult(metrics, (out / "metrics.json", *pictures, bag, tiles, out / "logs"))
 
 
-def default_model(area: Area) -> str:
-    """Returns the shipped model for an area: one for the town where there is such a one, else the general one."""
+def default_model(area: Area, method: str = GEOFLOW) -> str:
+    """Returns the shipped model of a method: GeoFlow's for the town where there is such a one, else the general one."""
+    if method == BIRDS_EYE:
+        return BIRDS_EYE
     names = available_models()
     if area is Area.SAME and "town" in names:
         return "town"

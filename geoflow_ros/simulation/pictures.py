@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
+from geoflow_ros.backends import BackendOptions
+from geoflow_ros.backends.options import ONNXRUNTIME
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import Topics, messages
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.images import decode_image
-from geoflow_ros.inference import GeoFlowFix, GeoFlowLocalizer
+from geoflow_ros.inference import Fix, SearchSettings, open_localizer
 from geoflow_ros.simulation.drive_map import drive_region
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
@@ -90,7 +92,7 @@ def image_at(bag: Path, topic: str, stamp: int) -> UInt8Array:
     raise InputError(f"{bag} has no image with stamp {stamp} ns on {topic}")
 
 
-def _localized_frame(recorded: RecordedDrive) -> tuple[GeoFlowFix, FixScene]:
+def _localized_frame(recorded: RecordedDrive) -> tuple[Fix, FixScene]:
     """The frame in the middle of the drive, localized again from a prior that is far off."""
     record, drive, bundle = recorded.record, recorded.drive, recorded.bundle
     if len(record.image_stamps_ns) == 0:
@@ -108,7 +110,8 @@ def _localized_frame(recorded: RecordedDrive) -> tuple[GeoFlowFix, FixScene]:
         patch = SatelliteMap(source, drive.world.datum).patch(frame)
     finally:
         source.close()
-    fix = GeoFlowLocalizer(bundle, hypotheses=_HYPOTHESES).localize(ground, patch, stamp)
+    localizer = open_localizer(bundle, BackendOptions(ONNXRUNTIME), search=SearchSettings(hypotheses=_HYPOTHESES))
+    fix = localizer.localize(ground, patch, stamp)
     view = _fine_view(drive, (stamp - int(record.truth.stamps_ns[0])) / NANOSECONDS_PER_SECOND, ground)
     return fix, FixScene(ground, view, patch, _fine_patch(drive.world, patch), camera)
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
-from geoflow_ros.inference.fix import GeoFlowFix
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
+from geoflow_ros.inference.fix import Fix, GeoFlowFix
 from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.visualization.birds_eye import draw_posterior
 from geoflow_ros.visualization.plots import (
     FIX,
     FLOW,
@@ -56,8 +58,8 @@ class FixScene:
     truth_enu: Float64Array | None = None
 
 
-def fix_picture(fix: GeoFlowFix, scene: FixScene, path: Path) -> None:
-    """Draws the camera's view over the map with the hypotheses' paths, the answer and its 95 % ellipse.
+def fix_picture(fix: Fix, scene: FixScene, path: Path) -> None:
+    """Draws the camera's view over the map with the hypotheses or the posterior, the answer and its 95 % ellipse.
 
     Forward is up, so that what is left in the camera image is left on the map.
 
@@ -94,18 +96,24 @@ def fix_picture(fix: GeoFlowFix, scene: FixScene, path: Path) -> None:
     save_figure(figure, path, POSTER_DPI)
 
 
-def _draw_map(axes: Any, fix: GeoFlowFix, scene: FixScene) -> None:
+def _draw_map(axes: Any, fix: Fix, scene: FixScene) -> None:
     """Draws the map around the prior, right and forward of it in metres, and the fix on it."""
     half = scene.map_view.frame.extent_m / 2
-    axes.imshow(_forward_up(muted(scene.map_view.pixels)), extent=(-half, half, -half, half), interpolation="lanczos")
+    ground = muted(scene.map_view.pixels)
+    if isinstance(fix, BirdsEyeFix):
+        ground = draw_posterior(ground, fix)
+    axes.imshow(_forward_up(ground), extent=(-half, half, -half, half), interpolation="lanczos")
     reach = min(_VIEW_MARGIN * fix.search_radius_m, half)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     radius = fix.search_radius_m
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * radius
     axes.plot(*square.T, color="white", ls=(0, (2, 2)), lw=1.8, path_effects=shadow(3.2), zorder=2)
-    flow = _right_forward(fix, fix.path)  # (R + 1, N, 2)
-    axes.plot(flow[:, :, 0], flow[:, :, 1], color=FLOW, lw=1.3, alpha=0.9, path_effects=shadow(2.4), zorder=3)
-    axes.plot(flow[0, :, 0], flow[0, :, 1], "o", color=FLOW, mec="black", mew=0.8, ms=6, zorder=4)
+    if isinstance(fix, GeoFlowFix):
+        flow = _right_forward(fix, fix.path)  # (R + 1, N, 2)
+        axes.plot(flow[:, :, 0], flow[:, :, 1], color=FLOW, lw=1.3, alpha=0.9, path_effects=shadow(2.4), zorder=3)
+        axes.plot(flow[0, :, 0], flow[0, :, 1], "o", color=FLOW, mec="black", mew=0.8, ms=6, zorder=4)
+    else:
+        axes.plot(*_right_forward(fix, fix.hypotheses).T, "o", color=FLOW, mec="black", mew=0.8, ms=9, zorder=4)
     axes.plot(0.0, 0.0, "^", color=_PRIOR, mec="black", mew=1.2, ms=15, zorder=6)
     answer = fix.position
     outline = _right_forward(fix, ellipse_outline(answer, fix.covariance))
@@ -118,10 +126,12 @@ def _draw_map(axes: Any, fix: GeoFlowFix, scene: FixScene) -> None:
     scale_bar(axes)
 
 
-def _legend_handles(plt: Any, fix: GeoFlowFix, scene: FixScene) -> list[Any]:
+def _legend_handles(plt: Any, fix: Fix, scene: FixScene) -> list[Any]:
     """The legend's entries, with the error where the truth is known."""
     line = plt.Line2D
-    hypotheses = f"{fix.path.shape[1]} hypotheses, {len(fix.path) - 1} iterations"
+    hypotheses = "places that compete" if len(fix.hypotheses) > 1 else "the only place"
+    if isinstance(fix, GeoFlowFix):
+        hypotheses = f"{fix.path.shape[1]} hypotheses, {len(fix.path) - 1} iterations"
     answer = "answer"
     if scene.truth_enu is not None:
         answer = f"answer, {math.hypot(*(fix.position - scene.truth_enu)):.1f} m from the truth"
@@ -142,6 +152,6 @@ def _forward_up(pixels: UInt8Array) -> UInt8Array:
     return np.rot90(pixels)
 
 
-def _right_forward(fix: GeoFlowFix, enu_m: Float64Array) -> Float64Array:
+def _right_forward(fix: Fix, enu_m: Float64Array) -> Float64Array:
     """(..., 2) metres right and forward of the prior, from (..., 2) map coordinates."""
     return fix.frame.enu_to_local(enu_m)[..., ::-1]

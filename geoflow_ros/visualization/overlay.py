@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.gaussian import confidence_ellipse
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
 from geoflow_ros.inference.fix import Fix, GeoFlowFix
 from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.visualization.birds_eye import draw_cells, draw_posterior, lay_on_patch
 
 Colour = tuple[int, int, int]
 
@@ -36,7 +38,8 @@ def draw_fix(patch: SatellitePatch, fix: Fix, truth_enu: ArrayLike | None = None
 
     Each hypothesis's path runs from blue to yellow; the red dot is the answer with its 95 % ellipse (grey where the fix
     is not trustworthy), the white arrow the assumed position and heading, the white square the search area, the green
-    cross the truth.
+    cross the truth. A fix of the bird's-eye method has the camera's image above and laid on the patch, how probable
+    each place is as a heat map, and the ground that the network trusts as dots of one colour in both images.
 
     Args:
         patch: on which the fix was made.
@@ -45,14 +48,15 @@ def draw_fix(patch: SatellitePatch, fix: Fix, truth_enu: ArrayLike | None = None
         size_px: side of the picture.
 
     Returns:
-        RGB uint8 (size_px, size_px, 3).
+        RGB uint8 (size_px, size_px, 3), higher by the camera's image for a bird's-eye fix.
 
     Raises:
         InputError: the picture would be too small to be read.
     """
     if size_px < _MIN_SIZE_PX:
         raise InputError(f"the picture must be at least {_MIN_SIZE_PX} px wide, got {size_px}")
-    return _Canvas(patch, size_px).draw(fix, truth_enu)
+    picture = _Canvas(patch, size_px).draw(fix, truth_enu)
+    return draw_cells(picture, fix) if isinstance(fix, BirdsEyeFix) else picture
 
 
 class _Canvas:
@@ -72,6 +76,8 @@ class _Canvas:
         self._image = (self._image * _BRIGHTNESS).astype(np.uint8)
 
     def draw(self, fix: Fix, truth_enu: ArrayLike | None) -> UInt8Array:
+        if isinstance(fix, BirdsEyeFix):
+            self._image = draw_posterior(lay_on_patch(self._image, fix), fix)
         self._search_square(fix)
         if isinstance(fix, GeoFlowFix):
             self._paths(fix)
@@ -174,6 +180,9 @@ class _Canvas:
         lines = [(answer if fix.assessment.trustworthy else f"{answer} (not trustworthy)", colour)]
         if isinstance(fix, GeoFlowFix):
             lines.append((f"{len(fix.hypotheses)} hypotheses, {len(fix.path) - 1} iterations", _END))
+        elif isinstance(fix, BirdsEyeFix):
+            places = " ".join(f"{100.0 * mass:.0f} %" for mass in fix.masses)
+            lines.append((f"places: {places}, none {100.0 * fix.posterior.none_probability:.0f} %", _END))
         lines.append(("assumed pose and search area", _ASSUMED))
         if with_truth:
             lines.append(("truth", _TRUTH))

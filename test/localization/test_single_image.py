@@ -88,3 +88,5 @@ def test_a_place_outside_the_map_or_a_heading_that_is_no_number_gives_no_fix(
         localize_image(tmp_path / "camera.png", 50.0, 8.4, 0.0, tiles, converging_bundle)
     with pytest.raises(InputError, match="heading"):
         localize_image(tmp_path / "camera.png", 49.01, 8.4, float("nan"), tiles, converging_bundle)
+    with pytest.raises(InputError, match=r"up to 0° wrong, not 30°"):  # this method takes the heading as known
+        localize_image(tmp_path / "camera.png", 49.01, 8.4, 0.0, tiles, converging_bundle, heading_error_deg=30.0)

@@ -54,3 +54,9 @@ def test_a_demo_whose_drive_cannot_be_driven_leaves_an_earlier_one_alone(
 
 def _no_drive(*given: object) -> Drive:
     raise WorldError("the drive leaves the world")
+
+
+def test_a_localizer_that_is_not_the_models_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="of the method geoflow, not birds_eye"):
+        run_demo(DemoSettings(1.0, 1, Area.CROSS, tmp_path / "out", model="synthetic", localizer="birds_eye"))
+    assert not (tmp_path / "out").exists()
