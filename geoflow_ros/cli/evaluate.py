@@ -1,10 +1,20 @@
 """`geoflow evaluate`: measures a model, a recorded drive or a training run."""
 
 import argparse
+import math
 from pathlib import Path
 
 from geoflow_ros.cli import options
-from geoflow_ros.cli.options import AREAS, COUNT, DEGREES_OR_NONE, MODEL_HELP, POSITIVE, SEED, SHIPPED_MODEL
+from geoflow_ros.cli.options import (
+    AREAS,
+    CONDITIONS,
+    COUNT,
+    DEGREES_OR_NONE,
+    MODEL_HELP,
+    POSITIVE,
+    SEED,
+    SHIPPED_MODEL,
+)
 from geoflow_ros.cli.parser import CommandParser
 
 
@@ -14,6 +24,7 @@ def add_options(parser: CommandParser) -> None:
     for name, add, what in (
         ("synthetic", _add_synthetic, "bundles on pairs of the synthetic worlds"),
         ("calibrate", _add_calibrate, "fit a bundle's covariance on held-out pairs; writes its manifest"),
+        ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
@@ -29,7 +40,7 @@ def _add_synthetic(parser: CommandParser) -> None:
     options.add_orthophotos(worlds, "or held-out cities of real orthophotos, with maps of another year")
     options.add_held_out(parser)
     parser.add_argument(
-        "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default: {SHIPPED_MODEL})"
+        "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default {SHIPPED_MODEL})"
     )
     parser.add_argument("--pairs", type=COUNT, default=2000, help="how many image pairs")
     parser.add_argument("--seed", type=SEED, default=0, help="which pairs; with --area cross also which cities")
@@ -51,6 +62,12 @@ def _add_synthetic(parser: CommandParser) -> None:
         metavar="M",
         help="largest error of the prior (default: what the model searches)",
     )
+    parser.add_argument(
+        "--camera",
+        choices=("nominal", "hypotheses"),
+        help="take the camera's pose for exact, or try several ways in which it may stand (default: nominal under easy "
+        "conditions, else hypotheses)",
+    )
     parser.add_argument("--ablation", action="store_true", help="also the tables over N, R and step")
     parser.add_argument("--baseline", action="store_true", help="also bird's-eye template matching and patch centre")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest")
@@ -61,12 +78,24 @@ def _add_synthetic(parser: CommandParser) -> None:
 
 
 def _add_calibrate(parser: CommandParser) -> None:
-    parser.description = "Fits scale and floor of a bundle's covariance on held-out pairs, into its manifest."
+    parser.description = "Fits a bundle's covariance on held-out pairs, into its manifest."
     parser.add_argument("--model", required=True, help=MODEL_HELP)
-    _add_pairs(parser, 1000, "how many image pairs")
+    _add_pairs(parser, 1000, "how many image pairs of each of the conditions")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=["easy"], help="of the pairs, mixed")
     options.add_json(parser)
     options.add_quiet(parser)
     parser.set_defaults(run=calibrate)
+
+
+def _add_negatives(parser: CommandParser) -> None:
+    parser.description = "Asks a bundle about images on their own patches and on patches of other places."
+    options.add_model(parser)
+    _add_pairs(parser, 256, "how many images")
+    options.add_conditions(parser, "the pairs")
+    options.add_json(parser)
+    options.add_quiet(parser)
+    options.add_backend(parser, "onnxruntime", "auto")
+    parser.set_defaults(run=negatives)
 
 
 def _add_precision(parser: CommandParser) -> None:
@@ -144,6 +173,7 @@ def synthetic(args: argparse.Namespace) -> int:
         heading=heading_error(args.heading_error_deg, args.heading_uniform_deg),
         conditions=conditions_named(args.conditions),
         photometric=args.photometric,
+        camera=args.camera,
     )
     models = args.model or [SHIPPED_MODEL]
     comparison = compare(
@@ -168,24 +198,48 @@ def synthetic(args: argparse.Namespace) -> int:
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Scale and floor of a bundle's covariance, fitted and written into its manifest."""
+    """A bundle's covariance, fitted and written into its manifest."""
     from dataclasses import asdict
 
+    from geoflow_ros.bundle import PoseCalibration
     from geoflow_ros.evaluation.annotate import store_calibration
     from geoflow_ros.evaluation.calibration import calibrate as fit
     from geoflow_ros.evaluation.synthetic import Protocol
     from geoflow_ros.resources import model_path
+    from geoflow_ros.world.conditions import conditions_named
     from geoflow_ros.world.pairs import Area
     from geoflow_ros.world.splits import Split
 
-    protocol = Protocol(Area(args.area), args.pairs, args.seed, split=Split.CALIBRATION)
-    calibration = fit(args.model, protocol, progress=not args.quiet)
+    protocols = [
+        Protocol(Area(args.area), args.pairs, args.seed, split=Split.CALIBRATION, conditions=conditions_named(name))
+        for name in args.conditions
+    ]
+    calibration = fit(args.model, protocols, progress=not args.quiet)
     store_calibration(model_path(args.model), calibration)
-    print(
-        f"forward: {calibration.forward_scale:.2f} sigma and {calibration.forward_floor_m:.2f} m; "
-        f"right: {calibration.right_scale:.2f} sigma and {calibration.right_floor_m:.2f} m ({calibration.data})"
-    )
+    parts = [
+        f"forward: {calibration.forward_scale:.2f} sigma and {calibration.forward_floor_m:.2f} m",
+        f"right: {calibration.right_scale:.2f} sigma and {calibration.right_floor_m:.2f} m",
+    ]
+    if isinstance(calibration, PoseCalibration):
+        parts.append(f"yaw: {calibration.yaw_scale:.2f} sigma and {math.degrees(calibration.yaw_floor_rad):.2f} deg")
+        parts.append(f"temperature {calibration.temperature:.1f}")
+    print(f"{'; '.join(parts)} ({calibration.data})")
     options.write_json(args.json, asdict(calibration))
+    return 0
+
+
+def negatives(args: argparse.Namespace) -> int:
+    """How a bundle tells the right place from another."""
+    from geoflow_ros.evaluation.negatives import measure_negatives
+    from geoflow_ros.evaluation.synthetic import Protocol
+    from geoflow_ros.world.conditions import conditions_named
+    from geoflow_ros.world.pairs import Area
+
+    protocol = Protocol(Area(args.area), args.pairs, args.seed, conditions=conditions_named(args.conditions))
+    backend = options.backend_options(args)
+    report = measure_negatives(args.model, protocol, backend=backend, progress=not args.quiet)
+    print(report.text())
+    options.write_json(args.json, report.as_json())
     return 0
 
 

@@ -5,20 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.bundle import Bundle, Calibration, Manifest, PrecisionCheck
+from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibration, PrecisionCheck
 from geoflow_ros.bundle.manifest import FILE_NAME
 from geoflow_ros.errors import InputError
 
 
-def store_calibration(bundle: Path, calibration: Calibration) -> None:
+def store_calibration(bundle: Path, calibration: Calibration | PoseCalibration) -> None:
     """Replaces the bundle's calibration.
 
     Raises:
         BundleError: not a bundle.
-        InputError: its manifest cannot be written.
+        InputError: the calibration is one of another method, or the manifest cannot be written.
     """
     opened = Bundle.load(bundle)
-    _write(opened, replace(opened.manifest, calibration=calibration))
+    manifest = opened.manifest
+    if isinstance(calibration, PoseCalibration) != (manifest.birds_eye is not None):
+        raise InputError(f"the calibration is not one of the method of '{manifest.name}', {manifest.method}")
+    if isinstance(calibration, Calibration):
+        _write(opened, replace(manifest, calibration=calibration))
+    elif manifest.birds_eye is not None:
+        _write(opened, replace(manifest, birds_eye=replace(manifest.birds_eye, calibration=calibration)))
 
 
 def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:

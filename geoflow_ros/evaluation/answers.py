@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.evaluation.metrics import figures, intervals, timing, yaw_figures
+from geoflow_ros.evaluation.metrics import (
+    figures,
+    intervals,
+    pose_consistency,
+    quality_figures,
+    timing,
+    yaw_figures,
+)
+from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.inference import Fix
 from geoflow_ros.world.pairs import Pair
 
@@ -22,6 +30,9 @@ class Answers:
         errors_m: answers less truth, each (2,).
         covariances: of them, each (2, 2).
         yaw_errors_rad: answer less truth; of a method that gives no yaw, none.
+        pose_errors: answer less truth, each (3,) of (east, north) in metres and yaw in radians; likewise.
+        pose_covariances: of them, each (3, 3).
+        qualities: larger for an answer that is more likely near the truth.
         worlds: the number of the world that each pair is of.
         trusted: whether the localizer trusts its answer.
         latencies_ms: of each answer.
@@ -31,6 +42,9 @@ class Answers:
     errors_m: list[Float64Array] = field(default_factory=list)
     covariances: list[Float64Array] = field(default_factory=list)
     yaw_errors_rad: list[float] = field(default_factory=list)
+    pose_errors: list[Float64Array] = field(default_factory=list)
+    pose_covariances: list[Float64Array] = field(default_factory=list)
+    qualities: list[float] = field(default_factory=list)
     worlds: list[int] = field(default_factory=list)
     trusted: list[bool] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
@@ -41,7 +55,12 @@ class Answers:
         self.errors_m.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
         self.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
         if fix.yaw_rad is not None:
-            self.yaw_errors_rad.append(fix.yaw_rad - true_yaw_rad(pair, fix))
+            self.yaw_errors_rad.append(wrap_to_pi(fix.yaw_rad - true_yaw_rad(pair, fix)))
+        if fix.pose_covariance is not None:
+            error_m = fix.position - fix.frame.local_to_enu(pair.offset_m)
+            self.pose_errors.append(np.append(error_m, self.yaw_errors_rad[-1]))
+            self.pose_covariances.append(fix.pose_covariance)
+        self.qualities.append(fix.assessment.quality)
         self.worlds.append(world)
         self.trusted.append(fix.assessment.trustworthy)
         self.latencies_ms.append(fix.timings.total_ms)
@@ -53,6 +72,9 @@ class Answers:
         result: dict[str, Any] = dict(figures(self.errors_m, self.covariances, availability=availability))
         if self.yaw_errors_rad:
             result |= yaw_figures(self.yaw_errors_rad)
+        if self.pose_errors:
+            result |= pose_consistency(self.pose_errors, self.pose_covariances)
+        result |= quality_figures(self.errors_m, self.qualities)
         result |= intervals(self.errors_m, self.worlds)
         # The first frame pays for what is set up once.
         return result | timing(self.latencies_ms[1:] or self.latencies_ms)

@@ -2,32 +2,95 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from geoflow_ros.bundle import Calibration
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.backends import BackendOptions
+from geoflow_ros.backends.options import ONNXRUNTIME
+from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibration
+from geoflow_ros.bundle.methods import BIRDS_EYE
+from geoflow_ros.errors import InputError
+from geoflow_ros.evaluation.answers import true_yaw_rad
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, describe, loaded, sampler_for
-from geoflow_ros.inference import GeoFlowLocalizer, fit_calibration
+from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, describe, loaded, sampler_for
+from geoflow_ros.geo.angles import wrap_to_pi
+from geoflow_ros.inference import GeoFlowLocalizer, SearchSettings, fit_calibration, open_localizer
+from geoflow_ros.inference.birds_eye_assessment import pose_covariances
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
+from geoflow_ros.inference.pose_calibration import TEMPERATURES, fit_pose_calibration
 
 
-def calibrate(model: str | Path, protocol: Protocol, *, progress: bool = False) -> Calibration:
-    """Fits the covariance's scale and floor on pairs of `Split.CALIBRATION`: neither training nor test sees them.
+def calibrate(
+    model: str | Path, protocols: Sequence[Protocol], *, progress: bool = False
+) -> Calibration | PoseCalibration:
+    """Fits a bundle's covariance on pairs of `Split.CALIBRATION`: neither training nor test sees them.
 
     Args:
         model: a bundle's folder or a shipped one's name; its own calibration is not used.
-        protocol: which pairs.
+        protocols: which pairs; their conditions are mixed.
         progress: show a progress bar on standard error.
+
+    Raises:
+        GeoFlowError: a bundle that cannot be used, or too few pairs.
     """
+    if not protocols:
+        raise InputError("a calibration needs pairs: name at least one condition")
     bundle = loaded(model)
+    if bundle.manifest.method == BIRDS_EYE:
+        return _calibrate_poses(bundle, protocols, progress)
     localizer = GeoFlowLocalizer(bundle)
     errors, raw = [], []
-    sampler = sampler_for(bundle.manifest, protocol)
-    for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
-        fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
-        errors.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
-        raw.append(fix.raw_covariance)
-    area, heading = protocol.area.value, describe(protocol.heading)
-    data = f"{protocol.pairs} {area}-area pairs, seed {protocol.seed}, heading error {heading}"
-    return fit_calibration(np.array(errors), np.array(raw), data)
+    for protocol in protocols:
+        sampler = sampler_for(bundle.manifest, protocol)
+        for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
+            fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
+            errors.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
+            raw.append(fix.raw_covariance)
+    return fit_calibration(np.array(errors), np.array(raw), _description(protocols))
+
+
+def _calibrate_poses(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> PoseCalibration:
+    errors, raw = [], []
+    for protocol in protocols:
+        search = SearchSettings(camera=camera_of(protocol))
+        localizer = open_localizer(bundle, BackendOptions(ONNXRUNTIME), search=search)
+        sampler = sampler_for(bundle.manifest, protocol)
+        for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
+            localizer.forget()
+            fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
+            assert isinstance(fix, BirdsEyeFix)  # what this method answers with
+            assert fix.yaw_rad is not None
+            yaw_error_rad = wrap_to_pi(fix.yaw_rad - true_yaw_rad(pair, fix))
+            errors.append(np.append(fix.frame.enu_to_local(fix.position) - pair.offset_m, yaw_error_rad))
+            raw.append(_raw_covariances(fix))
+    return fit_pose_calibration(
+        np.array(errors), np.array(raw), TEMPERATURES, _volume(bundle.manifest), _description(protocols)
+    )
+
+
+def _raw_covariances(fix: BirdsEyeFix) -> list[Float64Array]:
+    """(3, 3) of (forward, right, yaw) at each of `TEMPERATURES`."""
+    turn_rad = fix.frame.yaw_rad - float(fix.hypothesis_yaws_rad[0])
+    pose = np.append(fix.frame.enu_to_local(fix.position), turn_rad)
+    softened = (replace(PoseCalibration.unfitted(), temperature=temperature) for temperature in TEMPERATURES)
+    return [pose_covariances(fix.posterior, pose, calibration)[0] for calibration in softened]
+
+
+def _volume(manifest: Manifest) -> float:
+    """What is searched, m^2 rad."""
+    return (2.0 * manifest.search_radius_m) ** 2 * 2.0 * math.radians(manifest.geometry.max_turn_deg)
+
+
+def _description(protocols: Sequence[Protocol]) -> str:
+    first = protocols[0]
+    pairs = sum(protocol.pairs for protocol in protocols)
+    conditions = ", ".join(protocol.conditions.name for protocol in protocols)
+    return (
+        f"{pairs} {first.area.value}-area pairs, conditions {conditions}, seed {first.seed}, heading error "
+        f"{describe(first.heading)}"
+    )

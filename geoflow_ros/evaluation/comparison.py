@@ -19,7 +19,16 @@ from geoflow_ros.evaluation.answers import Answers
 from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, describe, loaded, sampler_for
+from geoflow_ros.evaluation.synthetic import (
+    HYPOTHESES,
+    NOMINAL,
+    Protocol,
+    as_patch,
+    camera_of,
+    describe,
+    loaded,
+    sampler_for,
+)
 from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, papers_table
 from geoflow_ros.inference import GeoFlowLocalizer, PatchLocalizer, SearchSettings, open_localizer
 from geoflow_ros.world.pairs import PAIRS_PER_WINDOW, Pair, PairSampler
@@ -56,6 +65,7 @@ class ModelReport:
             "conditions": self.protocol.conditions.name,
             "photometric": self.protocol.photometric,
             "prior_radius_m": self.protocol.prior_radius_m,
+            "camera": NOMINAL if camera_of(self.protocol) is None else HYPOTHESES,
             **({} if self.settings is None else asdict(self.settings)),
             **self.figures,
             "ablation": [{**asdict(row.settings), **row.figures} for row in self.ablation],
@@ -143,7 +153,7 @@ def compare(
     Raises:
         GeoFlowError: a bundle or setting that cannot be used.
     """
-    search = SearchSettings(hypotheses, iterations)
+    search = SearchSettings(hypotheses, iterations, camera=camera_of(protocol))
     contenders = [_contender(model, backend or BackendOptions(ONNXRUNTIME), search) for model in models]
     if not contenders:
         raise InputError("there is nothing to compare: name at least one model")
@@ -189,6 +199,7 @@ class _Contender:
         return satellite.size_px, satellite.ground_resolution_m, (ground.height_px, ground.width_px)
 
     def answer(self, pair: Pair, index: int, ablation: bool) -> None:
+        self.localizer.forget()
         fix = self.localizer.localize(pair.ground, as_patch(pair, self.manifest), stamp_ns=index)
         self.answers.add(pair, fix, world=index // PAIRS_PER_WINDOW)
         if ablation and isinstance(self.localizer, GeoFlowLocalizer):

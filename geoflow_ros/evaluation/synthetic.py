@@ -7,12 +7,15 @@ from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.patch import PatchFrame
+from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
 from geoflow_ros.world.splits import Split
+
+NOMINAL, HYPOTHESES = "nominal", "hypotheses"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Protocol:
         heading: how wrong the assumed heading is.
         split: whose worlds. `Split` keeps them apart from those of the training, whatever the seed.
         conditions: how hard. The pairs' places, offsets and headings are the same under all of them.
+        camera: what the localizer is told of the camera's pose above the ground: "nominal" (it stands exactly as the
+            model assumes), "hypotheses" (measured as a mounting is: several ways are tried), or None for the first
+            where the conditions leave the camera undisturbed, else the second. GeoFlow has no use for it.
         photometric: whether the colours, tones and sharpness of both pictures are changed strongly, apart.
         orthophotos: what the worlds are made of, with maps of another year; None: procedural cities, or the town.
         prior_radius_m: largest error of the prior on both axes; the model's search radius where None.
@@ -38,6 +44,7 @@ class Protocol:
     split: Split = Split.TEST
     conditions: Conditions = EASY
     photometric: bool = False
+    camera: str | None = None
     orthophotos: Orthophotos | None = None
     prior_radius_m: float | None = None
 
@@ -101,6 +108,12 @@ def _prior_radius_m(manifest: Manifest, protocol: Protocol) -> float:
             f"{protocol.prior_radius_m:g} m"
         )
     return protocol.prior_radius_m
+
+
+def camera_of(protocol: Protocol) -> CameraUncertainty | None:
+    """Returns how well a localizer takes the camera's pose to be known; exactly where None."""
+    told = protocol.camera or (HYPOTHESES if protocol.conditions.disturb else NOMINAL)
+    return EXTRINSICS if told == HYPOTHESES else None
 
 
 def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:

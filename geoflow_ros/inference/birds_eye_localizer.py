@@ -188,6 +188,11 @@ class BirdsEyeLocalizer:
         """
         self._patches.encoded(patch)
 
+    def forget(self) -> None:
+        """Forget what earlier images told of the camera: the next one is another vehicle's."""
+        with self._lock:
+            self._calibration.forget()
+
     def warm_up(self) -> None:
         """Answer to nothing: the first real frame must not pay for what the back end does once."""
         for _ in range(2):

@@ -146,6 +146,11 @@ class CameraCalibration:
             "camera_frames": str(self.frames),
         }
 
+    def forget(self) -> None:
+        """Goes back to what was known before the first drive; a file is left as it is."""
+        self._mean, self._variance = np.zeros(3), self._prior.slow**2
+        self._frame, self.frames = None, 0
+
     def hypotheses(self, stance: ArrayLike | None = None) -> CameraHypotheses:
         """How the camera may stand in this frame; the same object for every frame where it is known.
 

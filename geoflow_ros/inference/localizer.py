@@ -152,6 +152,9 @@ class GeoFlowLocalizer:
         """
         self._patches.encoded(patch)
 
+    def forget(self) -> None:
+        """Forget nothing: every image is answered for itself."""
+
     def warm_up(self) -> None:
         """Answer twice to nothing: the first real frame must not pay for what the back end does once.
 

@@ -66,6 +66,10 @@ class PatchLocalizer(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Forget what earlier images told of the camera: the next one is another vehicle's."""
+        ...
+
     def warm_up(self) -> None:
         """Do now what would make the first frame late."""
         ...

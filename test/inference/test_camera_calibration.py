@@ -172,3 +172,16 @@ def test_uncertainties_that_cannot_be_are_refused() -> None:
     for values in ((-0.1,), (math.nan,), (0.5,), (0.0, 0.5), (0.0, 0.0, 0.5)):
         with pytest.raises(InputError):
             CameraUncertainty(*values)
+
+
+def test_what_was_learned_is_forgotten() -> None:
+    calibration = CameraCalibration(CAMERA, EXTRINSICS)
+    mean, sigma = calibration.mean, calibration.sigma
+    for _ in range(30):
+        hypotheses = calibration.hypotheses()
+        calibration.learn(np.eye(len(hypotheses))[hypotheses.pitch_rad.argmax()])
+    assert np.abs(calibration.mean - mean).max() > 1e-3
+    calibration.forget()
+    assert calibration.frames == 0
+    np.testing.assert_array_equal(calibration.mean, mean)
+    np.testing.assert_array_equal(calibration.sigma, sigma)

@@ -1,0 +1,86 @@
+"""Temperature, scale and floor of a posterior's covariance, fitted to errors that were observed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.errors import InputError
+from geoflow_ros.inference.compass_search import compass_search
+
+TEMPERATURES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4)
+"""Those that a fit chooses from."""
+
+_GROSS_SHARE = 0.005
+"""Of the answers that are elsewhere altogether. A Gaussian cannot hold them, and must not widen all others for them."""
+
+_LEAST_PAIRS = 20
+_START = np.log([1.0, 1.0, 1.0, 0.1, 0.1, 0.01])
+_LOWEST = np.log([0.1, 0.1, 0.1, 0.01, 0.01, 1e-3])
+_HIGHEST = np.log([10.0, 10.0, 10.0, 3.0, 3.0, 0.1])
+"""Logarithms of scales (forward, right, yaw), and of floors in metres, metres and radians."""
+
+_LEAST_STRIDE = 1e-3  # a tenth of a per cent of a standard deviation
+
+
+def fit_pose_calibration(
+    errors: ArrayLike, raw_covariances: ArrayLike, temperatures: ArrayLike, volume: float, data: str = "held-out pairs"
+) -> PoseCalibration:
+    """Maximum-likelihood temperature, scales and floors of a Gaussian with a few gross errors beside it.
+
+    An error is zero-mean Gaussian with the calibrated covariance, or, rarely, uniform over the search volume: what the
+    posterior did not see coming costs a constant, and what it saw coming is in its covariance.
+
+    Args:
+        errors: (n, 3) answer minus truth, (forward, right) in metres and yaw in radians, of pairs not in the training.
+        raw_covariances: (n, T, 3, 3) of the same, at each temperature, before calibration.
+        temperatures: (T,) of the scores.
+        volume: that is searched, m^2 rad.
+        data: what the pairs were, for the manifest.
+
+    Returns:
+        The calibration, with pairs = n.
+
+    Raises:
+        InputError: shapes do not fit, numbers are not finite, or fewer than 20 pairs.
+    """
+    e = np.asarray(errors, dtype=np.float64)
+    raw = np.asarray(raw_covariances, dtype=np.float64)
+    tried = np.asarray(temperatures, dtype=np.float64)
+    if e.ndim != 2 or e.shape[1] != 3 or raw.shape != (len(e), len(tried), 3, 3):
+        raise InputError(
+            f"calibration needs errors (n, 3) and covariances (n, {len(tried)}, 3, 3), got {e.shape} and {raw.shape}"
+        )
+    if len(e) < _LEAST_PAIRS:
+        raise InputError(f"calibration needs at least {_LEAST_PAIRS} held-out pairs, got {len(e)}")
+    if not (np.isfinite(e).all() and np.isfinite(raw).all()):
+        raise InputError("calibration needs finite errors and covariances: leave out the pairs without an answer")
+    if not volume > 0.0:
+        raise InputError(f"calibration needs the volume that is searched, got {volume}")
+
+    fits = []
+    for index, temperature in enumerate(tried):
+        covariances = raw[:, index]
+
+        def cost(logs: Float64Array, covariances: Float64Array = covariances) -> float:
+            return _negative_log_likelihood(logs, e, covariances, volume)
+
+        logs = compass_search(cost, _START, _LOWEST, _HIGHEST, least_stride=_LEAST_STRIDE)
+        fits.append((cost(logs), float(temperature), logs))
+    _, temperature, logs = min(fits, key=lambda fit: fit[0])
+    forward, right, yaw, forward_m, right_m, yaw_rad = (float(value) for value in np.exp(logs))
+    return PoseCalibration(temperature, forward, right, yaw, forward_m, right_m, yaw_rad, len(e), data)
+
+
+def _negative_log_likelihood(logs: Float64Array, errors: Float64Array, raw: Float64Array, volume: float) -> float:
+    """The errors' mean negative log-likelihood; `logs` as in `_START`."""
+    scale, floor = np.exp(logs[:3]), np.exp(logs[3:])
+    covariance = raw * np.outer(scale, scale) + np.diag(floor**2)
+    distance = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(covariance), errors)
+    gaussian = -0.5 * (distance + np.linalg.slogdet(covariance)[1] + 3.0 * math.log(2.0 * math.pi))
+    gross = math.log(_GROSS_SHARE / volume)
+    return -float(np.mean(np.logaddexp(math.log1p(-_GROSS_SHARE) + gaussian, gross)))
