@@ -42,6 +42,7 @@ LOADED_ON_DEMAND = {
     "geoflow_ros.backends.torch_backend": "it runs the network itself; `backends.opening` imports it when it is chosen",
     "geoflow_ros.backends.torch_frame": "a part of the torch back end",
     "geoflow_ros.backends.torch_network": "a part of the torch back end",
+    "geoflow_ros.backends.torch_runner": "it runs the network itself; `backends.runners` imports it when it is chosen",
 }
 """Modules that may know torch and `model` although their room may not, each with the reason."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geoflow_ros.backends.onnxruntime_runner import OnnxRuntimeRunner
-from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, BackendOptions
+from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, TORCH, BackendOptions
 from geoflow_ros.backends.protocol import GraphRunner
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.precision import FLOAT32
@@ -22,8 +22,12 @@ def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphR
         BundleError: a graph that does not fit the bundle.
     """
     options = options if options is not None else BackendOptions()
-    if options.backend not in (AUTO, ONNXRUNTIME):
-        raise InputError(f"{bundle.manifest.method} models run on {ONNXRUNTIME}, not on {options.backend}")
     if options.precision not in (AUTO, FLOAT32):
-        raise InputError(f"onnxruntime runs this bundle in {FLOAT32}, not in {options.precision}")
+        raise InputError(f"{bundle.manifest.method} models run in {FLOAT32} here, not in {options.precision}")
+    if options.backend == TORCH:
+        from geoflow_ros.backends.torch_runner import TorchRunner
+
+        return TorchRunner(bundle, options.device, options.threads)
+    if options.backend not in (AUTO, ONNXRUNTIME):
+        raise InputError(f"{bundle.manifest.method} models run on {ONNXRUNTIME} or {TORCH}, not on {options.backend}")
     return OnnxRuntimeRunner(bundle, options.providers or None, options.threads)

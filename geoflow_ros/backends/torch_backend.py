@@ -59,7 +59,7 @@ class TorchBackend:
     ) -> None:
         if precision not in _DTYPES:
             raise InputError(f"precision is '{precision}'; it must be one of {', '.join(_DTYPES)}")
-        on = _device(device)
+        on = torch_device(device)
         if precision == FLOAT16 and on.type == "cpu":
             raise InputError("torch's float16 is many times slower than float32 on a CPU: choose fp32 or bf16")
         if precision == FLOAT32 and on.type == "cuda":
@@ -67,7 +67,7 @@ class TorchBackend:
         if threads is not None:
             torch.set_num_threads(threads)
         model = copy.deepcopy(weights) if isinstance(weights, GeoFlow) else network_of(weights)
-        with _on(on):
+        with on_device(on):
             self._network = InferenceNetwork(model, on, _DTYPES[precision])
             self._graphs = CudaGraphs(on)
         self._device, self._precision = on, precision
@@ -94,7 +94,7 @@ class TorchBackend:
 
     def satellite_tokens(self, satellite: UInt8Array) -> Tensor:
         """Tokens (B, T, d), on the device, of satellite patches (B, P, P, 3)."""
-        with _on(self._device), self._graphs.beside():
+        with on_device(self._device), self._graphs.beside():
             return self._network.satellite_tokens(self._to_device(satellite))
 
     def frame(
@@ -109,7 +109,7 @@ class TorchBackend:
         """See `Backend.frame`."""
         require_counts(hypotheses, iterations)
         batch, count = hypotheses.shape[:2]
-        with _on(self._device):
+        with on_device(self._device):
             encoding = self._encodings.get(batch, lambda: Encoding(self._network, self._graphs, ground, tokens))
             refining = self._refinings.get(
                 (batch, count, iterations), lambda: Refining(self._network, self._graphs, hypotheses, iterations)
@@ -131,12 +131,12 @@ class TorchBackend:
 
     def f_vis(self, ground: UInt8Array, tokens: Tokens) -> Float32Array:
         """Joint feature (B, d), on the host, of camera images (B, H, W, 3) and the tokens of their patches."""
-        with _on(self._device):
+        with on_device(self._device):
             return _array(self._network.f_vis(self._to_device(ground), torch.as_tensor(tokens, device=self._device)))
 
     def head(self, f_vis: Float32Array, hypotheses: Float32Array, step: float) -> HeadOutput:
         """Displacements from hypotheses (B, N, 2), in units of the search radius, for features (B, d)."""
-        with _on(self._device):
+        with on_device(self._device):
             return _head_output(self._network.head(self._to_device(f_vis), self._to_device(hypotheses), step))
 
     def _to_device(self, array: UInt8Array | Float32Array) -> Tensor:
@@ -159,7 +159,12 @@ def _array(tensor: Tensor) -> Float32Array:
     return np.array(tensor.cpu().numpy(), dtype=np.float32)
 
 
-def _device(text: str) -> torch.device:
+def torch_device(text: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: no such device.
+    """
     try:
         device = torch.device(text)
     except RuntimeError as error:
@@ -178,8 +183,12 @@ def _device(text: str) -> torch.device:
 
 
 @contextmanager
-def _on(device: torch.device) -> Iterator[None]:
-    """Lets work run without gradients on a device, its failures told in one line."""
+def on_device(device: torch.device) -> Iterator[None]:
+    """Lets work run without gradients on a device, its failures told in one line.
+
+    Raises:
+        BackendError: torch failed.
+    """
     try:
         with torch.no_grad():
             if device.type == "cuda":

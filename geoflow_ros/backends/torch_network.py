@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,13 +92,12 @@ def _fold_batch_norms(module: nn.Module) -> None:
         before = name
 
 
-def network_of(bundle: Bundle) -> GeoFlow:
-    """Loads the network of the bundle's checkpoint, whose bytes and sizes are those that the manifest names.
+def checkpoint_of(bundle: Bundle) -> Path:
+    """Returns the folder of a bundle's checkpoint, whose bytes are those that the manifest names.
 
     Raises:
         InputError: the bundle came without it.
-        BundleError: it has other bytes or sizes.
-        CheckpointError: it cannot be read.
+        BundleError: it has other bytes.
     """
     folder, manifest = bundle.path / CHECKPOINT_FOLDER, bundle.manifest
     if not folder.is_dir():
@@ -109,6 +109,18 @@ def network_of(bundle: Bundle) -> GeoFlow:
         path = folder / name
         if not path.is_file() or sha256_of(path) != manifest.checkpoint.get(name):
             raise BundleError(f"{path} is not the file of the bundle's manifest: copy or export the bundle again")
+    return folder
+
+
+def network_of(bundle: Bundle) -> GeoFlow:
+    """Loads the network of the bundle's checkpoint, whose bytes and sizes are those that the manifest names.
+
+    Raises:
+        InputError: the bundle came without it.
+        BundleError: it has other bytes or sizes.
+        CheckpointError: it cannot be read.
+    """
+    folder, manifest = checkpoint_of(bundle), bundle.manifest
     model = load_checkpoint(folder)
     differences = [name for name, (wanted, found) in _sizes(manifest, model).items() if wanted != found]
     if differences:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.manifest import CHECKPOINT_FOLDER, FILE_NAME, CameraModel, GroundInput, Manifest, SatelliteInput
-from geoflow_ros.bundle.methods import BIRDS_EYE, GRAPHS, expected_tensors
+from geoflow_ros.bundle.methods import BIRDS_EYE, expected_tensors
+from geoflow_ros.bundle.pose_calibration import PoseCalibration
 from geoflow_ros.errors import CheckpointError, InputError
-from geoflow_ros.export.graphs import write_graph
+from geoflow_ros.export.birds_eye import birds_eye_manifest, check_birds_eye_parity
+from geoflow_ros.export.graphs import graph_module, write_graph
 from geoflow_ros.export.parity import check_parity
 from geoflow_ros.files import replace_folder
-from geoflow_ros.model import GeoFlow, GeoFlowConfig, load_checkpoint, read_metadata
+from geoflow_ros.model import (
+    BirdsEyeMatcher,
+    GeoFlow,
+    GeoFlowConfig,
+    load_birds_eye,
+    load_checkpoint,
+    read_metadata,
+)
 from geoflow_ros.model.checkpoint import method_of, save_float16_parts
 
 
@@ -29,6 +39,7 @@ def export_bundle(
     *,
     name: str | None = None,
     calibration: Calibration | None = None,
+    pose_calibration: PoseCalibration | None = None,
     training: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
     irs: IrsSettings | None = None,
@@ -42,12 +53,13 @@ def export_bundle(
         checkpoint: ours, or the authors' (see `load_checkpoint`).
         out: folder of the bundle; one that holds a bundle is replaced.
         name: of the model; the folder's name where None.
-        calibration: of the covariance; not calibrated where None.
+        calibration: of GeoFlow's covariance; not calibrated where None.
+        pose_calibration: of a bird's-eye posterior's covariance; not calibrated where None.
         training: on what and how it was trained; what the checkpoint's JSON says where None.
         figures: what it reached, with the evaluation's keys.
-        irs: default hypotheses, iterations and step.
-        camera: that it was trained with; where None, images of the ground input's own aspect ratio. Give it for data
-            that were squeezed into the ground input (KITTI's 1242 x 375 into 1024 x 256).
+        irs: GeoFlow's default hypotheses, iterations and step.
+        camera: that GeoFlow was trained with; where None, images of the ground input's own aspect ratio. Give it for
+            data that were squeezed into the ground input (KITTI's 1242 x 375 into 1024 x 256).
         config: sizes, scale and alignment of an authors' checkpoint, which does not carry them: the KITTI model's
             where None. Our checkpoints carry their own.
         with_checkpoint: also put the weights into the bundle, as float16 parts in `checkpoint/`, to train on from and
@@ -58,37 +70,46 @@ def export_bundle(
 
     Raises:
         CheckpointError: the checkpoint cannot be used, or `config` was given for one that carries its own.
-        InputError: `out` is something else than a bundle, or cannot be written; or the checkpoint lies in it and would
-            be lost.
+        InputError: a camera or a configuration for a bird's-eye checkpoint; or `out` is something else than a bundle,
+            or cannot be written; or the checkpoint lies in it and would be lost.
         BundleError: the graphs do not answer as the checkpoint does.
     """
     checkpoint, out = Path(checkpoint), Path(out)
     _check_target(out)
     if not with_checkpoint and out.resolve() in checkpoint.resolve().parents:
         raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")
-    model = _configured(_loaded(checkpoint), checkpoint, config)
-    manifest = _manifest(
-        name if name is not None else out.resolve().name,
-        model.config,
-        calibration=calibration,
-        training=read_metadata(checkpoint) if training is None else training,
-        figures=figures or {},
-        irs=irs or IrsSettings(),
-        camera=camera,
-    )
+    training = read_metadata(checkpoint) if training is None else training
+    described = {"name": name or out.resolve().name, "training": dict(training), "figures": dict(figures or {})}
+    if method_of(checkpoint) == BIRDS_EYE:
+        _refuse_given(checkpoint, camera, config)
+        source = _birds_eye_source(checkpoint, described, pose_calibration)
+    else:
+        model = _configured(load_checkpoint(checkpoint), checkpoint, config)
+        source = _Source(model, partial(_manifest, described, calibration, irs or IrsSettings(), camera))
     try:
         with _folder_beside(out) as folder:
-            _write(folder, model, manifest, with_checkpoint)
+            _write(folder, source, with_checkpoint)
             replace_folder(folder, out)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}): make room or choose another") from error
     return out
 
 
-def _loaded(checkpoint: Path) -> GeoFlow:
-    if method_of(checkpoint) == BIRDS_EYE:
-        raise CheckpointError(f"{checkpoint}: bundles of {BIRDS_EYE} models cannot be written yet")
-    return load_checkpoint(checkpoint)
+class _Source(NamedTuple):
+    """A network, and what makes the manifest of one with the same inputs."""
+
+    model: GeoFlow | BirdsEyeMatcher
+    describe: Callable[[Any], Manifest]
+
+
+def _refuse_given(checkpoint: Path, camera: CameraModel | None, config: GeoFlowConfig | None) -> None:
+    if camera is not None or config is not None:
+        raise InputError(f"{checkpoint} carries its own camera and sizes: leave out those given for the export")
+
+
+def _birds_eye_source(checkpoint: Path, described: Mapping[str, Any], calibration: PoseCalibration | None) -> _Source:
+    describe = partial(birds_eye_manifest, described, calibration or PoseCalibration.unfitted())
+    return _Source(load_birds_eye(checkpoint), describe)
 
 
 @contextmanager
@@ -102,22 +123,29 @@ def _folder_beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, model: GeoFlow, manifest: Manifest, with_checkpoint: bool) -> None:
+def _write(folder: Path, source: _Source, with_checkpoint: bool) -> None:
     """Writes all files of the bundle and compares what they answer with the model.
 
     Raises:
         BundleError: they do not answer as the model does.
         OSError: they cannot be written.
     """
+    model, describe = source
+    manifest = describe(model)
     if with_checkpoint:
-        save_float16_parts(model, folder / CHECKPOINT_FOLDER, manifest.training)
-        model = load_checkpoint(folder / CHECKPOINT_FOLDER)
-    for graph in GRAPHS:
-        write_graph(model, graph, manifest.tensors[graph], folder / f"{graph}.onnx")
-    files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in GRAPHS}
-    weights = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
-    (folder / FILE_NAME).write_text(replace(manifest, files=files, checkpoint=weights).to_json(), encoding="utf-8")
-    check_parity(model, Bundle.load(folder))
+        weights = folder / CHECKPOINT_FOLDER
+        save_float16_parts(model, weights, manifest.training)
+        model = load_birds_eye(weights) if manifest.method == BIRDS_EYE else load_checkpoint(weights)
+        manifest = describe(model)  # of the weights so rounded
+    for graph in manifest.graphs:
+        write_graph(graph_module(model, graph), graph, manifest.tensors[graph], folder / f"{graph}.onnx")
+    files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in manifest.graphs}
+    parts = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
+    (folder / FILE_NAME).write_text(replace(manifest, files=files, checkpoint=parts).to_json(), encoding="utf-8")
+    if isinstance(model, BirdsEyeMatcher):
+        check_birds_eye_parity(model, Bundle.load(folder))
+    else:
+        check_parity(model, Bundle.load(folder))
 
 
 def _configured(model: GeoFlow, checkpoint: Path, config: GeoFlowConfig | None) -> GeoFlow:
@@ -134,21 +162,19 @@ def _configured(model: GeoFlow, checkpoint: Path, config: GeoFlowConfig | None) 
 
 
 def _manifest(
-    name: str,
-    config: GeoFlowConfig,
-    *,
+    described: Mapping[str, Any],
     calibration: Calibration | None,
-    training: Mapping[str, Any],
-    figures: Mapping[str, Any],
     irs: IrsSettings,
     camera: CameraModel | None,
+    model: GeoFlow,
 ) -> Manifest:
     """Without the files' checksums, which are known after writing."""
+    config = model.config
     aspect_ratio = config.ground_width_px / config.ground_height_px
     if camera is not None and camera.model != config.camera_model:
         raise InputError(f"the camera is {camera.model}, but the checkpoint is for {config.camera_model} images")
     return Manifest(
-        name=name,
+        **described,
         satellite=SatelliteInput(config.satellite_size_px, config.ground_resolution_m),
         ground=GroundInput(config.ground_height_px, config.ground_width_px),
         camera=camera or CameraModel(config.camera_model, None, aspect_ratio),
@@ -157,8 +183,6 @@ def _manifest(
         direction_family="angmf",
         irs=irs,
         calibration=calibration or Calibration.unfitted(config.ground_resolution_m),
-        training=dict(training),
-        figures=dict(figures),
         tensors=expected_tensors(
             config.satellite_size_px,
             config.ground_height_px,

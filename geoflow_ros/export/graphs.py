@@ -1,4 +1,4 @@
-"""GeoFlow's three parts as torch modules with a bundle's inputs and outputs, and their ONNX files."""
+"""GeoFlow's three parts as torch modules with a bundle's inputs and outputs, and ONNX files of any method's parts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec
 from geoflow_ros.errors import GeoFlowError
-from geoflow_ros.model import GeoFlow, normalize_images
+from geoflow_ros.model import BirdsEyeMatcher, GeoFlow, normalize_images
+from geoflow_ros.model.birds_eye_graphs import birds_eye_module
 
 OPSET = 18
 _NOISY_LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
-_DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+_DTYPES = {"uint8": torch.uint8, "int64": torch.int64, "float32": torch.float32}
 # Examples for tracing: no axis that may vary has size 0 or 1, which the tracer would take for fixed.
-_EXAMPLE_SIZES = {"B": 2, "N": 3}
+_EXAMPLE_SIZES = {"B": 2, "N": 3, "C": 2, "K": 3, "M": 4}
 
 
 class SatelliteEncoder(nn.Module):
@@ -70,18 +71,20 @@ class Head(nn.Module):
         return outputs if displacement.orientation is None else (*outputs, displacement.orientation)
 
 
-def graph_module(model: GeoFlow, graph: str) -> nn.Module:
+def graph_module(model: GeoFlow | BirdsEyeMatcher, graph: str) -> nn.Module:
     """The part of the network that a graph of the bundle holds, in evaluation mode."""
+    if isinstance(model, BirdsEyeMatcher):
+        return birds_eye_module(model, graph)
     parts = {SATELLITE_ENCODER: SatelliteEncoder, GROUND_ENCODER: GroundEncoder, HEAD: Head}
     return parts[graph](model).eval()
 
 
-def write_graph(model: GeoFlow, graph: str, spec: GraphSpec, path: Path) -> None:
-    """Exports one part to a single ONNX file, batch norms folded into convolutions, weights in float32.
+def write_graph(module: nn.Module, graph: str, spec: GraphSpec, path: Path) -> None:
+    """Exports one part of a network to a single ONNX file, batch norms folded into convolutions, weights in float32.
 
     Args:
-        model: in evaluation mode, on the CPU.
-        graph: its name in `manifest.GRAPHS`.
+        module: with the graph's inputs and outputs, in evaluation mode, on the CPU.
+        graph: its name, for messages.
         spec: names, types and shapes that it must have.
         path: file to write.
 
@@ -97,7 +100,7 @@ def write_graph(model: GeoFlow, graph: str, spec: GraphSpec, path: Path) -> None
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
-                graph_module(model, graph),
+                module,
                 examples,
                 input_names=[tensor.name for tensor in spec.inputs],
                 output_names=[tensor.name for tensor in spec.outputs],

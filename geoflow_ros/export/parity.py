@@ -42,15 +42,15 @@ def check_parity(model: GeoFlow, bundle: Bundle) -> None:
     found: Backend = OnnxRuntimeBackend(bundle)
 
     tokens = wanted.satellite_tokens(satellite)
-    _compare("satellite_tokens", np.asarray(tokens), found.satellite_tokens(satellite))
+    require_close("satellite_tokens", np.asarray(tokens), found.satellite_tokens(satellite))
     f_vis = wanted.f_vis(ground, tokens)
     found_f_vis = found.f_vis(ground, found.satellite_tokens(satellite))
-    _compare("f_vis", f_vis, found_f_vis)
+    require_close("f_vis", f_vis, found_f_vis)
     a = wanted.head(f_vis, hypotheses, manifest.irs.step)
     b = found.head(f_vis, hypotheses, manifest.irs.step)
     for name in ("mu_log_r", "var_log_r", "direction", "kappa", "refined", "orientation"):
         if getattr(a, name) is not None:
-            _compare(name, getattr(a, name), getattr(b, name))
+            require_close(name, getattr(a, name), getattr(b, name))
 
     ends = [
         refine(backend, features, hypotheses, manifest.irs.step, manifest.irs.iterations)[-1]
@@ -82,7 +82,12 @@ def parity_images(size_px: int, height_px: int, width_px: int, count: int, seed:
     return pictures(size_px, size_px), pictures(height_px, width_px)
 
 
-def _compare(name: str, wanted: Float32Array, found: Float32Array) -> None:
+def require_close(name: str, wanted: Float32Array, found: Float32Array) -> None:
+    """Compares one output.
+
+    Raises:
+        BundleError: a difference above `RELATIVE_TOLERANCE`.
+    """
     difference = relative_difference(wanted, found)
     if not difference <= RELATIVE_TOLERANCE:  # catches NaN too
         raise BundleError(

@@ -30,7 +30,14 @@ from geoflow_ros.model.birds_eye_encoders import (
     SatelliteEncoder,
     projection,
 )
-from geoflow_ros.model.birds_eye_matching import correlate, correlate_by_fft, search_area, turned, window_areas
+from geoflow_ros.model.birds_eye_matching import (
+    correlate,
+    correlate_by_fft,
+    search_area,
+    turned,
+    turned_templates,
+    window_areas,
+)
 
 _TYPICAL_CELLS = {"fine": 150.0, "coarse": 110.0}  # a template's trusted features: scores start at about their mean
 
@@ -88,7 +95,14 @@ class BirdsEyeMatcher(nn.Module):
         Returns:
             (B, P K, n, n) over turn (all of a patch's first way first), forward and right, n = 2 coarse_reach + 1.
         """
-        area, templates = self._coarse(satellite, ground, turn_rad, search or self.config.search)
+        search, grid = search or self.config.search, self.config.grid.coarsened(COARSE)
+        canvas = _canvas(grid, search)
+        templates = turned_templates(ground.coarse, turn_rad, grid, canvas)
+        patches, shape = len(satellite.coarse), templates.tiles.shape[2:]
+        templates = templates._replace(
+            tiles=templates.tiles.reshape(patches, -1, *shape), gain=templates.gain.reshape(patches, -1)
+        )
+        area = search_area(satellite.coarse, canvas, search.coarse_reach)
         return correlate(area, templates) * self.log_scale[1].exp()
 
     def fine_scores(
@@ -119,7 +133,7 @@ class BirdsEyeMatcher(nn.Module):
         for patch, seen, step in ((satellite.fine, ground.fine, 1), (satellite.coarse, ground.coarse, COARSE)):
             grid = self.config.grid.coarsened(step)
             canvas = _canvas(grid, search)
-            templates = turned(seen[camera.flatten()], turns, grid, canvas)
+            templates = turned_templates(seen.index_select(0, camera.flatten()), turns, grid, canvas)
             areas = window_areas(patch, canvas, centre_cells / step, search.window_cells // step)
             levels.append(correlate(areas.flatten(0, 1), templates))
         fine, coarse = levels[0] * self.log_scale[0].exp(), levels[1] * self.log_scale[1].exp()
@@ -139,10 +153,16 @@ class BirdsEyeMatcher(nn.Module):
         """
         grid, search = self.config.grid, self.config.search
         canvas = _canvas(grid, search)
-        templates = turned(ground.fine, turn_rad, grid, canvas)
-        fine = correlate_by_fft(search_area(satellite.fine, canvas, search.reach_cells), templates)
+        fine = correlate_by_fft(
+            search_area(satellite.fine, canvas, search.reach_cells), turned(ground.fine, turn_rad, grid, canvas)
+        )
         both_turns = torch.cat((turn_rad, coarse_turn_rad), dim=1)
-        both = correlate_by_fft(*self._coarse(satellite, ground, both_turns, search)) * self.log_scale[1].exp()
+        grid = grid.coarsened(COARSE)
+        canvas = _canvas(grid, search)
+        both = correlate_by_fft(
+            search_area(satellite.coarse, canvas, search.coarse_reach), turned(ground.coarse, both_turns, grid, canvas)
+        )
+        both = both * self.log_scale[1].exp()
         turns = turn_rad.shape[1]
         between = _enlarged(both[:, :turns], fine.shape[-1])
         return VolumeScores(both[:, turns:], between + fine * self.log_scale[0].exp(), between)
@@ -174,8 +194,9 @@ class BirdsEyeMatcher(nn.Module):
         """Encodes B images once and lays each on the ground in P ways: B P images, those of the first one first."""
         features, below = self.ground.image_features(ground)
         at = projection(self.config, *cameras.cameras(self.config.camera) * len(ground)).to(ground.device)
-        times = len(cameras)
-        return self.ground.lay_down(features.repeat_interleave(times, 0), below.repeat_interleave(times, 0), at)
+        if len(ground) > 1:
+            features, below = (images.repeat_interleave(len(cameras), 0) for images in (features, below))
+        return self.ground.lay_down(features, below, at)
 
     @torch.no_grad()
     def posteriors(
@@ -207,16 +228,6 @@ class BirdsEyeMatcher(nn.Module):
             PosePosterior.of(PoseScores(c, turns, cameras.log_prior, w, f, none, outside), search)
             for c, w, f in zip(coarse, windows, fine.cpu().double().numpy(), strict=True)
         ]
-
-    def _coarse(
-        self, satellite: SatelliteCells, ground: GroundCells, turn_rad: Tensor, search: PoseSearch
-    ) -> tuple[Tensor, Tensor]:
-        """Returns what is correlated on the coarse level: areas (B, C, h, w) and templates (B, P K, C, f, r)."""
-        grid = self.config.grid.coarsened(COARSE)
-        canvas = _canvas(grid, search)
-        templates = turned(ground.coarse, turn_rad, grid, canvas)
-        templates = templates.reshape(len(satellite.coarse), -1, *templates.shape[2:])
-        return search_area(satellite.coarse, canvas, search.coarse_reach), templates
 
 
 def _canvas(grid: BirdsEyeGrid, search: PoseSearch) -> BirdsEyeGrid:

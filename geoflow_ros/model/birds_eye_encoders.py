@@ -160,11 +160,15 @@ class GroundEncoder(nn.Module):
         return self.trunk(below)[1], below
 
     def lay_down(self, features: Tensor, images: Tensor, at: Projection | None = None) -> GroundCells:
-        """Lays what `image_features` returned on the ground; a camera hypothesis costs this and no more."""
+        """Lays what `image_features` returned on the ground; a camera hypothesis costs this and no more.
+
+        There is one projection for all images, one for each, or several for one image.
+        """
         at = at or self.nominal
-        count = len(images)
+        sampled = _sample(features, at.cells)
+        count = sampled.shape[0]
         visible = at.is_visible.expand(count, -1, -1, -1)
-        sampled = _sample(features, at.cells) * visible
+        sampled = sampled * visible
         colours = _sample(images, at.colours) * F.interpolate(visible, scale_factor=2.0)
         distance = self._distance.expand(count, -1, -1, -1)
         fine = self.refine(torch.cat([sampled, self.flat(colours), visible, distance], dim=1))
@@ -260,5 +264,17 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def _sample(x: Tensor, coordinates: Tensor) -> Tensor:
-    grid = coordinates.expand(len(x), -1, -1, -1)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    """Samples images (B, C, h, w) at (P, F, R, 2): one grid for all, one for each, or P for one image."""
+    if len(x) > 1:
+        return _bilinear(x, coordinates.expand(len(x), -1, -1, -1))
+    rows, columns = coordinates.shape[1:3]
+    sampled = _bilinear(x, coordinates.reshape(1, -1, columns, 2))  # the grids one below the other
+    return sampled.reshape(x.shape[1], -1, rows, columns).transpose(0, 1)
+
+
+def _bilinear(x: Tensor, grid: Tensor) -> Tensor:
+    """Samples with what lies beyond the border as on it: by a frame of one pixel, as engines are slow at borders."""
+    framed = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    shrunk = [size / (size + 2.0) for size in (x.shape[3], x.shape[2])]
+    scale = torch.tensor(shrunk, dtype=grid.dtype, device=grid.device)
+    return F.grid_sample(framed, grid.clamp(-1.0, 1.0) * scale, mode="bilinear", align_corners=False)

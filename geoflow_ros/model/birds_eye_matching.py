@@ -1,10 +1,12 @@
 """Templates of the ground turned to headings and slid over a patch's cells: a score for every pose.
 
-`correlate` is made of a gather, a matrix product, a reshape and a sum, which every inference engine takes. Training
+`correlate` is made of gathers, a matrix product and sums, which every inference engine takes. Training
 scores whole volumes of fine cells, for which `correlate_by_fft` gives the same numbers in a twentieth of the work.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +14,24 @@ from torch.nn import functional as F
 
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid
 
+_TILES = (4, 2, 1)  # sides of tiles; larger ones multiply more in vain, smaller ones copy more
 _FFT_FACTORS = (2, 3, 5)
 _LEAST_ENERGY = 1e-3  # of a template: one without any stays as it is
+
+
+class Templates(NamedTuple):
+    """Templates whose cells are in the order that products take them: cut into tiles of a few cells.
+
+    Attributes:
+        tiles: (B, K, b a, C, tiles) features by the cell in a tile (columns, then rows) and by the tile.
+        gain: (B, K) what the scores of each template are to be multiplied with.
+        high, wide: cells of the whole.
+    """
+
+    tiles: Tensor
+    gain: Tensor
+    high: int
+    wide: int
 
 
 def turned(cells: Tensor, turn_rad: Tensor, grid: BirdsEyeGrid, canvas: BirdsEyeGrid) -> Tensor:
@@ -34,24 +52,51 @@ def turned(cells: Tensor, turn_rad: Tensor, grid: BirdsEyeGrid, canvas: BirdsEye
     Returns:
         (B, K, C, F', R') on `canvas`.
     """
+    forward, right = _places(canvas, cells.device)
+    templates, gain = _turned(cells, turn_rad, grid, forward, right)
+    return templates.transpose(1, 2) * gain[:, :, None, None, None]
+
+
+def turned_templates(cells: Tensor, turn_rad: Tensor, grid: BirdsEyeGrid, canvas: BirdsEyeGrid) -> Templates:
+    """Does the same for matching: the cells are sampled in the order in which they are multiplied."""
+    high, wide = canvas.forward_cells, canvas.right_cells
+    a, b = _tile(high), _tile(wide)
+    forward, right = (
+        places.reshape(high // a, a, wide // b, b).permute(3, 1, 0, 2).reshape(b * a, -1)
+        for places in _places(canvas, cells.device)
+    )
+    tiles, gain = _turned(cells, turn_rad, grid, forward, right)
+    return Templates(tiles.permute(0, 2, 3, 1, 4), gain, high, wide)
+
+
+def _places(canvas: BirdsEyeGrid, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns where the cells of a canvas are, in cells forward and right of the camera: (F', R') each."""
+    forward = torch.arange(canvas.forward_cells, device=device) + (canvas.first_forward_cell + 0.5)
+    right = torch.arange(canvas.right_cells, device=device) + (0.5 - canvas.right_cells / 2)
+    size = canvas.forward_cells, canvas.right_cells
+    return forward[:, None].expand(size), right[None, :].expand(size)
+
+
+def _turned(
+    cells: Tensor, turn_rad: Tensor, grid: BirdsEyeGrid, forward: Tensor, right: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the features (B, C, K, rows, columns) at turned places (rows, columns), and the scale (B, K) of each."""
     batch, turns = turn_rad.shape
-    forward = torch.arange(canvas.forward_cells, device=cells.device) + (canvas.first_forward_cell + 0.5)
-    right = torch.arange(canvas.right_cells, device=cells.device) + (0.5 - canvas.right_cells / 2)
-    forward, right = forward[:, None], right[None, :]
+    rows, columns = forward.shape
     cosine, sine = torch.cos(turn_rad)[..., None, None], torch.sin(turn_rad)[..., None, None]
     own_forward, own_right = forward * cosine + right * sine, right * cosine - forward * sine
     x = own_right * (2.0 / grid.right_cells)
     y = (own_forward - grid.first_forward_cell) * (2.0 / grid.forward_cells) - 1.0
-    where = torch.stack((x, y), dim=-1).reshape(batch, turns * canvas.forward_cells, canvas.right_cells, 2)
-    energy = cells.square().sum(dim=1, keepdim=True)
-    result = F.grid_sample(
-        torch.cat((cells, energy), dim=1), where, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
-    shape = (batch, cells.shape[1] + 1, turns, canvas.forward_cells, canvas.right_cells)
-    result = result.reshape(shape).transpose(1, 2)
-    templates, energy = result[:, :, :-1], result[:, :, -1:]
-    brought, kept = energy.sum(dim=(2, 3, 4)), templates.square().sum(dim=(2, 3, 4))
-    return templates * torch.sqrt((brought + _LEAST_ENERGY) / (kept + _LEAST_ENERGY))[:, :, None, None, None]
+    where = torch.stack((x, y), dim=-1).reshape(batch, turns * rows, columns, 2)
+
+    def sampled(features: Tensor) -> Tensor:
+        result = F.grid_sample(features, where, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return result.reshape(batch, features.shape[1], turns, rows, columns)
+
+    templates = sampled(cells)
+    brought = sampled(cells.square().sum(dim=1, keepdim=True)).sum(dim=(1, 3, 4))
+    kept = templates.square().sum(dim=(1, 3, 4))
+    return templates, torch.sqrt((brought + _LEAST_ENERGY) / (kept + _LEAST_ENERGY))
 
 
 def search_area(satellite: Tensor, canvas: BirdsEyeGrid, reach: int) -> Tensor:
@@ -97,28 +142,45 @@ def window_areas(satellite: Tensor, canvas: BirdsEyeGrid, centre_cells: Tensor, 
     return cut.reshape(batch, satellite.shape[1], windows, rows, columns).transpose(1, 2)
 
 
-def correlate(area: Tensor, templates: Tensor) -> Tensor:
+def correlate(area: Tensor, templates: Templates) -> Tensor:
     """Sums the products of an area's and a template's features at every shift.
+
+    Template and area are cut into tiles, and one matrix product takes every cell of a tile against every cell of the
+    area that some shift lays on it: little is copied, and little is multiplied in vain.
 
     Args:
         area: (B, C, H, W).
-        templates: (B, K, C, h, w).
+        templates: B times K, of h x w cells.
 
     Returns:
         (B, K, H - h + 1, W - w + 1).
     """
     batch, channels, rows, columns = area.shape
-    _, turns, _, high, wide = templates.shape
-    shifts = columns - wide + 1
-    index = torch.arange(shifts, device=area.device)[:, None] + torch.arange(wide, device=area.device)
-    unfolded = area[..., index]  # (B, C, H, shifts, w)
-    unfolded = unfolded.permute(0, 1, 4, 2, 3).reshape(batch, channels * wide, rows * shifts)
-    lines = templates.permute(0, 1, 3, 2, 4).reshape(batch, turns * high, channels * wide)
-    # every line of the template against every line of the area; a shift s adds up line i against line i + s, which
-    # lie one line farther each in memory and so under one another in rows of H + 1 lines
-    products = torch.matmul(lines, unfolded).reshape(batch, turns, high * rows, shifts)
-    skewed = F.pad(products, (0, 0, 0, high)).reshape(batch, turns, high, rows + 1, shifts)
-    return skewed[:, :, :, : rows - high + 1].sum(dim=2)
+    tiles, gain, high, wide = templates
+    turns = tiles.shape[1]
+    a, b = _tile(high), _tile(wide)
+    shifts = rows - high + 1, columns - wide + 1
+    down, right = shifts[0] + a - 1, shifts[1] + b - 1  # cells that some shift lays on a tile
+    places = _overlapping(_overlapping(area, 3, b, right), 2, a, down)  # (B, C, tiles, down, tiles, right)
+    inner = channels * (high // a) * (wide // b)
+    places = places.transpose(3, 4).reshape(batch, inner, down * right)
+    products = torch.matmul(tiles.reshape(batch, turns * b * a, inner), places)
+    products = products.reshape(batch, turns, b, a, down, right)
+    # what row i of the tiles says of row i + s of the places belongs to the shift s; then columns likewise
+    summed = torch.stack([products[:, :, :, i, i : i + shifts[0]] for i in range(a)]).sum(dim=0)
+    summed = torch.stack([summed[:, :, j, :, j : j + shifts[1]] for j in range(b)]).sum(dim=0)
+    return summed * gain[..., None, None]
+
+
+def _overlapping(x: Tensor, axis: int, step: int, size: int) -> Tensor:
+    """Cuts an axis into pieces of `size` cells, one every `step` cells, side by side on two axes."""
+    count = (x.shape[axis] - size) // step + 1
+    return torch.stack([x.narrow(axis, step * piece, size) for piece in range(count)], dim=axis)
+
+
+def _tile(cells: int) -> int:
+    """Returns the side of the tiles that so many cells are cut into."""
+    return next(side for side in _TILES if cells % side == 0)
 
 
 def correlate_by_fft(area: Tensor, templates: Tensor) -> Tensor:

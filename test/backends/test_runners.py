@@ -39,5 +39,5 @@ def test_inputs_of_another_shape_fail_in_one_line(colours: Bundle) -> None:
 
 
 def test_a_precision_that_the_runner_has_not_is_refused(colours: Bundle) -> None:
-    with pytest.raises(InputError, match="fp32, not in bf16"):
+    with pytest.raises(InputError, match="fp32 here, not in bf16"):
         open_runner(colours, BackendOptions(precision="bf16"))

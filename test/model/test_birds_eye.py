@@ -24,6 +24,7 @@ from geoflow_ros.model.birds_eye_matching import (  # noqa: E402
     correlate_by_fft,
     search_area,
     turned,
+    turned_templates,
     window_areas,
 )
 
@@ -37,12 +38,19 @@ def matcher() -> BirdsEyeMatcher:
     return model.eval()
 
 
-def test_correlation_by_matrix_product_is_convolution_and_so_is_that_by_spectra() -> None:
+@pytest.mark.parametrize("cells", [(10, 8), (12, 6), (7, 8)])
+def test_correlation_by_matrix_product_is_convolution_and_so_is_that_by_spectra(cells: tuple[int, int]) -> None:
+    grid = BirdsEyeGrid(1.0, 0, *cells)
     generator = torch.Generator().manual_seed(1)
     area = torch.randn((2, 3, 30, 28), generator=generator)
-    templates = torch.randn((2, 4, 3, 11, 8), generator=generator)
+    features, turns = (
+        torch.randn((2, 3, *cells), generator=generator),
+        torch.tensor([[0.1, -0.2, 0.3], [0.0, 0.2, 1.0]]),
+    )
+    templates = turned(features, turns, grid, grid)
     wanted = torch.stack([F.conv2d(area[i : i + 1], templates[i])[0] for i in range(2)])
-    torch.testing.assert_close(correlate(area, templates), wanted, atol=1e-4, rtol=0)
+    found = correlate(area, turned_templates(features, turns, grid, grid))
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
     torch.testing.assert_close(correlate_by_fft(area, templates), wanted, atol=1e-4, rtol=0)
 
 
