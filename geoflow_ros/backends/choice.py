@@ -21,7 +21,7 @@ from geoflow_ros.backends.timing import camera_image_ms
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.methods import GEOFLOW, GROUND_ENCODER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32
-from geoflow_ros.errors import BundleError, GeoFlowError, InputError
+from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.files import keep
 from geoflow_ros.resources import cache_dir
 
@@ -44,8 +44,7 @@ def open_backend(bundle: Bundle, options: BackendOptions | None = None, checked:
         InputError: what was asked for cannot be had here: a library, a device or a check is missing.
         BundleError: a bundle of another method than GeoFlow, a graph or an engine that does not fit the bundle.
     """
-    if bundle.manifest.method != GEOFLOW:
-        raise BundleError(f"{bundle.path} holds a model of the method {bundle.manifest.method}: give one of {GEOFLOW}")
+    bundle.require_method(GEOFLOW)
     options = options if options is not None else BackendOptions()
     if checked:
         _require_check(bundle, options)

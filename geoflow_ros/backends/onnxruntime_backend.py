@@ -18,7 +18,6 @@ from geoflow_ros.backends.onnxruntime_session import (
 from geoflow_ros.backends.protocol import HeadOutput
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
-from geoflow_ros.errors import InputError
 
 
 class OnnxRuntimeBackend(HostFrames):
@@ -36,8 +35,6 @@ class OnnxRuntimeBackend(HostFrames):
 
     def __init__(self, bundle: Bundle, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
         wanted = installed_providers(providers)
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
         self._satellite = open_session(bundle, SATELLITE_ENCODER, wanted, threads)
         self._ground = open_session(bundle, GROUND_ENCODER, wanted, threads)
         self._head = OnnxRuntimeHead(bundle, wanted)

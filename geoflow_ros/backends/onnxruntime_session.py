@@ -54,9 +54,11 @@ def open_session(
         threads: None leaves the choice to onnxruntime (one per physical core).
 
     Raises:
-        InputError: the first provider does not start.
+        InputError: a thread count below 1, or the first provider does not start.
         BundleError: onnxruntime cannot load the graph, or its tensors differ from the manifest's.
     """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
     options = ort.SessionOptions()
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL

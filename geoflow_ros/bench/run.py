@@ -33,7 +33,7 @@ from geoflow_ros.bench.sweep import FEW, HYPOTHESES, ITERATIONS, MANY, measure_s
 from geoflow_ros.bench.temporary import temporary_folder
 from geoflow_ros.bench.views import render_pictures
 from geoflow_ros.bundle import Bundle, IrsSettings
-from geoflow_ros.bundle.methods import GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
+from geoflow_ros.bundle.methods import GEOFLOW, GRAPHS, GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import precision
@@ -164,6 +164,7 @@ def run_bench(settings: BenchSettings) -> dict[str, Any]:
             can. What can be known before anything is measured is said at once.
     """
     bundle = Bundle.load(model_path(settings.model))
+    bundle.require_method(GEOFLOW)
     IrsSettings(settings.hypotheses, settings.iterations)  # refuses what cannot be, before anything is measured
     if settings.frames < 1 or settings.new_patch_frames < 1:
         raise InputError("the bench needs at least one frame on a kept patch and one on a new one")

@@ -17,9 +17,6 @@ LOWEST_STRIDE = 16  # of the encoders' last stage: image sides are multiples of 
 WINDOW_CELLS = 4  # fine cells from the centre to the end of a window that the fine level looks at
 WINDOW_TURNS = 6  # headings of such a window
 PERSPECTIVE, PANORAMA = "perspective", "panorama"
-ORDINARY_STANCE = (math.radians(1.1), math.radians(1.0), 0.06)
-"""Standard deviations of pitch and roll against the ground ahead (radians) and of the log height of cameras on an
-ordinary day (`world.conditions.ROAD`): what a network that reads them from an image was trained with."""
 
 
 @dataclass(frozen=True)

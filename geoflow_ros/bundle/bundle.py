@@ -50,6 +50,15 @@ class Bundle:
             _verify(folder / name, expected)
         return cls(folder, manifest)
 
+    def require_method(self, method: str) -> None:
+        """Refuses a bundle of another method.
+
+        Raises:
+            BundleError: it is of another.
+        """
+        if self.manifest.method != method:
+            raise BundleError(f"{self.path} holds a model of the method {self.manifest.method}: give one of {method}")
+
     def rewrite_manifest(self, manifest: Manifest) -> None:
         """Puts another manifest in the place of the one on disk, whole or not at all; the graphs stay as they are.
 

@@ -93,7 +93,7 @@ def birds_eye_tensors(
         ),
         GROUND_ENCODER: GraphSpec(
             (TensorSpec("ground", "uint8", (1, height, width, 3)),),
-            (ground_features, ground_image, _float32("stance", 2, 3)),
+            (ground_features, ground_image),
         ),
         GROUND_PROJECTION: GraphSpec(
             (

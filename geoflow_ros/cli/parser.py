@@ -56,7 +56,8 @@ class Number(Generic[_Number]):
         if self.at_least is not None and self.at_most is not None:
             return f"between {self.at_least} and {self.at_most}{unit}"
         if self.above is not None:
-            return f"above {self.above}{unit}"
+            end = "" if self.at_most is None else f" and at most {self.at_most}"
+            return f"above {self.above}{end}{unit}"
         return f"at least {self.at_least}{unit}"
 
 

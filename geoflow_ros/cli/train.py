@@ -20,11 +20,10 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--dataset", choices=("synthetic",), default="synthetic", help="what to train on")
     parser.add_argument(
         "--method",
-        choices=("geoflow", "birds_eye", "birds_eye_camera", "dense_flow", "dense_flow_paper"),
+        choices=("geoflow", "birds_eye", "dense_flow", "dense_flow_paper"),
         default="geoflow",
         help="geoflow: displacements from guessed positions; birds_eye: position and yaw from matching the road seen "
-        "from above; birds_eye_camera: how the camera stands, read from its image by a trained birds_eye; dense_flow: "
-        "a refinement of its poses; both take it with --checkpoint; "
+        "from above; dense_flow: a refinement of the poses of a trained birds_eye, given with --checkpoint; "
         "dense_flow_paper: dense flow from zero, encoders included",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")

@@ -31,7 +31,7 @@ class GroundCamera(Protocol):
         ...
 
 
-class BirdsEyeMatcher:
+class TemplateMatcher:
     """Finds the camera on a patch by template matching.
 
     Args:

@@ -16,7 +16,7 @@ from geoflow_ros.bundle import IrsSettings, Manifest
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.ablation import AblationRow, ablate, ablation_tables
 from geoflow_ros.evaluation.answers import Answers
-from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
+from geoflow_ros.evaluation.baseline import TemplateMatcher
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.synthetic import (
@@ -249,5 +249,5 @@ def _baselines(matching_errors_m: list[Float64Array], offsets_m: Float64Array) -
     }
 
 
-def _matcher(sampler: PairSampler, manifest: Manifest) -> BirdsEyeMatcher:
-    return BirdsEyeMatcher(sampler.camera, manifest.satellite.ground_resolution_m, manifest.search_radius_m)
+def _matcher(sampler: PairSampler, manifest: Manifest) -> TemplateMatcher:
+    return TemplateMatcher(sampler.camera, manifest.satellite.ground_resolution_m, manifest.search_radius_m)

@@ -31,7 +31,7 @@ from geoflow_ros.backends.tensorrt.engine import (
     write_engine,
 )
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.bundle.methods import GRAPHS
+from geoflow_ros.bundle.methods import GEOFLOW, GRAPHS
 from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
@@ -76,6 +76,7 @@ def export_engines(
             the figures.
     """
     bundle = Bundle.load(bundle_dir)
+    bundle.require_method(GEOFLOW)
     root = bundle.path / FOLDER if out is None else out
     if workspace_mib < 1:
         raise InputError(f"the workspace must be at least 1 MiB, got {workspace_mib}")

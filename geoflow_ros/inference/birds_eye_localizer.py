@@ -91,7 +91,7 @@ class BirdsEyeLocalizer:
         self._patches = KeptPatches(self._manifest, self._encode_patch)
         search = search or SearchSettings()
         self._calibration = CameraCalibration(self._geometry.camera, search.camera, search.camera_file)
-        self._cameras = self._calibration.hypotheses()
+        self._cameras = self._calibration.hypotheses
         self._projection = self._project(self._cameras)
         self._largest_turn_rad = math.pi
         self.configure(search)
@@ -162,9 +162,9 @@ class BirdsEyeLocalizer:
             with watch.stage("satellite"):
                 satellite = self._patches.encoded(patch)
             with watch.stage("ground"):
-                features = dict(self._runner.run(GROUND_ENCODER, {"ground": image[None]}))
+                features = self._runner.run(GROUND_ENCODER, {"ground": image[None]})
             with watch.stage("match"):
-                self._follow_camera(features.pop("stance"))
+                self._follow_camera()
                 search = self._search(heading_error_rad)
                 seen = self._lay_down(features)
                 scores = self._match(satellite, seen, search)
@@ -198,9 +198,9 @@ class BirdsEyeLocalizer:
         for _ in range(2):
             self.localize(*blank_inputs(self._manifest))
 
-    def _follow_camera(self, stance: Float32Array) -> None:
-        """Look through the camera as it may stand by what is known of it and by what the image tells."""
-        cameras = self._calibration.hypotheses(stance)
+    def _follow_camera(self) -> None:
+        """Look through the camera as it is known by now."""
+        cameras = self._calibration.hypotheses
         if cameras is not self._cameras:
             self._projection = self._project(cameras)
             self._cameras = cameras

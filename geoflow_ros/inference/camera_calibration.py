@@ -1,9 +1,9 @@
-"""How the camera stands above the road: what is known before a drive, what an image tells, and what fixes tell.
+"""How the camera stands above the road: what is known before a drive, and what the drive's fixes tell.
 
 Pitch and roll against the ground ahead have a slow part, how the camera is mounted, and a fast one, which suspension
 and road give them; the height is slow. The slow part is followed over the drive (a Kalman filter of three independent
-states); the fast one is never learned, only allowed for. In every frame what is known so far is joined with what the
-network reads from the image, and what is still unknown stays in the frame's hypotheses, and so in its covariance.
+states); the fast one is never learned, only allowed for. What is still unknown stays in the hypotheses of every frame,
+and so in the covariance of its pose.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.bundle.birds_eye import ORDINARY_STANCE
 from geoflow_ros.errors import InputError
 from geoflow_ros.files import write_atomically
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
@@ -38,7 +37,10 @@ _NEW_INFORMATION = 0.25  # share of a frame's information that the frame before 
 _MEMORY_FRAMES = 2000.0  # so many trusted frames back, information has faded to a third: loads change
 _GATE_SIGMAS = 3.0  # what lies farther off has its noise enlarged: one frame rules nothing out for good
 _LEAST_PROBABILITY = 1e-9
-_SAVE_FRAMES = 50  # trusted frames after which what is known is kept on disk
+_LEAST_NEWS = 0.02  # information of an image that counts, over what was believed before
+_SAME = 1e-12  # radians, log metres: hypotheses nearer on an axis have the same value
+_REFRESH_FRAMES = 10  # trusted frames after which the hypotheses follow: each change of them costs a projection
+_SAVE_FRAMES = 50  # and after which what is known is kept on disk
 
 
 @dataclass(frozen=True)
@@ -80,23 +82,19 @@ EXTRINSICS = CameraUncertainty(math.radians(1.0), math.radians(0.8), 0.05, math.
 
 
 @dataclass(frozen=True, eq=False)
-class _Frame:
-    """What was known of the camera when one frame's hypotheses were made.
+class _Belief:
+    """What is believed of the camera's pose of the moment, and the hypotheses made of that.
 
     Attributes:
-        hypotheses: of the frame.
-        mean, variance: (3,) of the moment before the image.
+        hypotheses: a cross about the mean.
+        mean, variance: (3,) of pitch, roll and log height.
         step: (3,) between hypotheses; 0 on an axis that has one only.
-        belief: (3,) mean of the moment with what the image tells.
-        belief_variance: (3,) likewise.
     """
 
     hypotheses: CameraHypotheses
     mean: Float64Array
     variance: Float64Array
     step: Float64Array
-    belief: Float64Array
-    belief_variance: Float64Array
 
 
 class CameraCalibration:
@@ -118,11 +116,15 @@ class CameraCalibration:
         self._prior = CameraUncertainty() if self.is_known or uncertainty is None else uncertainty
         self._assumed, self._file = assumed, file
         self._mean, self._variance = np.zeros(3), self._prior.slow**2
-        self._as_assumed = CameraHypotheses.as_assumed()
-        self._frame: _Frame | None = None
         self.frames = 0
         if file is not None and not self.is_known:
             self._load(file)
+        self._belief = self._of_the_moment()
+
+    @property
+    def hypotheses(self) -> CameraHypotheses:
+        """How the camera may stand in the next frame; the same object until enough was learned to change it."""
+        return self._belief.hypotheses
 
     @property
     def mean(self) -> Float64Array:
@@ -142,70 +144,59 @@ class CameraCalibration:
             "camera_pitch_deg": f"{math.degrees(pitch):+.2f} ± {math.degrees(sigma[0]):.2f}",
             "camera_roll_deg": f"{math.degrees(roll):+.2f} ± {math.degrees(sigma[1]):.2f}",
             "camera_height_percent": f"{100.0 * math.expm1(height):+.1f} ± {100.0 * sigma[2]:.1f}",
-            "camera_hypotheses": str(1 if self._frame is None else len(self._frame.hypotheses)),
+            "camera_hypotheses": str(len(self.hypotheses)),
             "camera_frames": str(self.frames),
         }
 
     def forget(self) -> None:
         """Goes back to what was known before the first drive; a file is left as it is."""
-        self._mean, self._variance = np.zeros(3), self._prior.slow**2
-        self._frame, self.frames = None, 0
-
-    def hypotheses(self, stance: ArrayLike | None = None) -> CameraHypotheses:
-        """How the camera may stand in this frame; the same object for every frame where it is known.
-
-        Args:
-            stance: (2, 3) mean and standard deviation of pitch, roll and log height, as the network reads them from
-                the image, trained with `ORDINARY_STANCE`; None where it does not. What is not finite is left aside.
-        """
-        if self.is_known:
-            return self._as_assumed
-        mean, variance = self._mean, self._variance + self._prior.fast**2
-        precision, weighted = 1.0 / variance, mean / variance
-        if stance is not None and np.isfinite(stance).all():
-            read_mean, read_sigma = np.asarray(stance, float)
-            # the network's answer has the ordinary stance in it, which is not what is known of this camera
-            news = np.maximum(read_sigma**-2 - np.square(ORDINARY_STANCE) ** -1, 0.0)
-            precision, weighted = precision + news, weighted + np.where(news > 0.0, read_mean / read_sigma**2, 0.0)
-        belief, sigma = weighted / precision, precision**-0.5
-        step = np.where(sigma > _KNOWN, np.minimum(_STEP_SIGMAS * sigma, _LARGEST_STEP), 0.0)
-        counts = np.where(step > 0.0, np.maximum(1, np.round(_REACH_SIGMAS * sigma / np.maximum(step, 1e-9))), 0)
-        numbers = np.arange(1, int(max(1, counts.max())) + 1)
-        reach = np.where(numbers <= counts[:, None], numbers * (step / sigma)[:, None], 0.0)
-        hypotheses = CameraHypotheses.around(belief, sigma, reach)
-        self._frame = _Frame(hypotheses, mean, variance, step, belief, sigma**2)
-        return hypotheses
+        self._mean, self._variance, self.frames = np.zeros(3), self._prior.slow**2, 0
+        self._belief = self._of_the_moment()
 
     def learn(self, camera_probability: ArrayLike) -> None:
-        """Takes what a trusted fix says: (P,) probabilities of the last frame's `hypotheses`."""
-        if self.is_known or self._frame is None:
+        """Takes what a trusted fix says: (P,) probabilities of `hypotheses`, which it was made with."""
+        if self.is_known:
             return
-        frame, probability = self._frame, np.asarray(camera_probability, float)
-        h = frame.hypotheses
-        off = np.stack([h.pitch_rad, h.roll_rad, np.log(h.height_scale)], axis=1) - frame.belief
-        # along each axis by itself: of the cross, only the middle and that axis's hypotheses
-        on_axis = np.stack([(np.abs(np.delete(off, axis, axis=1)) < 1e-12).all(axis=1) for axis in range(3)], axis=1)
-        share = np.maximum(probability, _LEAST_PROBABILITY)[:, None] * on_axis
-        share /= share.sum(axis=0)
-        found = frame.belief + (share * off).sum(axis=0)
-        spread = (share * (frame.belief + off - found) ** 2).sum(axis=0) + np.square(frame.step / 2.0) / 3.0
-        # an axis with one hypothesis says what was believed of it
-        is_open = frame.step > 0.0
-        found, spread = np.where(is_open, found, frame.belief), np.where(is_open, spread, frame.belief_variance)
-        information = 1.0 / spread - 1.0 / frame.variance  # without what was known before
-        tells = information > 0.02 / frame.variance
-        information = np.where(tells, information, 1.0)
-        measured = (found / spread - frame.mean / frame.variance) / information
-        noise = (1.0 / information + self._prior.fast**2) / _NEW_INFORMATION
-        off = np.square(measured - self._mean) / (self._variance + noise)
-        noise = noise * np.maximum(1.0, off / _GATE_SIGMAS**2)
-        gain = np.where(tells & (self._variance > 0.0), self._variance / (self._variance + noise), 0.0)
-        self._mean = self._mean + gain * (measured - self._mean)
-        faded = (self._prior.slow**2 - self._variance) / _MEMORY_FRAMES
-        self._variance = np.maximum((1.0 - gain) * self._variance + faded, 0.0)
+        hypotheses, probability = self.hypotheses, np.maximum(camera_probability, _LEAST_PROBABILITY)
+        points = np.stack([hypotheses.pitch_rad, hypotheses.roll_rad, np.log(hypotheses.height_scale)], axis=1)
+        self._variance = self._variance + (self._prior.slow**2 - self._variance) / _MEMORY_FRAMES
+        for axis in np.flatnonzero(self._belief.step):
+            self._learn_axis(int(axis), points - self._belief.mean, probability)
         self.frames += 1
+        if self.frames % _REFRESH_FRAMES == 0:
+            self._belief = self._of_the_moment()
         if self._file is not None and self.frames % _SAVE_FRAMES == 0:
             self._save(self._file)
+
+    def _learn_axis(self, axis: int, offsets: Float64Array, probability: Float64Array) -> None:
+        """Takes what the hypotheses on one axis of the cross, (P, 3) from its middle, say of that axis."""
+        belief, mean, variance = self._belief, self._mean[axis], self._variance[axis]
+        on_axis = np.abs(np.delete(offsets, axis, axis=1)).max(axis=1) < _SAME
+        share = probability * on_axis / (probability @ on_axis)
+        found = share @ offsets[:, axis]
+        spread = share @ (offsets[:, axis] - found) ** 2 + (belief.step[axis] / 2.0) ** 2 / 3.0
+        believed = 1.0 / belief.variance[axis]
+        news = 1.0 / spread - believed  # what the image says without what was believed before
+        if variance == 0.0 or news < _LEAST_NEWS * believed:
+            return
+        measured = belief.mean[axis] + found / (spread * news)
+        noise = (1.0 / news + self._prior.fast[axis] ** 2) / _NEW_INFORMATION
+        noise *= max(1.0, (measured - mean) ** 2 / (variance + noise) / _GATE_SIGMAS**2)
+        gain = variance / (variance + noise)
+        self._mean[axis] = mean + gain * (measured - mean)
+        self._variance[axis] = (1.0 - gain) * variance
+
+    def _of_the_moment(self) -> _Belief:
+        """The mounting, with what suspension and road may add to it."""
+        mean, variance = self._mean, self._variance + self._prior.fast**2
+        sigma = np.sqrt(variance)
+        step = np.where(sigma > _KNOWN, np.minimum(_STEP_SIGMAS * sigma, _LARGEST_STEP), 0.0)
+        is_open = step > 0.0
+        relative = np.divide(step, sigma, out=np.zeros(3), where=is_open)
+        counts = np.round(np.divide(_REACH_SIGMAS, relative, out=np.zeros(3), where=is_open))
+        numbers = np.arange(1, int(counts.max()) + 1)  # none where all is known
+        reach = np.where(numbers <= counts[:, None], numbers * relative[:, None], 0.0)
+        return _Belief(CameraHypotheses.around(mean.copy(), sigma, reach), mean.copy(), variance, step)
 
     # ---- from drive to drive -----------------------------------------------------------------------------------------
 

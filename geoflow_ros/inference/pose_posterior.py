@@ -12,7 +12,7 @@ the heading's error in the convention of training.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,56 +113,64 @@ class PosePosterior:
     """A probability for every pose of a list, and for none of them.
 
     Attributes:
-        pose: (N, 3) forward and right in metres, turn in radians.
-        camera: (N,) the camera hypothesis that each is of.
+        pose: (N, 3) forward and right in metres, turn in radians; first what the fine level has scored, for each camera
+            hypothesis by itself, then the coarse cells, for all of them together.
         probability: (N,), with `none_probability` they sum to 1.
-        log_prior: (N + 1,) logarithms of what they and none (the last) would be without images, but for a constant: how
-            many fine cells each is of, times its camera's prior.
-        is_fine: (N,) which poses the fine level has scored.
+        fine_count: how many poses the fine level has scored.
         none_probability: of the camera being nowhere in the volume.
-        cameras: P, how many camera hypotheses there are.
+        camera_probability: (P,) of the camera hypotheses, given that the camera is in the volume.
+        scores: what it was made of.
         search: the volume.
     """
 
     pose: Float64Array
-    camera: Int64Array
     probability: Float64Array
-    log_prior: Float64Array
-    is_fine: NDArray[np.bool_]
+    fine_count: int
     none_probability: float
-    cameras: int
+    camera_probability: Float64Array
+    scores: PoseScores
     search: PoseSearch
 
     @classmethod
-    def of(cls, scores: PoseScores, search: PoseSearch) -> PosePosterior:
+    def of(cls, scores: PoseScores, search: PoseSearch, temperature: float = 1.0) -> PosePosterior:
         """Joins both levels.
+
+        Args:
+            scores: of both.
+            search: the volume.
+            temperature: that all scores are divided by; what the priors say stays.
 
         Raises:
             InputError: a score that is not finite.
         """
         if not (np.isfinite(scores.coarse).all() and np.isfinite(scores.fine).all()):
             raise InputError("the matching scores are not finite: the images or the network cannot be used")
-        coarse_pose, coarse_camera = _coarse_poses(scores, search)
-        outside = ~_covered(coarse_pose, coarse_camera, scores.windows, len(scores.windows.camera), search)
+        windows, log_prior = scores.windows, scores.log_prior
         subcells = COARSE**2 * search.coarse_turn_step_rad / search.turn_step_rad
+        coarse = (scores.coarse + scores.outside) / temperature + math.log(subcells) + log_prior[:, None, None, None]
+        for camera, centre, turns in zip(windows.camera, windows.centre_cells, windows.turn_rad, strict=True):
+            coarse[_coarse_block(int(camera), centre, turns.mean(), scores.turn_rad, search)] = -np.inf
         fine_pose, fine_camera, fine_score = _window_poses(scores, search)
-        camera = np.concatenate([fine_camera, coarse_camera[outside]])
-        is_fine = np.arange(len(camera)) < len(fine_score)
-        score = np.concatenate([fine_score, scores.coarse.ravel()[outside] + scores.outside, [scores.none]])
-        log_prior = np.append(
-            np.where(is_fine, 0.0, math.log(subcells)) + scores.log_prior[camera], math.log(search.fine_cell_count())
-        )
-        probability = _normalised(score + log_prior)
+        fine = fine_score / temperature + log_prior[fine_camera]
+        none = scores.none / temperature + math.log(search.fine_cell_count())
+        highest = max(fine.max(), coarse.max(), none)
+        fine, coarse, none = np.exp(fine - highest), np.exp(coarse - highest), math.exp(none - highest)
+        of_camera = coarse.sum(axis=(1, 2, 3)) + np.bincount(fine_camera, fine, len(log_prior))
+        present = float(of_camera.sum())
         return cls(
-            pose=np.concatenate([fine_pose, coarse_pose[outside]]),
-            camera=camera,
-            probability=probability[:-1],
-            log_prior=log_prior,
-            is_fine=is_fine,
-            none_probability=float(probability[-1]),
-            cameras=len(scores.log_prior),
+            pose=np.concatenate([fine_pose, _coarse_poses(scores.turn_rad, search)]),
+            probability=np.concatenate([fine, coarse.sum(axis=0).ravel()]) / (present + none),
+            fine_count=len(fine),
+            none_probability=none / (present + none),
+            camera_probability=of_camera / present if present > 0.0 else np.exp(log_prior),
+            scores=scores,
             search=search,
         )
+
+    @property
+    def is_fine(self) -> NDArray[np.bool_]:
+        """Which of the (N,) poses the fine level has scored."""
+        return np.arange(len(self.pose)) < self.fine_count
 
     @property
     def given_present(self) -> Float64Array:
@@ -170,19 +178,9 @@ class PosePosterior:
         present = self.probability.sum()
         return self.probability / present if present > 0.0 else np.full_like(self.probability, 1 / len(self.pose))
 
-    @property
-    def camera_probability(self) -> Float64Array:
-        """The (P,) probabilities of the camera hypotheses, given that the camera is in the volume."""
-        return np.bincount(self.camera, self.given_present, self.cameras).astype(float)
-
     def softened(self, temperature: float) -> PosePosterior:
-        """Returns the posterior whose scores are all divided by a temperature; what the priors say stays."""
-        if temperature == 1.0:
-            return self
-        with np.errstate(divide="ignore"):  # what has no probability has none at any temperature
-            score = np.log(np.append(self.probability, self.none_probability)) - self.log_prior
-        probability = _normalised(score / temperature + self.log_prior)
-        return replace(self, probability=probability[:-1], none_probability=float(probability[-1]))
+        """Returns the posterior whose scores are all divided by a temperature."""
+        return self if temperature == 1.0 else PosePosterior.of(self.scores, self.search, temperature)
 
     def covariance_about(self, pose: Float64Array) -> Float64Array:
         """Returns the (3, 3) second moments about a pose (3,), given that the camera is in the volume."""
@@ -257,18 +255,16 @@ def choose_windows(
     left = np.array(coarse, float)
     left += np.broadcast_to(np.asarray(log_prior, float), len(left))[:, None, None, None]
     turns = np.asarray(turn_rad, float)
-    reach, extent = search.coarse_reach, search.window_cells // COARSE
     steps = (np.arange(search.window_turns) - (search.window_turns - 1) / 2.0) * search.turn_step_rad
     centres, window_turns, cameras = [], [], []
     for _ in range(search.windows):
         p, k, i, j = np.unravel_index(np.argmax(left), left.shape)
-        centres.append((COARSE * (i - reach), COARSE * (j - reach)))
+        centre = np.array([COARSE * (i - search.coarse_reach), COARSE * (j - search.coarse_reach)], np.int64)
+        centres.append(centre)
         window_turns.append(turns[k] + steps)
         cameras.append(p)
-        taken = np.abs(wrap(turns - turns[k])) < search.window_span_rad - _TOLERANCE
-        low = max(0, i - extent), max(0, j - extent)
-        left[p, taken, low[0] : i + extent + 1, low[1] : j + extent + 1] = -np.inf
-    return SearchWindows(np.array(centres, np.int64), np.array(window_turns), np.array(cameras, np.int64))
+        left[_coarse_block(int(p), centre, turns[k], turns, search)] = -np.inf
+    return SearchWindows(np.array(centres), np.array(window_turns), np.array(cameras, np.int64))
 
 
 def wrap(angle: Float64Array) -> Float64Array:
@@ -276,19 +272,22 @@ def wrap(angle: Float64Array) -> Float64Array:
     return np.asarray((angle + math.pi) % (2.0 * math.pi) - math.pi)
 
 
-def _normalised(logit: Float64Array) -> Float64Array:
-    """Returns probabilities of logits (N,)."""
-    weight = np.exp(logit - logit.max())
-    return np.asarray(weight / weight.sum())
+def _coarse_block(
+    camera: int, centre_cells: Int64Array, turn_rad: float, turns_rad: Float64Array, search: PoseSearch
+) -> tuple[int, NDArray[np.bool_], slice, slice]:
+    """Returns which of the (P, K, n, n) coarse cells lie in a window of a camera hypothesis."""
+    taken = np.abs(wrap(turns_rad - turn_rad)) < search.window_span_rad - _TOLERANCE
+    extent = search.window_cells // COARSE
+    middle = (int(cells) // COARSE + search.coarse_reach for cells in centre_cells)
+    forward, right = (slice(max(0, at - extent), at + extent + 1) for at in middle)
+    return camera, taken, forward, right
 
 
-def _coarse_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Int64Array]:
-    """Returns the (P K n n, 3) poses of the coarse cells and the camera hypothesis of each."""
+def _coarse_poses(turns_rad: Float64Array, search: PoseSearch) -> Float64Array:
+    """Returns the (K n n, 3) poses of the coarse cells."""
     place = np.arange(-search.coarse_reach, search.coarse_reach + 1) * (COARSE * search.cell_m)
-    turn, forward, right = np.meshgrid(scores.turn_rad, place, place, indexing="ij")
-    pose = np.stack([forward.ravel(), right.ravel(), turn.ravel()], axis=1)
-    cameras = len(scores.coarse)
-    return np.tile(pose, (cameras, 1)), np.repeat(np.arange(cameras), len(pose))
+    turn, forward, right = np.meshgrid(turns_rad, place, place, indexing="ij")
+    return np.stack([forward.ravel(), right.ravel(), turn.ravel()], axis=1)
 
 
 def _window_poses(scores: PoseScores, search: PoseSearch) -> tuple[Float64Array, Int64Array, Float64Array]:

@@ -17,7 +17,6 @@ from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.geo.birds_eye import GroundCamera
 from geoflow_ros.inference.birds_eye_projection import GroundProjection, project_ground
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
-from geoflow_ros.model.camera_head import CameraHead
 
 _STEM_CHANNELS = 8
 
@@ -139,9 +138,6 @@ class GroundEncoder(nn.Module):
         self.reduce = nn.Conv2d(4 * w, 2 * w, 1)
         self.mix_fine = _convolution(2 * w, 2 * w)
         self.fine = nn.Conv2d(2 * w, config.fine_channels + 1, 1)
-        quarter = 4 << config.stem_halvings
-        rows = (config.ground_height_px - config.sky_rows_px) // quarter
-        self.stance = CameraHead(2 * w, rows, config.ground_width_px // quarter)
         nominal = projection(config, config.camera)
         self.register_buffer("_cells", nominal.cells, persistent=False)
         self.register_buffer("_colours", nominal.colours, persistent=False)

@@ -42,8 +42,7 @@ class _GroundEncoder(nn.Module):
         self.encoder = model.ground
 
     def forward(self, ground: Tensor) -> tuple[Tensor, ...]:
-        features, image = self.encoder.image_features(normalize_images(ground))
-        return features, image, torch.cat(tuple(self.encoder.stance(features)))
+        return self.encoder.image_features(normalize_images(ground))
 
 
 class _GroundProjection(nn.Module):

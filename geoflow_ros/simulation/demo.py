@@ -6,7 +6,6 @@ bag.
 """
 
 import json
-import secrets
 import shutil
 import sys
 import time
@@ -20,6 +19,7 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import drive_figures, read_drive
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import available_models, model_path
+from geoflow_ros.simulation.domains import ClaimedDomain
 from geoflow_ros.simulation.drive_map import write_drive_map
 from geoflow_ros.simulation.events import EventKind, EventReader
 from geoflow_ros.simulation.pictures import RecordedDrive, draw_pictures
@@ -34,7 +34,6 @@ _PROBE_START_S = 20.0  # how much later than the probe itself the demo loses its
 _STALLED_S = 180.0
 _POLL_S = 0.2
 _LAST_ANSWER_S = 1.0  # how long the answer to the last frame may be on its way
-_MAX_DOMAIN_ID = 101  # above, the ports of a ROS domain overlap with those that Linux gives to any program
 RECORDED = (
     "/image/compressed",
     "/odom",
@@ -134,10 +133,16 @@ def default_model(area: Area, method: str = GEOFLOW) -> str:
 
 def _drive(settings: DemoSettings, bundle: Bundle, drive: Drive, tiles: Path) -> tuple[Path, dict[str, float] | None]:
     """Runs the processes of one drive; returns the bag and the memory that the localizer took."""
+    with ClaimedDomain() as domain:
+        return _drive_in(domain, settings, bundle, drive, tiles)
+
+
+def _drive_in(
+    domain: ClaimedDomain, settings: DemoSettings, bundle: Bundle, drive: Drive, tiles: Path
+) -> tuple[Path, dict[str, float] | None]:
     out = settings.out
     environment = {
-        # A domain that nobody else on this machine is likely to use, and nobody on the network can hear.
-        "ROS_DOMAIN_ID": str(1 + secrets.randbelow(_MAX_DOMAIN_ID)),
+        "ROS_DOMAIN_ID": str(domain.id),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }

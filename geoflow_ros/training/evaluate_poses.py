@@ -53,13 +53,3 @@ def as_stood(model: BirdsEyeMatcher, batch: PairBatch) -> Projection | None:
         return None
     stood = [replace(camera, horizon_row_px=r, height_m=m, roll_rad=roll) for r, m, roll in batch.camera.tolist()]
     return projection(model.config, *stood).to(batch.ground.device)
-
-
-@torch.no_grad()
-def read_stances(model: BirdsEyeMatcher, ground: Tensor) -> Tensor:
-    """Returns how the cameras of (G, H, W, 3) uint8 images stand by the network, as `PairBatch.camera`."""
-    config = model.config
-    features, _ = model.ground.image_features(normalize_images(ground))
-    pitch, roll, height = model.ground.stance(features).mean.unbind(dim=1)
-    row = config.horizon_row_px + config.focal_px * torch.tan(pitch)
-    return torch.stack((row, config.camera_height_m * torch.exp(height), roll), dim=1)

@@ -33,11 +33,10 @@ from geoflow_ros.model.checkpoint import DENSE_FLOW, load_imagenet
 from geoflow_ros.model.dense_flow import ABLATIONS, flow_from_zero
 from geoflow_ros.training.evaluate import evaluate_pairs
 from geoflow_ros.training.evaluate_flow import evaluate_flow
-from geoflow_ros.training.evaluate_poses import evaluate_poses, read_stances
+from geoflow_ros.training.evaluate_poses import evaluate_poses
 from geoflow_ros.training.flow_objective import FlowObjective
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pose_objective import PoseObjective
-from geoflow_ros.training.stance_objective import StanceObjective
 from geoflow_ros.training.trainer import StepObjective
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.kinds import LABELS
@@ -47,7 +46,6 @@ _RESOLUTION_DIGITS = 4  # metres per pixel are rounded to, as in the paper's 0.1
 _SKY_SHARE = 0.25  # of the image's rows: less than the horizon's, whatever way the camera is mounted
 _HALF_SIZE = IMAGE_SIZES["half"]
 FLOW_FROM_ZERO = "dense_flow_paper"
-CAMERA_STANCE = "birds_eye_camera"
 _GROUPS_OF_BASE_RATE = 16  # GeoFlow's learning rate grows with more places a step
 
 
@@ -224,35 +222,6 @@ class BirdsEyeMethod(Method[BirdsEyeMatcher]):
         return PairErrors(*evaluate_poses(model, batches))
 
 
-class CameraStanceMethod(BirdsEyeMethod):
-    """How the camera stands, read from its image: the head alone, on a matcher that stays as it is."""
-
-    name = CAMERA_STANCE
-    # Frames cost little without gradients of the encoders, and patches take no part.
-    data: ClassVar[Mapping[str, Any]] = {"frames": 8, "patches": 1, "undisturbed_share": 0.1}
-
-    def learning_rate(self, groups: int) -> float:
-        """Returns 1e-3, whatever the size of a step."""
-        return 1e-3
-
-    def network(self, size: ImageSize, first: FirstWeights) -> BirdsEyeMatcher:
-        """Takes the matcher of a checkpoint."""
-        if first.checkpoint is None:
-            raise InputError(f"{CAMERA_STANCE} goes on with a trained matcher: give a checkpoint of birds_eye")
-        return super().network(size, first)
-
-    def objective(self, model: BirdsEyeMatcher) -> StepObjective:
-        """Likelihood of how the cameras stood."""
-        return StanceObjective(model)
-
-    def errors(self, model: BirdsEyeMatcher, batches: Iterable[PairBatch], encoder_dtype: torch.dtype) -> PairErrors:
-        """Answers as if each camera stood as its image says; before: as it is mounted."""
-        kept = list(batches)
-        read = [replace(batch, camera=read_stances(model, batch.ground)) for batch in kept]
-        before = PairErrors(*evaluate_poses(model, [replace(batch, camera=None) for batch in kept]))
-        return PairErrors(*evaluate_poses(model, read), before)
-
-
 class DenseFlowMethod(Method[DenseFlow]):
     """Dense flow from the posterior's mode, on the encoders of a matcher that stays as it is."""
 
@@ -359,10 +328,7 @@ def _ground_resolution_m(size: ImageSize) -> float:
 
 
 METHODS: dict[str, Method[Any]] = {
-    **{
-        method.name: method
-        for method in (GeoFlowMethod(), BirdsEyeMethod(), CameraStanceMethod(), DenseFlowMethod(), FlowFromZeroMethod())
-    },
+    **{method.name: method for method in (GeoFlowMethod(), BirdsEyeMethod(), DenseFlowMethod(), FlowFromZeroMethod())},
     **{ablated(without): FlowFromZeroMethod(without) for without in ABLATIONS},
 }
 """By name."""

@@ -17,7 +17,6 @@ from geoflow_ros.model.birds_eye_encoders import GroundCells, SatelliteCells, pr
 from geoflow_ros.training.matching_losses import matching_loss, none_loss, true_cells
 from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
-from geoflow_ros.training.stance_objective import assumed_where_unknown, stance_loss, stance_of
 
 _OUTSIDE_MOMENTUM = 0.02  # of the running mean of what the fine level adds away from the truth
 _NEAR_TRUTH_CELLS = 6  # fine cells around the truth that do not count as away from it
@@ -40,7 +39,6 @@ class PoseSampling:
         far_pitch_deg: smallest and largest difference of its pitch.
         far_height: largest relative difference of its height.
         far_roll_deg: largest difference of its roll.
-        stance_weight: of the loss of how the camera stands.
     """
 
     coarse_turns: int = 5
@@ -54,7 +52,6 @@ class PoseSampling:
     far_pitch_deg: tuple[float, float] = (0.8, 2.5)
     far_height: float = 0.1
     far_roll_deg: float = 2.0
-    stance_weight: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.coarse_turns, self.fine_turns) < 2 or self.negatives < 0.0 or not self.largest_turn_deg > 0.0:
@@ -88,7 +85,7 @@ class PoseObjective:
         frames = len(batch.ground)
         doubted = torch.randperm(frames, generator=generator, device=batch.offset.device)
         doubted = doubted[: math.ceil(frames * self._sampling.far_share)]
-        ground, stance = self._laid_down(batch, doubted, generator)
+        ground = self._laid_down(batch, doubted, generator)
         patches, near = satellite.taken(batch.satellite_index), ground.taken(batch.ground_index)
         offset_cells = batch.offset * (config.search_radius_m / config.cell_m)
         coarse_turn, coarse_at = self._coarse_turns(batch.heading_error_rad, generator)
@@ -99,7 +96,6 @@ class PoseObjective:
             "coarse": _loss(right.coarse, wrong.coarse, model.none[0], coarse_at, offset_cells / COARSE),
             "fine": _loss(right.fine, wrong.fine, model.none[1], fine_at, offset_cells),
         }
-        losses["stance"] = self._sampling.stance_weight * stance
         losses |= self._negatives(batch, satellite, ground, coarse_turn, fine_turn, generator)
         total = torch.stack(list(losses.values())).sum()
         with torch.no_grad():
@@ -110,23 +106,21 @@ class PoseObjective:
         parts["train_longitudinal_m"], parts["train_lateral_m"] = error.abs().mean(dim=0)
         return StepFigures(loss=total, parts={"loss": total.detach(), **parts})
 
-    def _laid_down(self, batch: PairBatch, doubted: Tensor, generator: torch.Generator) -> tuple[GroundCells, Tensor]:
-        """Encodes the frames and lays each down near the way its camera stood, then the doubted ones in a wrong way.
-
-        Returns the cells, and the loss of what the frames tell of how their cameras stood.
-        """
+    def _laid_down(self, batch: PairBatch, doubted: Tensor, generator: torch.Generator) -> GroundCells:
+        """Encodes the frames and lays each down near the way its camera stood, then the doubted ones in a wrong way."""
         model, camera = self._model, self._model.config.camera
         features, below = model.ground.image_features(normalize_images(batch.ground))
         image = torch.cat((torch.arange(len(batch.ground), device=doubted.device), doubted))
-        truth = assumed_where_unknown(batch, model.config)
-        stance = stance_loss(model.ground.stance(features), stance_of(truth, model.config))
         features, below = features[image], below[image]
         if not isinstance(camera, VirtualCamera):
-            return model.ground.lay_down(features, below), stance
+            return model.ground.lay_down(features, below)
+        truth = batch.camera
+        if truth is None:
+            assumed = torch.tensor([camera.horizon_row_px, camera.height_m, camera.roll_rad], device=image.device)
+            truth = assumed.expand(len(batch.ground), -1)
         stands = self._hypotheses(truth[image], len(batch.ground), generator).tolist()
         cameras = (replace(camera, horizon_row_px=row, height_m=m, roll_rad=roll) for row, m, roll in stands)
-        at = projection(model.config, *cameras)
-        return model.ground.lay_down(features, below, at.to(image.device)), stance
+        return model.ground.lay_down(features, below, projection(model.config, *cameras).to(image.device))
 
     def _hypotheses(self, truth: Tensor, near: int, generator: torch.Generator) -> Tensor:
         """Draws (n, 3) horizon rows, heights, rolls: the first `near` close to the truth (n, 3), the others far."""

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from geoflow_ros.evaluation.baseline import BirdsEyeMatcher
+from geoflow_ros.evaluation.baseline import TemplateMatcher
 from geoflow_ros.evaluation.metrics import figures
 from geoflow_ros.world import Area, Camera, HeadingError, PairSampler
 
@@ -20,13 +20,13 @@ def test_template_matching_finds_the_camera_on_a_flat_textured_ground() -> None:
     columns = centre + (truth_m[0] + distance * np.cos(azimuth)) / resolution_m
     rows = centre + (truth_m[1] + distance * np.sin(azimuth)) / resolution_m
     view = cv2.remap(plane, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
-    found = BirdsEyeMatcher(camera, resolution_m, 20.0).locate(np.asarray(view, np.uint8), plane)
+    found = TemplateMatcher(camera, resolution_m, 20.0).locate(np.asarray(view, np.uint8), plane)
     assert np.abs(found - truth_m).max() <= 2 * resolution_m
 
 
 def test_template_matching_stays_inside_the_search_square() -> None:
     rng = np.random.default_rng(6)
-    matcher = BirdsEyeMatcher(Camera.perspective(256, 64), 0.5, 10.0)
+    matcher = TemplateMatcher(Camera.perspective(256, 64), 0.5, 10.0)
     for _ in range(3):
         ground = rng.integers(0, 255, (64, 256, 3), dtype=np.uint8)
         satellite = rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)
@@ -35,7 +35,7 @@ def test_template_matching_stays_inside_the_search_square() -> None:
 
 def test_template_matching_beats_the_centre_of_the_patch_on_synthetic_pairs() -> None:
     sampler = PairSampler(Area.CROSS, 3, 256, (128, 512), 0.3916, 20.0, HeadingError(0.5))
-    matcher = BirdsEyeMatcher(sampler.camera, 0.3916, 20.0)
+    matcher = TemplateMatcher(sampler.camera, 0.3916, 20.0)
     pairs = [sampler.pair(k) for k in range(12)]
     matched = figures([matcher.locate(p.ground, p.satellite) - p.offset_m for p in pairs])
     assert matched["mean_error_m"] < figures([-p.offset_m for p in pairs])["mean_error_m"]

@@ -15,7 +15,6 @@ from fakes.ground_cells import scene, tiny_matcher
 from numpy.typing import NDArray
 
 from geoflow_ros.bundle import Bundle, Manifest, PoseCalibration
-from geoflow_ros.bundle.birds_eye import ORDINARY_STANCE
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.inference.pose_search import CameraHypotheses
 from geoflow_ros.model import BirdsEyeConfig, BirdsEyeMatcher
@@ -81,9 +80,7 @@ class SceneRunner:
         return {"satellite_fine": satellite.fine.numpy(), "satellite_coarse": satellite.coarse.numpy()}
 
     def _ground_encoder(self, feed: Mapping[str, NDArray[Any]], wide: bool) -> Arrays:
-        nothing = np.zeros(1, np.float32)
-        stance = np.array([np.zeros(3), ORDINARY_STANCE], np.float32)  # the image tells nothing of the camera
-        return {"ground_features": nothing, "ground_image": nothing, "stance": stance}
+        return {"ground_features": np.zeros(1, np.float32), "ground_image": np.zeros(1, np.float32)}
 
     def _ground_projection(self, feed: Mapping[str, NDArray[Any]], wide: bool) -> Arrays:
         _, seen = scene(self.model, self.offset_m, self.turn_deg)

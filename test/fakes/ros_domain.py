@@ -1,43 +1,25 @@
-"""ROS domains for tests: no other machine sees them, and no two test runs on this machine share one."""
+"""ROS domains for tests: no other machine sees them, and nothing else on this machine that claims its domain."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import socket
+
+from geoflow_ros.simulation.domains import ClaimedDomain
 
 # Before rclpy starts a context.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.pop("ROS_LOCALHOST_ONLY", None)
 
-# Domains above 101 need ports that Linux gives to any program.
-_BLOCKS = 12
 _DOMAINS_PER_RUN = 8  # more than the graphs that one test run has at a time
 
 _uses = itertools.count()
-_claims: list[socket.socket] = []
-_first_domain: int | None = None
+_claims: list[ClaimedDomain] = []
 
 
 def domain_id() -> int:
-    """Returns a domain that no other test run uses, and this one not for the next seven graphs."""
-    global _first_domain
-    if _first_domain is None:
-        _first_domain = 1 + _DOMAINS_PER_RUN * _claimed_block()
-    return _first_domain + next(_uses) % _DOMAINS_PER_RUN
-
-
-def _claimed_block() -> int:
-    """A block of domains that belongs to this process until it ends; with too many test runs, one that is shared."""
-    wish = os.getpid() % _BLOCKS
-    for offset in range(_BLOCKS):
-        block = (wish + offset) % _BLOCKS
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            claim.bind(f"\0geoflow_ros tests, block {block} of ROS domains")
-        except OSError:
-            claim.close()
-            continue
-        _claims.append(claim)
-        return block
-    return wish
+    """Returns a domain that no other test run or demo uses, and this one not for the next seven graphs."""
+    use = next(_uses) % _DOMAINS_PER_RUN
+    if use == len(_claims):
+        _claims.append(ClaimedDomain())
+    return _claims[use].id

@@ -65,7 +65,7 @@ def test_probabilities_of_all_poses_and_of_none_sum_to_one() -> None:
     assert posterior.probability.sum() + posterior.none_probability == pytest.approx(1.0)
     assert 0.01 < posterior.none_probability < 1.0
     keys = np.round(posterior.pose / (0.8, 0.8, STEP / 2)).astype(int)
-    assert len(np.unique(keys[posterior.is_fine], axis=0)) == posterior.is_fine.sum()  # no pose is counted twice
+    assert len(np.unique(keys[posterior.is_fine], axis=0)) == posterior.fine_count  # no pose is counted twice
 
 
 def test_none_has_the_weight_of_a_volume_of_such_scores() -> None:

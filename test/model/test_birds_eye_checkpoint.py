@@ -13,7 +13,6 @@ from fakes.colour_pairs import tiny_model  # noqa: E402
 from fakes.ground_cells import TINY_BIRDS_EYE, tiny_matcher  # noqa: E402
 
 from geoflow_ros.errors import CheckpointError  # noqa: E402
-from geoflow_ros.export import export_bundle  # noqa: E402
 from geoflow_ros.model import (  # noqa: E402
     load_birds_eye,
     load_checkpoint,
@@ -68,9 +67,3 @@ def test_checkpoints_from_before_methods_had_names_are_geoflows(tmp_path: Path) 
     path.with_suffix(".json").write_text(json.dumps({**description, "method": "sorcery"}))
     with pytest.raises(CheckpointError, match="method 'sorcery'"):
         load_checkpoint(path)
-
-
-def test_a_bundle_of_it_cannot_be_written_yet(birds_eye: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="bundles of birds_eye models cannot be written yet"):
-        export_bundle(birds_eye, tmp_path / "bundle")
-    assert not (tmp_path / "bundle").exists()

@@ -34,7 +34,7 @@ def test_an_uncertain_heading_is_not_searched_along(graph: Graph) -> None:
 
     start(25.0)
     graph.drive()
-    expect_rejection(graph, "prior_too_uncertain", "prior.max_yaw_std_deg 20", graph.show)
+    expect_rejection(graph, "prior_too_uncertain", "limit 20°, see prior.max_yaw_std_deg", graph.show)
     start(15.0)  # what RViz's tool says
     expect_pose(graph)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from fakes.colour_pairs import tiny_config
 from fakes.ground_cells import TINY_BIRDS_EYE, scene, tiny_matcher
+from fakes.noise_pairs import NoisePairs
 
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import CheckpointError, InputError
@@ -30,33 +30,10 @@ from geoflow_ros.training.evaluate_poses import as_stood
 from geoflow_ros.training.flow_losses import FlowLossWeights
 from geoflow_ros.training.flow_objective import FlowObjective, FlowSampling, true_flow, true_poses
 from geoflow_ros.training.methods import METHODS, FirstWeights
-from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.run import _figures
 from geoflow_ros.training.trainer import Trainer
 
 TINY_FLOW = DenseFlowConfig(fine_reach=4, coarse_reach=3, hidden=6, motion=8, iterations=2)
-
-
-class NoisePairs:
-    """Four pairs of two frames and two patches."""
-
-    def batch(self, index: int) -> PairBatch:
-        rng = np.random.default_rng([17, index])
-
-        def pictures(*shape: int) -> torch.Tensor:
-            return torch.from_numpy(rng.integers(0, 256, (2, *shape, 3), dtype=np.uint8))
-
-        return PairBatch(
-            satellite=pictures(64, 64),
-            ground=pictures(32, 128),
-            satellite_index=torch.tensor([0, 1, 0, 1]),
-            ground_index=torch.tensor([0, 0, 1, 1]),
-            offset=torch.from_numpy(rng.uniform(-1, 1, (4, 2)).astype(np.float32)),
-            heading_error_rad=torch.from_numpy(rng.normal(0, 0.05, 4).astype(np.float32)),
-        )
-
-    def close(self) -> None:
-        pass
 
 
 def tiny_flow(config: DenseFlowConfig = TINY_FLOW, seed: int = 4) -> DenseFlow:
@@ -96,7 +73,7 @@ def test_the_starts_of_a_step_are_modes_with_errors_or_zero() -> None:
 def test_a_step_assumes_nearly_the_camera_that_there_was() -> None:
     objective = FlowObjective(tiny_flow(), sampling=FlowSampling(pitch_deg=0.0, height=0.0, roll_deg=0.0))
     camera = torch.tensor([[13.0, 1.7, 0.01], [11.5, 1.5, -0.02]])
-    batch = replace(NoisePairs().batch(0), camera=camera)
+    batch = replace(NoisePairs(1).batch(0), camera=camera)
     assumed = objective._cameras(batch, torch.Generator().manual_seed(0))
     assert assumed is not None
     stood = as_stood(objective._model.matcher, batch)
@@ -105,13 +82,13 @@ def test_a_step_assumes_nearly_the_camera_that_there_was() -> None:
     jittered = FlowObjective(tiny_flow())._cameras(batch, torch.Generator().manual_seed(0))
     assert jittered is not None
     assert not torch.equal(jittered.cells, stood.cells)
-    assert objective._cameras(NoisePairs().batch(0), torch.Generator()) is None
+    assert objective._cameras(NoisePairs(1).batch(0), torch.Generator()) is None
 
 
 def test_the_loss_is_the_papers_sum_and_changes_once() -> None:
     model = tiny_flow().train()
     objective = FlowObjective(model, sampling=FlowSampling(change_pairs=4))
-    batch = NoisePairs().batch(0)
+    batch = NoisePairs(1).batch(0)
     weights = FlowLossWeights()
     for beta, pairs in zip((*weights.beta, weights.beta[1]), (4, 8, 12), strict=True):
         figures = objective(batch, torch.Generator().manual_seed(0))
@@ -158,7 +135,7 @@ def test_what_is_frozen_stays_and_the_rest_is_resumed_to_the_bit(tmp_path: Path)
             return {"mean_error_m": 5.0}
 
         config = tiny_config(tmp_path / folder, steps=2, **settings)
-        return Trainer(config, model, NoisePairs(), validation, FlowObjective(model))
+        return Trainer(config, model, NoisePairs(1), validation, FlowObjective(model))
 
     whole = trainer("whole")
     whole.run()
@@ -178,7 +155,7 @@ def test_what_is_frozen_stays_and_the_rest_is_resumed_to_the_bit(tmp_path: Path)
 
 
 def test_errors_are_told_before_and_after(tmp_path: Path) -> None:
-    model, batch = tiny_flow().eval(), NoisePairs().batch(0)
+    model, batch = tiny_flow().eval(), NoisePairs(1).batch(0)
     errors = evaluate_flow(model, [batch, batch])
     assert errors.before.shape == errors.after.shape == (8, 3)
     # an untrained decoder leaves every mode where it is

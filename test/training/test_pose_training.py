@@ -13,48 +13,24 @@ import pytest
 import torch
 from fakes.colour_pairs import tiny_config, tiny_model
 from fakes.ground_cells import TINY_BIRDS_EYE, tiny_matcher
+from fakes.noise_pairs import NoisePairs
 
-from geoflow_ros.bundle.birds_eye import ORDINARY_STANCE
 from geoflow_ros.bundle.image_sizes import IMAGE_SIZES
 from geoflow_ros.errors import InputError
 from geoflow_ros.model import BirdsEyeMatcher, load_birds_eye, normalize_images
-from geoflow_ros.model.camera_head import CameraStance
-from geoflow_ros.training.evaluate_poses import evaluate_poses, read_stances
+from geoflow_ros.training.evaluate_poses import evaluate_poses
 from geoflow_ros.training.methods import METHODS, FirstWeights, birds_eye_config
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pose_objective import PoseObjective, PoseSampling, mirrored
 from geoflow_ros.training.run import SyntheticTraining, train_synthetic
-from geoflow_ros.training.stance_objective import StanceObjective, stance_loss, stance_of
 from geoflow_ros.training.trainer import Trainer
 from geoflow_ros.world import Camera
 from geoflow_ros.world.virtual_camera import virtual_camera
 
 
-class NoisePairs:
-    """Pairs of two places: frames and patches 0 and 1 are of one, 2 and 3 of the other."""
-
-    def batch(self, index: int) -> PairBatch:
-        rng = np.random.default_rng([13, index])
-
-        def pictures(*shape: int) -> torch.Tensor:
-            return torch.from_numpy(rng.integers(0, 256, (4, *shape, 3), dtype=np.uint8))
-
-        return PairBatch(
-            satellite=pictures(64, 64),
-            ground=pictures(32, 128),
-            satellite_index=torch.tensor([0, 1, 0, 1, 2, 3, 2, 3]),
-            ground_index=torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]),
-            offset=torch.from_numpy(rng.uniform(-1, 1, (8, 2)).astype(np.float32)),
-            heading_error_rad=torch.from_numpy(rng.normal(0, 0.05, 8).astype(np.float32)),
-        )
-
-    def close(self) -> None:
-        pass
-
-
 def figures(sampling: PoseSampling | None = None) -> dict[str, float]:
     objective = PoseObjective(tiny_matcher().train(), sampling)
-    parts = objective(NoisePairs().batch(0), torch.Generator().manual_seed(0)).parts
+    parts = objective(NoisePairs(2).batch(0), torch.Generator().manual_seed(0)).parts
     return {name: value.item() for name, value in parts.items()}
 
 
@@ -68,7 +44,7 @@ def test_untrained_scores_cost_what_a_uniform_guess_costs() -> None:
     # two negatives for eight pairs, each at about log 2
     assert parts["coarse_none"] == pytest.approx(0.25 * math.log(2), abs=0.1)
     assert parts["loss"] == pytest.approx(
-        sum(parts[k] for k in ("coarse", "fine", "stance", "coarse_none", "fine_none")), rel=1e-5
+        sum(parts[k] for k in ("coarse", "fine", "coarse_none", "fine_none")), rel=1e-5
     )
     assert not {"coarse_none", "fine_none"} & figures(PoseSampling(negatives=0.0)).keys()
 
@@ -78,7 +54,7 @@ def test_a_wrongly_assumed_camera_competes_and_the_true_one_is_asked_about() -> 
     model = tiny_matcher().train()
     plain = PoseObjective(model, PoseSampling(negatives=0.0, far_share=0.0))
     doubted = PoseObjective(model, PoseSampling(negatives=0.0, far_share=1.0))
-    batch = NoisePairs().batch(0)
+    batch = NoisePairs(2).batch(0)
     alone = plain(batch, torch.Generator().manual_seed(0)).parts["coarse"].item()
     both = doubted(batch, torch.Generator().manual_seed(0)).parts["coarse"].item()
     # five headings and none as heavy as they, against two headings more
@@ -93,7 +69,7 @@ def test_a_wrongly_assumed_camera_competes_and_the_true_one_is_asked_about() -> 
 
 
 def test_a_step_that_has_no_other_places_does_without_them() -> None:
-    batch = NoisePairs().batch(0)
+    batch = NoisePairs(2).batch(0)
     alone = PairBatch(
         satellite=batch.satellite[:1],
         ground=batch.ground[:1],
@@ -122,7 +98,7 @@ def test_the_headings_of_a_step_hold_the_truth() -> None:
 
 
 def test_a_mirrored_world_has_its_pose_mirrored() -> None:
-    batch = NoisePairs().batch(0)
+    batch = NoisePairs(2).batch(0)
     other = mirrored(batch)
     assert torch.equal(other.satellite[:, 3], batch.satellite[:, 60])  # the patch's rows go to the right
     assert torch.equal(other.ground[:, :, 5], batch.ground[:, :, 122])
@@ -144,7 +120,7 @@ def test_training_is_interrupted_and_resumed_to_the_bit(tmp_path: Path) -> None:
                 signal.raise_signal(signal.SIGTERM)
             return {"mean_error_m": 5.0}
 
-        return Trainer(config, model, NoisePairs(), validation, PoseObjective(model))
+        return Trainer(config, model, NoisePairs(2), validation, PoseObjective(model))
 
     whole = trainer("whole")
     whole.run()
@@ -159,11 +135,11 @@ def test_training_is_interrupted_and_resumed_to_the_bit(tmp_path: Path) -> None:
 
 def test_a_network_without_its_objective_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="objective of its own"):
-        Trainer(tiny_config(tmp_path), tiny_matcher(), NoisePairs())
+        Trainer(tiny_config(tmp_path), tiny_matcher(), NoisePairs(2))
 
 
 def test_errors_are_answer_minus_truth() -> None:
-    model, batch = tiny_matcher().eval(), NoisePairs().batch(0)
+    model, batch = tiny_matcher().eval(), NoisePairs(2).batch(0)
     position, turn = evaluate_poses(model, [batch, batch])
     assert position.shape == (16, 2)
     assert torch.equal(position[:8], position[8:])
@@ -197,50 +173,9 @@ def test_what_is_of_the_other_method_is_refused(tmp_path: Path) -> None:
 
 
 def test_errors_are_measured_with_the_camera_as_it_stood() -> None:
-    model, batch = tiny_matcher().eval(), NoisePairs().batch(0)
+    model, batch = tiny_matcher().eval(), NoisePairs(2).batch(0)
     nominal = torch.tensor([[12.3, 1.65, 0.0]]).repeat(4, 1)
     same, _ = evaluate_poses(model, [replace(batch, camera=nominal)])
     torch.testing.assert_close(same, evaluate_poses(model, [batch])[0])
     other, _ = evaluate_poses(model, [replace(batch, camera=nominal + torch.tensor([2.0, 0.2, 0.01]))])
     assert (other - same).abs().max() > 1e-3
-
-
-def test_what_an_image_tells_of_the_camera_is_learnt_as_a_normal_distribution() -> None:
-    truth = torch.tensor([[15.0, 1.5, 0.02], [10.0, 1.8, -0.01]])
-    pitch = math.atan((15.0 - 12.3) / 64.0)
-    wanted = torch.tensor([pitch, 0.02, math.log(1.5 / 1.65)])
-    torch.testing.assert_close(stance_of(truth, TINY_BIRDS_EYE)[0], wanted)
-    # one sigma off on each axis with sigmas 0.1: 3 (0.5 + log 0.1)
-    stance = CameraStance(torch.zeros((1, 3)), torch.full((1, 3), 0.1))
-    loss = stance_loss(stance, torch.full((1, 3), 0.1))
-    assert loss.item() == pytest.approx(3 * (0.5 + math.log(0.1)), rel=1e-5)
-    # before learning it says what is assumed of any camera
-    untrained = tiny_matcher().ground.stance(torch.randn((2, 8, 8, 32)))
-    assert torch.equal(untrained.mean, torch.zeros((2, 3)))
-    assert untrained.sigma[0].tolist() == pytest.approx(ORDINARY_STANCE, rel=0.15)
-
-
-def test_the_camera_head_learns_alone_and_nothing_else_changes() -> None:
-    model = tiny_matcher().train()
-    objective, batch = StanceObjective(model), NoisePairs().batch(0)
-    generator = torch.Generator().manual_seed(0)
-    batch = replace(batch, camera=torch.tensor([[15.0, 1.7, 0.02], [9.0, 1.6, -0.02]]).repeat(2, 1))
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, 3e-3)
-    losses = []
-    for _ in range(150):
-        optimizer.zero_grad()
-        figures = objective(batch, generator)
-        figures.loss.backward()
-        optimizer.step()
-        losses.append(figures.loss.item())
-    assert losses[-1] < losses[0] - 1.0
-    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert changed
-    assert all(name.startswith("ground.stance.") for name in changed)
-    read = read_stances(model.eval(), batch.ground)
-    assert read.shape == (4, 3)
-    assert (read[:, 1] - 1.65).abs().mean().item() < 0.1  # metres: heights of 1.6 and 1.7
-    with pytest.raises(InputError, match="give a checkpoint"):
-        METHODS["birds_eye_camera"].network(IMAGE_SIZES["half"], FirstWeights())
