@@ -1,0 +1,58 @@
+"""The shipped bird's-eye weights, on pairs that neither training nor calibration saw."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoflow_ros.backends import BackendOptions
+from geoflow_ros.backends.options import ONNXRUNTIME
+from geoflow_ros.bundle import Bundle
+from geoflow_ros.errors import BundleError
+from geoflow_ros.evaluation.synthetic import as_patch
+from geoflow_ros.inference import open_localizer
+from geoflow_ros.world.pairs import Area, HeadingError, PairSampler
+from geoflow_ros.world.splits import Split
+
+PAIRS = 4
+FOLDER = Path(__file__).resolve().parents[2] / "models" / "birds_eye"
+
+
+def test_the_camera_is_found_with_its_yaw_and_not_on_another_place() -> None:
+    bundle = Bundle.load(FOLDER)
+    manifest = bundle.manifest
+    assert manifest.to_json() == (FOLDER / "manifest.json").read_text()
+    localizer = open_localizer(bundle, BackendOptions(ONNXRUNTIME))
+    sampler = PairSampler(
+        area=Area.CROSS,
+        seed=11,
+        satellite_size=manifest.satellite.size_px,
+        ground_size=(manifest.ground.height_px, manifest.ground.width_px),
+        ground_resolution_m=manifest.satellite.ground_resolution_m,
+        search_radius_m=manifest.search_radius_m,
+        heading_error=HeadingError(sigma_deg=2.0),
+        split=Split.VALIDATION,
+    )
+    pairs = [sampler.pair(index) for index in range(PAIRS)]
+    errors, yaws, qualities = [], [], []
+    for pair in pairs:
+        patch = as_patch(pair, manifest)
+        fix = localizer.localize(pair.ground, patch)
+        errors.append(np.hypot(*(fix.frame.enu_to_local(fix.position) - pair.offset_m)))
+        assert fix.yaw_rad is not None
+        yaws.append(math.degrees(abs(fix.yaw_rad + pair.heading_error_rad)))  # the patch's yaw is 0
+        qualities.append(fix.assessment.quality)
+    assert np.median(errors) < 0.8
+    assert np.median(yaws) < 2.0
+    elsewhere = sampler.pair(40)  # of another city
+    wrong = [localizer.localize(pair.ground, as_patch(elsewhere, manifest)).assessment.quality for pair in pairs]
+    assert np.median(wrong) < np.median(qualities)
+
+
+def test_engines_are_not_built_of_it(tmp_path: Path) -> None:
+    export = pytest.importorskip("geoflow_ros.export.engines", reason="needs onnx")
+    with pytest.raises(BundleError, match="of the method birds_eye: give one of geoflow"):
+        export.export_engines(FOLDER, compute_capabilities=["sm86"], out=tmp_path)
