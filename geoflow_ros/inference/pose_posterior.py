@@ -22,10 +22,8 @@ from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.errors import InputError
 from geoflow_ros.inference.pose_search import PoseSearch
 
-_PEAK_CELLS = 2  # a mode's position is the mean within so many fine cells of its peak
-_PEAK_TURNS = 1.5  # and within so many fine turns
 _MODE_CELLS = 4  # what is nearer to a mode's peak than this belongs to it
-_MODE_TURNS = 4.5
+_MODE_TURNS = 6.0
 _LEAST_MODE = 1e-3  # modes with less of the probability are left out
 _TOLERANCE = 1e-6  # cells and turns are compared with this tolerance
 
@@ -73,8 +71,8 @@ class PoseMode:
     """One place where the camera may be.
 
     Attributes:
-        pose: (3,) forward and right in metres, turn in radians: finer than the cells.
-        covariance: (3, 3) of what belongs to this mode, about its pose.
+        pose: (3,) forward and right in metres, turn in radians: the mean of what belongs to this mode.
+        covariance: (3, 3) of the same, about its pose.
         mass: its probability.
     """
 
@@ -88,7 +86,8 @@ class PoseEstimate:
     """The answer.
 
     Attributes:
-        modes: by mass, the largest first; at least one.
+        modes: by their highest probability of a cell, at least one. A place that fits one way in which the camera may
+            stand well comes before one that fits many a little.
         covariance: (3, 3) second moments of the whole posterior about the first mode's pose, given that the camera is
             in the volume; of (forward, right) in metres and turn in radians.
         none_probability: of the camera being nowhere in the volume.
@@ -104,7 +103,7 @@ class PoseEstimate:
 
     @property
     def pose(self) -> Float64Array:
-        """The pose (3,) of the largest mode."""
+        """The pose (3,) of the first mode."""
         return self.modes[0].pose
 
 
@@ -215,12 +214,12 @@ class PosePosterior:
             mass = float(left[belongs].sum())
             if modes and mass < _LEAST_MODE:
                 break
-            core = np.where(self._is_near(peak, _PEAK_CELLS, _PEAK_TURNS), fine, 0.0)
+            share = np.where(belongs, fine, 0.0)
             around = peak + np.concatenate([self.pose[:, :2] - peak[:2], wrap(self.pose[:, 2:] - peak[2])], axis=1)
-            pose = core @ around / core.sum() if core.sum() > 0.0 else peak
+            pose = share @ around / share.sum() if share.sum() > 0.0 else peak
             modes.append(PoseMode(pose, self._moments(pose, np.where(belongs, left, 0.0)), mass))
             left[belongs] = 0.0
-        return sorted(modes, key=lambda mode: -mode.mass)
+        return modes
 
     def _is_near(self, pose: Float64Array, cells: float, turns: float) -> NDArray[np.bool_]:
         near = np.abs(self.pose[:, :2] - pose[:2]).max(axis=1) <= (cells + _TOLERANCE) * self.search.cell_m
