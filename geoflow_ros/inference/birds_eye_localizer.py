@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.backends.protocol import GraphRunner
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.manifest import Manifest
@@ -30,8 +30,9 @@ from geoflow_ros.inference.birds_eye_assessment import PoseLimits
 from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, pose_fix
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
+from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
 from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image
-from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, choose_windows
+from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
 from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
 from geoflow_ros.inference.protocol import SearchSettings
 from geoflow_ros.stopwatch import Stopwatch
@@ -50,12 +51,31 @@ class _Seen:
     """One image laid on the ground in C ways.
 
     Attributes:
+        cameras: the ways.
         cells: what the matchers take of it, by name.
         confidence: (C, 1, F, R) of the fine cells.
     """
 
+    cameras: CameraHypotheses
     cells: Mapping[str, Float32Array]
     confidence: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What the networks say of one image on one patch.
+
+    Attributes:
+        satellite: encoded.
+        features: of the image.
+        seen: the image through the belief's hypotheses.
+        search: the volume.
+    """
+
+    satellite: Mapping[str, Float32Array]
+    features: Mapping[str, Float32Array]
+    seen: _Seen
+    search: PoseSearch
 
 
 class BirdsEyeLocalizer:
@@ -91,8 +111,8 @@ class BirdsEyeLocalizer:
         self._patches = KeptPatches(self._manifest, self._encode_patch)
         search = search or SearchSettings()
         self._calibration = CameraCalibration(self._geometry.camera, search.camera, search.camera_file)
-        self._cameras = self._calibration.hypotheses
-        self._projection = self._project(self._cameras)
+        self._belief = self._calibration.belief
+        self._projection = self._project(self._belief.hypotheses)
         self._largest_turn_rad = math.pi
         self.configure(search)
 
@@ -166,15 +186,18 @@ class BirdsEyeLocalizer:
             with watch.stage("match"):
                 self._follow_camera()
                 search = self._search(heading_error_rad)
-                seen = self._lay_down(features)
-                scores = self._match(satellite, seen, search)
+                seen = self._lay_down(features, self._belief.hypotheses, self._projection)
+                frame = _Frame(satellite, features, seen, search)
+                scores = self._match(frame)
+                if len(seen.cameras) > 1:
+                    scores, seen = self._close_in(frame, scores)
             posterior = PosePosterior.of(scores, search)
-            view = self._view(image, seen, posterior)
+            view = self._view(image, frame.seen, seen, posterior)
             fix = pose_fix(
                 posterior, view, patch, self._model.calibration, self._limits, stamp_ns=stamp_ns, watch=watch
             )
             if fix.assessment.trustworthy:
-                self._calibration.learn(posterior.camera_probability)
+                self._calibration.learn(seen.cameras, posterior.camera_probability[-len(seen.cameras) :])
             return fix
 
     def prepare(self, patch: SatellitePatch) -> None:
@@ -200,16 +223,16 @@ class BirdsEyeLocalizer:
 
     def _follow_camera(self) -> None:
         """Look through the camera as it is known by now."""
-        cameras = self._calibration.hypotheses
-        if cameras is not self._cameras:
-            self._projection = self._project(cameras)
-            self._cameras = cameras
+        belief = self._calibration.belief
+        if belief is not self._belief:
+            self._projection = self._project(belief.hypotheses)
+            self._belief = belief
 
     def _search(self, heading_error_rad: float | None) -> PoseSearch:
         """The narrowest volume that has the heading in it."""
         search = search_of(self._geometry)
         own_rad = min(search.max_turn_rad, self._largest_turn_rad)
-        windows = _WINDOWS if len(self._cameras) == 1 else _WINDOWS_OF_CAMERAS
+        windows = _WINDOWS if len(self._belief.hypotheses) == 1 else _WINDOWS_OF_CAMERAS
         if heading_error_rad is None or heading_error_rad <= own_rad:
             return replace(search, max_turn_rad=own_rad, windows=windows)
         if not heading_error_rad <= self._largest_turn_rad:
@@ -241,42 +264,75 @@ class BirdsEyeLocalizer:
             )
         return projection
 
-    def _lay_down(self, features: Mapping[str, Float32Array]) -> _Seen:
-        at = self._projection
+    def _lay_down(self, features: Mapping[str, Float32Array], cameras: CameraHypotheses, at: GroundProjection) -> _Seen:
         feed = {**features, "cells": at.cells, "colours": at.colours, "is_visible": at.is_visible}
         laid = self._runner.run(GROUND_PROJECTION, feed)
         cells = {name: laid[name] for name in ("ground_fine", "ground_coarse")}
-        return _Seen(cells, laid["fine_confidence"])
+        return _Seen(cameras, cells, laid["fine_confidence"])
 
-    def _match(self, satellite: Mapping[str, Float32Array], seen: _Seen, search: PoseSearch) -> PoseScores:
+    def _match(self, frame: _Frame) -> PoseScores:
         """Scores the whole volume, then windows in it.
 
         Raises:
             BundleError: scores that are not finite.
         """
-        is_wide = search.max_turn_rad > NARROW_TURN_RAD
+        search, cameras = frame.search, frame.seen.cameras
         turns = search.coarse_turns()
         feed: Mapping[str, NDArray[Any]] = {
-            "satellite_coarse": satellite["satellite_coarse"],
-            "ground_coarse": seen.cells["ground_coarse"],
+            "satellite_coarse": frame.satellite["satellite_coarse"],
+            "ground_coarse": frame.seen.cells["ground_coarse"],
             "turn": turns.astype(np.float32),
         }
-        coarse = self._runner.run(COARSE_MATCHER_WIDE if is_wide else COARSE_MATCHER, feed)["coarse_scores"]
+        coarse = self._runner.run(COARSE_MATCHER_WIDE if _is_wide(search) else COARSE_MATCHER, feed)["coarse_scores"]
         require_finite(coarse)
-        log_prior = self._cameras.log_prior
-        windows = choose_windows(coarse, turns, search, log_prior)
+        windows = choose_windows(coarse, turns, search, cameras.log_prior)
+        fine = self._fine_scores(frame, frame.seen, windows)
+        both = coarse.astype(np.float64), fine
+        return PoseScores(both[0], turns, cameras.log_prior, windows, both[1], self._model.none, self._model.outside)
+
+    def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, _Seen]:
+        """Looks into the best window through cameras nearer to the one that explains it best.
+
+        Returns:
+            The scores with those, and the image through them.
+        """
+        best, belief = scores.best_window, self._belief
+
+        def through(cameras: CameraHypotheses) -> tuple[_Seen, SearchWindows, Float64Array]:
+            seen = self._lay_down(frame.features, cameras, self._project(cameras))
+            windows = scores.windows.through(best, len(cameras))
+            return seen, windows, self._fine_scores(frame, seen, windows)
+
+        about = belief.around(frame.seen.cameras.points[scores.windows.camera[best]], WIDE)
+        _, _, fine = through(about)
+        closer = belief.around(summit(belief, about, fine), NARROW)
+        seen, windows, fine = through(closer)
+        return scores.joined(closer.log_prior, windows, fine), seen
+
+    def _fine_scores(self, frame: _Frame, seen: _Seen, windows: SearchWindows) -> Float64Array:
+        """Scores windows.
+
+        Raises:
+            BundleError: scores that are not finite.
+        """
         places: dict[str, NDArray[Any]] = {
             "camera": windows.camera,
             "centre_cells": windows.centre_cells.astype(np.float32),
             "turn": windows.turn_rad.astype(np.float32),
         }
-        feed = {**satellite, **seen.cells, **places}
-        fine = self._runner.run(FINE_MATCHER_WIDE if is_wide else FINE_MATCHER, feed)["fine_scores"]
+        feed = {**frame.satellite, **seen.cells, **places}
+        fine = self._runner.run(FINE_MATCHER_WIDE if _is_wide(frame.search) else FINE_MATCHER, feed)["fine_scores"]
         require_finite(fine)
-        both = coarse.astype(np.float64), fine.astype(np.float64)
-        return PoseScores(both[0], turns, log_prior, windows, both[1], self._model.none, self._model.outside)
+        return fine.astype(np.float64)
 
-    def _view(self, image: UInt8Array, seen: _Seen, posterior: PosePosterior) -> GroundView:
+    def _view(self, image: UInt8Array, first: _Seen, closer: _Seen, posterior: PosePosterior) -> GroundView:
+        """The most probable camera of those that the image was first seen through, and of the closer ones."""
         best = int(posterior.camera_probability.argmax())
-        camera = self._cameras.cameras(self._geometry.camera)[best]
-        return GroundView(image, camera, self._geometry.grid, seen.confidence[best, 0])
+        seen, number = (first, best) if best < len(first.cameras) else (closer, best - len(first.cameras))
+        camera = seen.cameras.cameras(self._geometry.camera)[number]
+        return GroundView(image, camera, self._geometry.grid, seen.confidence[number, 0])
+
+
+def _is_wide(search: PoseSearch) -> bool:
+    """Tells whether templates turn beyond their own grid."""
+    return search.max_turn_rad > NARROW_TURN_RAD

@@ -82,7 +82,7 @@ EXTRINSICS = CameraUncertainty(math.radians(1.0), math.radians(0.8), 0.05, math.
 
 
 @dataclass(frozen=True, eq=False)
-class _Belief:
+class CameraBelief:
     """What is believed of the camera's pose of the moment, and the hypotheses made of that.
 
     Attributes:
@@ -95,6 +95,23 @@ class _Belief:
     mean: Float64Array
     variance: Float64Array
     step: Float64Array
+
+    def around(self, point: Float64Array, share: float) -> CameraHypotheses:
+        """Returns a cross about another point (3,): it, then two on each axis that has several, before and behind it.
+
+        Weights are those that the belief has there, on the scale of `hypotheses`: a cross that closes in on what the
+        images say stands for no smaller part of what is possible than one hypothesis did.
+
+        Args:
+            point: pitch, roll and log height.
+            share: of the step to the belief's own hypotheses.
+        """
+        axes = np.flatnonzero(self.step)
+        points = np.tile(point, (1 + 2 * len(axes), 1))
+        points[1::2][np.arange(len(axes)), axes] -= share * self.step[axes]
+        points[2::2][np.arange(len(axes)), axes] += share * self.step[axes]
+        distance = np.divide((points - self.mean) ** 2, self.variance, out=np.zeros_like(points), where=self.step > 0.0)
+        return CameraHypotheses.at(points, self.hypotheses.log_prior[0] - distance.sum(axis=1) / 2.0)
 
 
 class CameraCalibration:
@@ -122,8 +139,13 @@ class CameraCalibration:
         self._belief = self._of_the_moment()
 
     @property
-    def hypotheses(self) -> CameraHypotheses:
+    def belief(self) -> CameraBelief:
         """How the camera may stand in the next frame; the same object until enough was learned to change it."""
+        return self._belief
+
+    @property
+    def hypotheses(self) -> CameraHypotheses:
+        """The hypotheses of the same."""
         return self._belief.hypotheses
 
     @property
@@ -153,40 +175,44 @@ class CameraCalibration:
         self._mean, self._variance, self.frames = np.zeros(3), self._prior.slow**2, 0
         self._belief = self._of_the_moment()
 
-    def learn(self, camera_probability: ArrayLike) -> None:
-        """Takes what a trusted fix says: (P,) probabilities of `hypotheses`, which it was made with."""
+    def learn(self, cross: CameraHypotheses, probability: ArrayLike) -> None:
+        """Takes what a trusted fix says.
+
+        Args:
+            cross: hypotheses that it was made with: one, and others on one axis each from there.
+            probability: (P,) of these, on any scale.
+        """
         if self.is_known:
             return
-        hypotheses, probability = self.hypotheses, np.maximum(camera_probability, _LEAST_PROBABILITY)
-        points = np.stack([hypotheses.pitch_rad, hypotheses.roll_rad, np.log(hypotheses.height_scale)], axis=1)
+        share = np.maximum(probability, _LEAST_PROBABILITY)
         self._variance = self._variance + (self._prior.slow**2 - self._variance) / _MEMORY_FRAMES
         for axis in np.flatnonzero(self._belief.step):
-            self._learn_axis(int(axis), points - self._belief.mean, probability)
+            self._learn_axis(int(axis), cross.points, share)
         self.frames += 1
         if self.frames % _REFRESH_FRAMES == 0:
             self._belief = self._of_the_moment()
         if self._file is not None and self.frames % _SAVE_FRAMES == 0:
             self._save(self._file)
 
-    def _learn_axis(self, axis: int, offsets: Float64Array, probability: Float64Array) -> None:
-        """Takes what the hypotheses on one axis of the cross, (P, 3) from its middle, say of that axis."""
+    def _learn_axis(self, axis: int, points: Float64Array, probability: Float64Array) -> None:
+        """Takes what the hypotheses on one axis of a cross (P, 3) say of that axis."""
         belief, mean, variance = self._belief, self._mean[axis], self._variance[axis]
-        on_axis = np.abs(np.delete(offsets, axis, axis=1)).max(axis=1) < _SAME
+        on_axis = np.abs(np.delete(points - points[0], axis, axis=1)).max(axis=1) < _SAME
         share = probability * on_axis / (probability @ on_axis)
-        found = share @ offsets[:, axis]
-        spread = share @ (offsets[:, axis] - found) ** 2 + (belief.step[axis] / 2.0) ** 2 / 3.0
+        found = share @ points[:, axis]
+        spread = share @ (points[:, axis] - found) ** 2 + (belief.step[axis] / 2.0) ** 2 / 3.0
         believed = 1.0 / belief.variance[axis]
         news = 1.0 / spread - believed  # what the image says without what was believed before
         if variance == 0.0 or news < _LEAST_NEWS * believed:
             return
-        measured = belief.mean[axis] + found / (spread * news)
+        measured = belief.mean[axis] + (found - belief.mean[axis]) / (spread * news)
         noise = (1.0 / news + self._prior.fast[axis] ** 2) / _NEW_INFORMATION
         noise *= max(1.0, (measured - mean) ** 2 / (variance + noise) / _GATE_SIGMAS**2)
         gain = variance / (variance + noise)
         self._mean[axis] = mean + gain * (measured - mean)
         self._variance[axis] = (1.0 - gain) * variance
 
-    def _of_the_moment(self) -> _Belief:
+    def _of_the_moment(self) -> CameraBelief:
         """The mounting, with what suspension and road may add to it."""
         mean, variance = self._mean, self._variance + self._prior.fast**2
         sigma = np.sqrt(variance)
@@ -196,7 +222,7 @@ class CameraCalibration:
         counts = np.round(np.divide(_REACH_SIGMAS, relative, out=np.zeros(3), where=is_open))
         numbers = np.arange(1, int(counts.max()) + 1)  # none where all is known
         reach = np.where(numbers <= counts[:, None], numbers * relative[:, None], 0.0)
-        return _Belief(CameraHypotheses.around(mean.copy(), sigma, reach), mean.copy(), variance, step)
+        return CameraBelief(CameraHypotheses.around(mean.copy(), sigma, reach), mean.copy(), variance, step)
 
     # ---- from drive to drive -----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ the heading's error in the convention of training.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,15 +42,21 @@ class SearchWindows:
     turn_rad: Float64Array
     camera: Int64Array
 
+    def through(self, window: int, cameras: int) -> SearchWindows:
+        """Returns one of the windows again, through each of so many other cameras."""
+        centre, turns = (np.repeat(part[window][None], cameras, axis=0) for part in (self.centre_cells, self.turn_rad))
+        return SearchWindows(centre, turns, np.arange(cameras))
+
 
 @dataclass(frozen=True, eq=False)
 class PoseScores:
     """What the network says about one pair of images.
 
     Attributes:
-        coarse: (P, K, n, n) scores over camera hypothesis, turn, forward and right, n = 2 coarse_reach + 1.
+        coarse: (C, K, n, n) scores over camera hypothesis, turn, forward and right, n = 2 coarse_reach + 1.
         turn_rad: (K,) turns of the coarse level.
-        log_prior: (P,) of the camera hypotheses, logarithms of probabilities that sum to 1.
+        log_prior: (P,) logarithms of the camera hypotheses' weights; P > C where the last ones were made for the fine
+            level alone.
         windows: where the fine level looked.
         fine: (M, T, m, m) scores of both levels together, m = 2 window_cells + 1.
         none: the score, per cell of the volume, of the camera being nowhere in it.
@@ -64,6 +70,25 @@ class PoseScores:
     fine: Float64Array
     none: float
     outside: float
+
+    @property
+    def best_window(self) -> int:
+        """The number of the window with the highest score of a pose, weights of the cameras included."""
+        return int((self.fine.max(axis=(1, 2, 3)) + self.log_prior[self.windows.camera]).argmax())
+
+    def joined(self, log_prior: Float64Array, windows: SearchWindows, fine: Float64Array) -> PoseScores:
+        """Returns these and the windows of (R,) other cameras, which the coarse level did not look through."""
+        known = self.windows
+        return replace(
+            self,
+            log_prior=np.concatenate([self.log_prior, log_prior]),
+            windows=SearchWindows(
+                np.concatenate([known.centre_cells, windows.centre_cells]),
+                np.concatenate([known.turn_rad, windows.turn_rad]),
+                np.concatenate([known.camera, windows.camera + len(self.log_prior)]),
+            ),
+            fine=np.concatenate([self.fine, fine]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,22 +171,25 @@ class PosePosterior:
             raise InputError("the matching scores are not finite: the images or the network cannot be used")
         windows, log_prior = scores.windows, scores.log_prior
         subcells = COARSE**2 * search.coarse_turn_step_rad / search.turn_step_rad
-        coarse = (scores.coarse + scores.outside) / temperature + math.log(subcells) + log_prior[:, None, None, None]
+        coarse = (scores.coarse + scores.outside) / temperature + math.log(subcells)
+        coarse += log_prior[: len(coarse), None, None, None]
         for camera, centre, turns in zip(windows.camera, windows.centre_cells, windows.turn_rad, strict=True):
-            coarse[_coarse_block(int(camera), centre, turns.mean(), scores.turn_rad, search)] = -np.inf
+            if camera < len(coarse):
+                coarse[_coarse_block(int(camera), centre, turns.mean(), scores.turn_rad, search)] = -np.inf
         fine_pose, fine_camera, fine_score = _window_poses(scores, search)
         fine = fine_score / temperature + log_prior[fine_camera]
         none = scores.none / temperature + math.log(search.fine_cell_count())
         highest = max(fine.max(), coarse.max(), none)
         fine, coarse, none = np.exp(fine - highest), np.exp(coarse - highest), math.exp(none - highest)
-        of_camera = coarse.sum(axis=(1, 2, 3)) + np.bincount(fine_camera, fine, len(log_prior))
+        of_camera = np.bincount(fine_camera, fine, len(log_prior))
+        of_camera[: len(coarse)] += coarse.sum(axis=(1, 2, 3))
         present = float(of_camera.sum())
         return cls(
             pose=np.concatenate([fine_pose, _coarse_poses(scores.turn_rad, search)]),
             probability=np.concatenate([fine, coarse.sum(axis=0).ravel()]) / (present + none),
             fine_count=len(fine),
             none_probability=none / (present + none),
-            camera_probability=of_camera / present if present > 0.0 else np.exp(log_prior),
+            camera_probability=of_camera / present if present > 0.0 else np.exp(log_prior) / np.exp(log_prior).sum(),
             scores=scores,
             search=search,
         )

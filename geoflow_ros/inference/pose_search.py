@@ -105,7 +105,7 @@ class CameraHypotheses:
     Attributes:
         pitch_rad: (P,) of the optical axis against the ground ahead, less the assumed one; positive looks up.
         height_scale: (P,) height above the ground over the assumed one.
-        log_prior: (P,) logarithms of probabilities that sum to 1.
+        log_prior: (P,) logarithms of weights; of those that were there before matching they sum to 1.
         roll_rad: (P,) or (1,) for all, about the optical axis, positive to the right.
     """
 
@@ -145,8 +145,22 @@ class CameraHypotheses:
         offsets = np.zeros((1 + 2 * len(axes), 3))
         offsets[1::2][np.arange(len(axes)), axes] = -reach[axes, steps]
         offsets[2::2][np.arange(len(axes)), axes] = reach[axes, steps]
-        points = mean + offsets * sigma
-        return cls(points[:, 0], np.exp(points[:, 2]), _normalized(-(offsets**2).sum(axis=1) / 2.0), points[:, 1])
+        return cls.at(mean + offsets * sigma, _normalized(-(offsets**2).sum(axis=1) / 2.0))
+
+    @classmethod
+    def at(cls, points: Float64Array, log_prior: Float64Array) -> CameraHypotheses:
+        """Returns hypotheses from (P, 3) pitches, rolls and logarithms of heights over the assumed one."""
+        return cls(points[:, 0], np.exp(points[:, 2]), log_prior, points[:, 1])
+
+    @property
+    def points(self) -> Float64Array:
+        """(P, 3) pitches and rolls in radians, and logarithms of heights over the assumed one."""
+        return np.stack([self.pitch_rad, np.broadcast_to(self.roll_rad, len(self)), np.log(self.height_scale)], axis=1)
+
+    def joined(self, others: CameraHypotheses) -> CameraHypotheses:
+        """Returns these and then others."""
+        log_prior = np.concatenate([self.log_prior, others.log_prior])
+        return CameraHypotheses.at(np.concatenate([self.points, others.points]), log_prior)
 
     def __len__(self) -> int:
         """Returns P."""

@@ -26,8 +26,7 @@ def truth(pitch_deg: float, roll_deg: float, height: float) -> Float64Array:
 
 def answer(hypotheses: CameraHypotheses, stood: Float64Array) -> Float64Array:
     """Probabilities of the hypotheses after an image of a camera that stood so."""
-    points = np.stack([hypotheses.pitch_rad, hypotheses.roll_rad, np.log(hypotheses.height_scale)], axis=1)
-    logit = hypotheses.log_prior - 0.5 * (((points - stood) / SEES) ** 2).sum(axis=1)
+    logit = hypotheses.log_prior - 0.5 * (((hypotheses.points - stood) / SEES) ** 2).sum(axis=1)
     weight = np.exp(logit - logit.max())
     return np.asarray(weight / weight.sum())
 
@@ -37,7 +36,7 @@ def driven(calibration: CameraCalibration, mounted: Float64Array, frames: int, s
     generator = np.random.default_rng(seed)
     for _ in range(frames):
         stood = mounted + generator.normal(0.0, 1.0, 3) * EXTRINSICS.fast
-        calibration.learn(answer(calibration.hypotheses, stood))
+        calibration.learn(calibration.hypotheses, answer(calibration.hypotheses, stood))
     return calibration
 
 
@@ -86,7 +85,7 @@ def test_a_known_camera_and_a_panorama_have_one_hypothesis_and_learn_nothing(tmp
     ):
         hypotheses = calibration.hypotheses
         assert [*hypotheses.pitch_rad, *hypotheses.height_scale, *hypotheses.log_prior] == [0.0, 1.0, 0.0]
-        calibration.learn(np.ones(1))
+        calibration.learn(hypotheses, np.ones(1))
         assert calibration.hypotheses is hypotheses
     assert not (tmp_path / "camera.json").exists()
 
@@ -95,7 +94,7 @@ def test_one_wrong_frame_rules_nothing_out() -> None:
     calibration = CameraCalibration(CAMERA, EXTRINSICS)
     wrong = np.zeros(len(calibration.hypotheses))
     wrong[-1] = 1.0
-    calibration.learn(wrong)
+    calibration.learn(calibration.hypotheses, wrong)
     assert np.isfinite(calibration.mean).all()
     after = driven(calibration, truth(0.9, 0.0, 1.0), 200)
     assert math.degrees(after.mean[0]) == pytest.approx(0.9, abs=0.25)
@@ -156,7 +155,7 @@ def test_what_was_learned_is_forgotten() -> None:
     mean, sigma = calibration.mean, calibration.sigma
     for _ in range(30):
         hypotheses = calibration.hypotheses
-        calibration.learn(np.eye(len(hypotheses))[hypotheses.pitch_rad.argmax()])
+        calibration.learn(hypotheses, np.eye(len(hypotheses))[hypotheses.pitch_rad.argmax()])
     assert np.abs(calibration.mean - mean).max() > 1e-3
     calibration.forget()
     assert calibration.frames == 0
