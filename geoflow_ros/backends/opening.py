@@ -56,7 +56,7 @@ def openvino_precision(bundle: Bundle, options: BackendOptions) -> str:
     Raises:
         InputError: OpenVINO is not installed.
     """
-    from geoflow_ros.backends.openvino_backend import has_bfloat16
+    from geoflow_ros.backends.openvino_engine import has_bfloat16
 
     return _precision(bundle, options, BFLOAT16 if has_bfloat16() else FLOAT32)
 

@@ -6,7 +6,6 @@ time per call, and onnxruntime takes any number of hypotheses without compiling 
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,28 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, UInt8Array
-from geoflow_ros.backends.cpu import has_bfloat16 as cpu_has_bfloat16
 from geoflow_ros.backends.host_frames import HostFrames
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeHead
+from geoflow_ros.backends.openvino_engine import (
+    DEVICE,
+    openvino_configuration,
+    openvino_core,
+    openvino_name,
+    read_graph,
+    reason_of,
+    unloadable,
+)
 from geoflow_ros.backends.protocol import HeadOutput
-from geoflow_ros.bundle.bundle import Bundle, sha256_of
+from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.methods import GROUND_ENCODER, SATELLITE_ENCODER
-from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32
-from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec, describe_difference
-from geoflow_ros.errors import BackendError, BundleError, InputError
-
-_DEVICE = "CPU"
-_PRECISION_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16"}
-_DTYPES = {"u8": "uint8", "f32": "float32"}
+from geoflow_ros.bundle.precision import FLOAT32
+from geoflow_ros.errors import BackendError
 
 _SILU_LIMIT = 12.0
 _SILU_POLYNOMIAL = (1.0, -6.25069643e-2, 1.96298647e-3, -3.98934941e-5)  # ascending; near exp(-x / 16)
 _SILU_SQUARINGS = 4
 """x / (1 + p(min(x, 12))^16) differs from x sigmoid(x) by at most 1.1e-4 + 5e-6 |x|, for any x; a minimax fit. bfloat16
 rounds a number near 1 by up to 2e-3."""
-
-_log = logging.getLogger("geoflow_ros")
 
 
 class OpenVinoBackend(HostFrames):
@@ -63,16 +63,12 @@ class OpenVinoBackend(HostFrames):
         threads: int | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        core = openvino_core()
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
-        _check_precision(precision)
-        config = _configuration(precision, threads, _usable(cache_dir))
-        self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config)
-        self._ground = _Encoder(core, bundle, GROUND_ENCODER, config)
+        core, config = openvino_core(), openvino_configuration(precision, threads, cache_dir)
+        self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config, is_reduced=precision != FLOAT32)
+        self._ground = _Encoder(core, bundle, GROUND_ENCODER, config, is_reduced=precision != FLOAT32)
         self._head = OnnxRuntimeHead(bundle)
         self._precision = precision
-        self._name = f"openvino {_import_openvino().__version__.split('-')[0]} {_DEVICE} {precision}"
+        self._name = openvino_name(precision)
 
     @property
     def name(self) -> str:
@@ -97,35 +93,12 @@ class OpenVinoBackend(HostFrames):
         return self._head.run(f_vis, hypotheses, step)
 
 
-_core: Any = None
-_core_lock = threading.Lock()
-
-
-def openvino_core() -> Any:
-    """The process's only `openvino.Core`, which stays for as long as the process does.
-
-    A Core's CPU plugin gives the thread that makes it a stack for signal handlers, and unmaps that stack when it goes
-    (SigAltStackSetup in OpenVINO's intel_cpu). Of two Cores the one that goes last puts the stack of the first back,
-    which is unmapped by then; of one that goes in another thread, nothing is put back at all. The next signal with a
-    handler of Python's, such as Ctrl-C, would then kill the process.
-
-    Raises:
-        InputError: OpenVINO is not installed.
-    """
-    global _core
-    openvino = _import_openvino()
-    with _core_lock:
-        if _core is None:
-            _core = openvino.Core()
-    return _core
-
-
 class _Encoder:
     """One graph of the bundle, compiled once for each batch size that is asked for."""
 
-    def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any]) -> None:
+    def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any], *, is_reduced: bool) -> None:
         self._core, self._bundle, self._graph, self._config = core, bundle, graph, config
-        self._is_reduced = config["INFERENCE_PRECISION_HINT"] != _PRECISION_HINTS[FLOAT32]
+        self._is_reduced = is_reduced
         self._lock = threading.Lock()
         self._requests: dict[int, Any] = {1: self._compile(1)}
 
@@ -143,7 +116,7 @@ class _Encoder:
             try:
                 outputs = self._requests[batch].infer(arrays, share_inputs=True, share_outputs=True)
             except RuntimeError as error:
-                raise BackendError(f"OpenVINO failed at the {self._graph}: {_reason(error)}") from error
+                raise BackendError(f"OpenVINO failed at the {self._graph}: {reason_of(error)}") from error
             return np.array(outputs[0], np.float32)  # a copy: the next call writes to the same memory
 
     def _compile(self, batch: int) -> Any:
@@ -151,25 +124,14 @@ class _Encoder:
 
         The graph is read each time: kept, it would hold all weights twice.
         """
-        path = self._bundle.graph_path(self._graph)
-        if sha256_of(path) != self._bundle.manifest.files[path.name]:
-            raise BundleError(f"{path} was changed since the bundle was opened: start again")
+        model = read_graph(self._core, self._bundle, self._graph)
         try:
-            model = self._core.read_model(path)
-            found = GraphSpec(_specs(model.inputs), _specs(model.outputs))
-            difference = describe_difference(_without_names(self._bundle.manifest.tensors[self._graph]), found)
-            if difference:
-                raise BundleError(
-                    f"{path} is not the graph that its manifest describes: {difference}; export the bundle again"
-                )
             model.reshape({tensor.any_name: [batch, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
             if self._is_reduced:
                 replace_silu(model)
-            return self._core.compile_model(model, _DEVICE, self._config).create_infer_request()
+            return self._core.compile_model(model, DEVICE, self._config).create_infer_request()
         except RuntimeError as error:
-            raise BundleError(
-                f"{path} cannot be loaded by OpenVINO ({_reason(error)}): export the bundle again"
-            ) from error
+            raise unloadable(self._bundle, self._graph, error) from error
 
 
 def replace_silu(model: Any) -> int:
@@ -216,92 +178,3 @@ def replace_silu(model: Any) -> int:
                 replaced += 1
     model.validate_nodes_and_infer_types()
     return replaced
-
-
-def _import_openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise InputError(
-            "the back end 'openvino' needs the package openvino: pip install geoflow_ros[openvino]"
-        ) from error
-    return openvino
-
-
-def has_bfloat16() -> bool:
-    """Returns whether OpenVINO can use bfloat16 instructions of this CPU.
-
-    Raises:
-        InputError: OpenVINO is not installed.
-    """
-    return cpu_has_bfloat16() and "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-
-
-def _check_precision(precision: str) -> None:
-    if precision not in _PRECISION_HINTS:
-        raise InputError(f"OpenVINO runs in {' or '.join(_PRECISION_HINTS)}, not in '{precision}'")
-    if precision == BFLOAT16 and not has_bfloat16():
-        raise InputError("this CPU has no bfloat16 instructions (AVX-512 BF16, AMX): choose the precision fp32")
-
-
-def _configuration(precision: str, threads: int | None, cache_dir: Path | None) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-        # Both encoders, and on a vehicle much else, share the cores: a thread bound to a busy one would wait for it.
-        "ENABLE_CPU_PINNING": False,
-        # Numbers below the normal range cost a hundred times the usual on x86, and mean nothing here.
-        "CPU_DENORMALS_OPTIMIZATION": True,
-    }
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = threads
-    if cache_dir is not None:
-        config["CACHE_DIR"] = str(cache_dir)
-    return config
-
-
-def _usable(cache_dir: Path | None) -> Path | None:
-    """The folder, made where it is missing, or None where it cannot be written."""
-    if cache_dir is None:
-        return None
-    probe = cache_dir / f".{threading.get_native_id()}"
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        _log.warning("compiled models are not kept: %s cannot be written (%s)", cache_dir, error.strerror)
-        return None
-    return cache_dir
-
-
-def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            port.any_name,
-            _DTYPES.get(port.element_type.get_type_name(), port.element_type.get_type_name()),
-            tuple(axis.get_length() if axis.is_static else "?" for axis in port.partial_shape),
-        )
-        for port in ports
-    )
-
-
-def _without_names(spec: GraphSpec) -> GraphSpec:
-    """The same with "?" for every dynamic axis: OpenVINO does not keep their names."""
-
-    def anonymous(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(
-                tensor.name, tensor.dtype, tuple("?" if isinstance(axis, str) else axis for axis in tensor.shape)
-            )
-            for tensor in tensors
-        )
-
-    return GraphSpec(anonymous(spec.inputs), anonymous(spec.outputs))
-
-
-def _reason(error: Exception) -> str:
-    """The last line of an OpenVINO message; those above it are places in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

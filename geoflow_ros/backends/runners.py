@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from geoflow_ros.backends.onnxruntime_runner import OnnxRuntimeRunner
-from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, TORCH, BackendOptions
+from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, OPENVINO, TORCH, BackendOptions
 from geoflow_ros.backends.protocol import GraphRunner
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.precision import FLOAT32
 from geoflow_ros.errors import InputError
+from geoflow_ros.resources import cache_dir
 
 
 def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphRunner:
     """Opens what runs a bundle's graphs.
+
+    "auto" takes OpenVINO where it is installed, else onnxruntime.
 
     Args:
         bundle: verified bundle.
@@ -28,6 +33,13 @@ def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphR
         from geoflow_ros.backends.torch_runner import TorchRunner
 
         return TorchRunner(bundle, options.device, options.threads)
+    # on every CPU tried OpenVINO was the quicker one, most where the camera may stand in several ways
+    has_openvino = find_spec("openvino") is not None and not options.providers  # these are onnxruntime's
+    if options.backend == OPENVINO or (options.backend == AUTO and has_openvino):
+        from geoflow_ros.backends.openvino_runner import OpenVinoRunner
+
+        return OpenVinoRunner(bundle, options.threads, cache_dir() / "openvino")
     if options.backend not in (AUTO, ONNXRUNTIME):
-        raise InputError(f"{bundle.manifest.method} models run on {ONNXRUNTIME} or {TORCH}, not on {options.backend}")
+        known = f"{OPENVINO}, {ONNXRUNTIME} or {TORCH}"
+        raise InputError(f"{bundle.manifest.method} models run on {known}, not on {options.backend}")
     return OnnxRuntimeRunner(bundle, options.providers or None, options.threads)

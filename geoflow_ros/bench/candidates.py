@@ -79,7 +79,7 @@ def require_available(bundle: Bundle, candidate: Candidate) -> None:
     if candidate.precision == BFLOAT16 and candidate.on_cpu and not has_bfloat16():
         raise InputError("this CPU has no bfloat16 instructions (AVX-512 BF16, AMX): measure fp32 instead")
     if candidate.backend == OPENVINO:
-        from geoflow_ros.backends.openvino_backend import openvino_core
+        from geoflow_ros.backends.openvino_engine import openvino_core
 
         openvino_core()
     elif candidate.backend == TORCH:

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from geoflow_ros.backends import BackendOptions, OnnxRuntimeBackend, choice, cpu, open_backend, openvino_backend, timing
+from geoflow_ros.backends import (
+    BackendOptions,
+    OnnxRuntimeBackend,
+    choice,
+    cpu,
+    open_backend,
+    openvino_backend,
+    openvino_engine,
+    timing,
+)
 from geoflow_ros.bundle import Bundle, PrecisionCheck
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.annotate import store_precision_check
@@ -40,7 +49,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The precisions that OpenVINO was opened in, by an OpenVINO that has them all and runs nothing."""
     precisions: list[str] = []
     core = SimpleNamespace(get_property=lambda *_: ["FP32", "BF16"])
-    monkeypatch.setattr(openvino_backend, "openvino_core", lambda: core)
+    monkeypatch.setattr(openvino_engine, "openvino_core", lambda: core)
     monkeypatch.setattr(
         openvino_backend, "OpenVinoBackend", lambda bundle, precision, **_: precisions.append(precision)
     )

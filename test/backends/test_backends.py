@@ -74,7 +74,8 @@ def open_onnxruntime(bundle: Bundle, checkpoint: Path | None, precision: str, ca
 
 def open_openvino(bundle: Bundle, checkpoint: Path | None, precision: str, cache: Path) -> Backend:
     pytest.importorskip("openvino")
-    from geoflow_ros.backends.openvino_backend import OpenVinoBackend, has_bfloat16
+    from geoflow_ros.backends.openvino_backend import OpenVinoBackend
+    from geoflow_ros.backends.openvino_engine import has_bfloat16
 
     if precision == "bf16" and not has_bfloat16():
         pytest.skip(NO_BFLOAT16)

@@ -23,12 +23,8 @@ from geoflow_ros.inference.posterior import probe_grid
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed (extra [openvino])")
 
-from geoflow_ros.backends.openvino_backend import (  # noqa: E402
-    OpenVinoBackend,
-    has_bfloat16,
-    openvino_core,
-    replace_silu,
-)
+from geoflow_ros.backends.openvino_backend import OpenVinoBackend, replace_silu  # noqa: E402
+from geoflow_ros.backends.openvino_engine import has_bfloat16, openvino_core  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HAS_BFLOAT16 = has_bfloat16()
