@@ -206,3 +206,14 @@ def test_a_camera_that_stands_otherwise_than_assumed_is_found_out_over_a_drive(
     # a camera that is taken as known sees the place hardly
     as_known = BirdsEyeLocalizer(bundle, runner).localize(IMAGE, patch_at(bundle))
     assert as_known.assessment.entropy > fixes[-1].assessment.entropy
+
+
+def test_a_camera_between_the_hypotheses_is_closed_in_on(bundle: Bundle, runner: SceneRunner) -> None:
+    runner.pitch_rad = math.radians(1.2)
+    localizer = BirdsEyeLocalizer(bundle, runner, SearchSettings(camera=EXTRINSICS))
+    fix = localizer.localize(IMAGE, patch_at(bundle))
+    scores = fix.posterior.scores
+    assert len(scores.log_prior) == len(scores.coarse) + 7
+    closer = scores.windows.camera >= len(scores.coarse)
+    assert scores.fine[closer].max() > scores.fine[~closer].max() + 0.1
+    assert fix.posterior.camera_probability[-7:].sum() > 0.5

@@ -225,3 +225,26 @@ def test_hypotheses_about_a_belief_lie_on_its_axes() -> None:
     rolled = cross.cameras(VirtualCamera(512, 128, 256.0, 50.0, 1.6))[0]
     assert isinstance(rolled, VirtualCamera)
     assert rolled.roll_rad == pytest.approx(-0.02)
+
+
+def test_cameras_that_only_the_fine_level_looked_through_join_the_others() -> None:
+    place = (5.3, -7.1, 0.0)
+    scores = scores_of((place, 0.0))
+    before = PosePosterior.of(scores, SEARCH)
+    best = scores.best_window
+    joined = scores.joined(np.array([-1.0, -2.0]), scores.windows.through(best, 2), scores.fine[[best, best]] + 3.0)
+    assert joined.best_window == len(scores.fine)  # the first of the new ones
+    posterior = PosePosterior.of(joined, SEARCH)
+    assert posterior.probability.sum() + posterior.none_probability == pytest.approx(1.0)
+    assert posterior.fine_count == before.fine_count + 2 * scores.fine[best].size
+    assert posterior.camera_probability.sum() == pytest.approx(1.0)
+    assert posterior.camera_probability[1] / posterior.camera_probability[2] == pytest.approx(math.e)
+    assert posterior.estimate().pose == pytest.approx(before.estimate().pose, abs=0.05)
+
+
+def test_a_sharp_place_comes_before_a_broad_one_of_more_mass() -> None:
+    sharp, broad = (6.0, 3.0, 0.0), (-9.0, 3.0, 0.0)
+    scores = scores_of((sharp, 0.9), (broad, 0.0), ((-9.0, 4.6, 0.0), 0.0), ((-10.6, 3.0, 0.0), 0.0))
+    first, second, *_ = PosePosterior.of(scores, SEARCH).estimate().modes
+    assert first.pose[0] == pytest.approx(6.0, abs=0.3)
+    assert second.mass > first.mass
