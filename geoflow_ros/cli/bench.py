@@ -56,6 +56,12 @@ def run(args: argparse.Namespace) -> int:
     import shlex
     from dataclasses import replace
 
+    from geoflow_ros.bundle import Bundle
+    from geoflow_ros.bundle.methods import BIRDS_EYE
+    from geoflow_ros.resources import model_path
+
+    if Bundle.load(model_path(args.model)).manifest.method == BIRDS_EYE:
+        return _bench_birds_eye(args)
     from geoflow_ros.bench.report import sweep_picture, text_of
     from geoflow_ros.bench.run import BenchSettings, run_bench
 
@@ -81,6 +87,28 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         sweep_picture(result, args.out / "sweep.png")
         print(f"\n{args.out / 'sweep.png'}")
+    return 0
+
+
+def _bench_birds_eye(args: argparse.Namespace) -> int:
+    import shlex
+
+    from geoflow_ros.bench.birds_eye import BirdsEyeBench, bench_birds_eye, cost_picture, text_of
+
+    settings = BirdsEyeBench(
+        model=args.model,
+        runners=tuple(args.backend or ()),
+        threads=args.threads,
+        frames=args.frames or (2 if args.quick else 100),
+        command=shlex.join(["geoflow", *sys.argv[1:]]),
+        progress=not args.quiet,
+    )
+    result = bench_birds_eye(settings)
+    print(text_of(result))
+    options.write_json(args.json, result)
+    if args.out:
+        cost_picture(result, args.out / "cost.png")
+        print(f"\n{args.out / 'cost.png'}")
     return 0
 
 
