@@ -5,7 +5,7 @@ from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.manifest import CameraModel, Manifest
-from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.bundle.pose_calibration import PoseCalibration, PoseCalibrations
 from geoflow_ros.bundle.precision import PrecisionCheck
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "IrsSettings",
     "Manifest",
     "PoseCalibration",
+    "PoseCalibrations",
     "PrecisionCheck",
 ]

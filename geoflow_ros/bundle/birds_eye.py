@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from geoflow_ros.bundle.constraints import Count, CountOrZero, FiniteNumber, PositiveNumber
-from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.bundle.pose_calibration import PoseCalibrations
 from geoflow_ros.errors import GeometryError, InputError
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera, VirtualPanorama
 
@@ -134,7 +134,7 @@ class BirdsEyeModel:
         feature_channels: of the camera image's features.
         none: the score, per fine cell of the volume, of the camera being nowhere in it.
         outside: what the fine level adds to a coarse score on average where it did not look.
-        calibration: of the covariance.
+        calibration: of the covariance, by what is known of the camera.
     """
 
     stem_halvings: CountOrZero
@@ -156,7 +156,7 @@ class BirdsEyeModel:
     feature_channels: Count
     none: FiniteNumber
     outside: FiniteNumber
-    calibration: PoseCalibration
+    calibration: PoseCalibrations
 
     @classmethod
     def of(cls, geometry: BirdsEyeGeometry, **others: Any) -> BirdsEyeModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -59,3 +59,16 @@ class PoseCalibration:
         scale = np.array([self.forward_scale, self.right_scale, self.yaw_scale])
         floor = np.array([self.forward_floor_m, self.right_floor_m, self.yaw_floor_rad])
         return np.asarray(raw_covariance * np.outer(scale, scale) + np.diag(floor**2))
+
+
+@dataclass(frozen=True)
+class PoseCalibrations:
+    """Calibrations by what is known of the camera: a posterior over cameras too is another one.
+
+    Attributes:
+        camera_known: where the camera stands as the model assumes.
+        camera_unknown: where several ways are tried in which it may stand.
+    """
+
+    camera_known: PoseCalibration = field(default_factory=PoseCalibration.unfitted)
+    camera_unknown: PoseCalibration = field(default_factory=PoseCalibration.unfitted)

@@ -3,6 +3,7 @@
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geoflow_ros.cli import options
 from geoflow_ros.cli.options import (
@@ -16,6 +17,9 @@ from geoflow_ros.cli.options import (
     SHIPPED_MODEL,
 )
 from geoflow_ros.cli.parser import CommandParser
+
+if TYPE_CHECKING:
+    from geoflow_ros.bundle import Calibration, PoseCalibration
 
 
 def add_options(parser: CommandParser) -> None:
@@ -201,7 +205,7 @@ def calibrate(args: argparse.Namespace) -> int:
     """A bundle's covariance, fitted and written into its manifest."""
     from dataclasses import asdict
 
-    from geoflow_ros.bundle import PoseCalibration
+    from geoflow_ros.bundle import PoseCalibrations
     from geoflow_ros.evaluation.annotate import store_calibration
     from geoflow_ros.evaluation.calibration import calibrate as fit
     from geoflow_ros.evaluation.synthetic import Protocol
@@ -216,6 +220,19 @@ def calibrate(args: argparse.Namespace) -> int:
     ]
     calibration = fit(args.model, protocols, progress=not args.quiet)
     store_calibration(model_path(args.model), calibration)
+    if isinstance(calibration, PoseCalibrations):
+        print(f"camera known: {_described(calibration.camera_known)}")
+        print(f"camera unknown: {_described(calibration.camera_unknown)}")
+    else:
+        print(_described(calibration))
+    options.write_json(args.json, asdict(calibration))
+    return 0
+
+
+def _described(calibration: "Calibration | PoseCalibration") -> str:
+    """Scales and floors in one line."""
+    from geoflow_ros.bundle import PoseCalibration
+
     parts = [
         f"forward: {calibration.forward_scale:.2f} sigma and {calibration.forward_floor_m:.2f} m",
         f"right: {calibration.right_scale:.2f} sigma and {calibration.right_floor_m:.2f} m",
@@ -223,9 +240,7 @@ def calibrate(args: argparse.Namespace) -> int:
     if isinstance(calibration, PoseCalibration):
         parts.append(f"yaw: {calibration.yaw_scale:.2f} sigma and {math.degrees(calibration.yaw_floor_rad):.2f} deg")
         parts.append(f"temperature {calibration.temperature:.1f}")
-    print(f"{'; '.join(parts)} ({calibration.data})")
-    options.write_json(args.json, asdict(calibration))
-    return 0
+    return f"{'; '.join(parts)} ({calibration.data})"
 
 
 def negatives(args: argparse.Namespace) -> int:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibration, PrecisionCheck
+from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibrations, PrecisionCheck
 from geoflow_ros.bundle.manifest import FILE_NAME
 from geoflow_ros.errors import InputError
 
 
-def store_calibration(bundle: Path, calibration: Calibration | PoseCalibration) -> None:
+def store_calibration(bundle: Path, calibration: Calibration | PoseCalibrations) -> None:
     """Replaces the bundle's calibration.
 
     Raises:
@@ -19,7 +19,7 @@ def store_calibration(bundle: Path, calibration: Calibration | PoseCalibration) 
     """
     opened = Bundle.load(bundle)
     manifest = opened.manifest
-    if isinstance(calibration, PoseCalibration) != (manifest.birds_eye is not None):
+    if isinstance(calibration, PoseCalibrations) != (manifest.birds_eye is not None):
         raise InputError(f"the calibration is not one of the method of '{manifest.name}', {manifest.method}")
     if isinstance(calibration, Calibration):
         _write(opened, replace(manifest, calibration=calibration))

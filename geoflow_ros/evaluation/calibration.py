@@ -12,7 +12,7 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.backends.options import ONNXRUNTIME
-from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibration
+from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibration, PoseCalibrations
 from geoflow_ros.bundle.methods import BIRDS_EYE
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.answers import true_yaw_rad
@@ -27,12 +27,15 @@ from geoflow_ros.inference.pose_calibration import TEMPERATURES, fit_pose_calibr
 
 def calibrate(
     model: str | Path, protocols: Sequence[Protocol], *, progress: bool = False
-) -> Calibration | PoseCalibration:
+) -> Calibration | PoseCalibrations:
     """Fits a bundle's covariance on pairs of `Split.CALIBRATION`: neither training nor test sees them.
+
+    Bird's-eye models have a calibration for a camera that is known and one for a camera that is not: each is fitted on
+    the pairs under such conditions; one that no pairs speak of stays as it is.
 
     Args:
         model: a bundle's folder or a shipped one's name; its own calibration is not used.
-        protocols: which pairs; their conditions are mixed.
+        protocols: which pairs; those with as much known of the camera are mixed.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -54,7 +57,18 @@ def calibrate(
     return fit_calibration(np.array(errors), np.array(raw), _description(protocols))
 
 
-def _calibrate_poses(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> PoseCalibration:
+def _calibrate_poses(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> PoseCalibrations:
+    assert bundle.manifest.birds_eye is not None  # or it had another method
+    known = [protocol for protocol in protocols if camera_of(protocol) is None]
+    unknown = [protocol for protocol in protocols if camera_of(protocol) is not None]
+    before = bundle.manifest.birds_eye.calibration
+    return PoseCalibrations(
+        _fitted(bundle, known, progress) if known else before.camera_known,
+        _fitted(bundle, unknown, progress) if unknown else before.camera_unknown,
+    )
+
+
+def _fitted(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> PoseCalibration:
     errors, raw = [], []
     for protocol in protocols:
         search = SearchSettings(camera=camera_of(protocol))

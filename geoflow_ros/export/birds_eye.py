@@ -16,7 +16,7 @@ from geoflow_ros.bundle.birds_eye import PANORAMA, BirdsEyeModel
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.manifest import CameraModel, GroundInput, Manifest, SatelliteInput
 from geoflow_ros.bundle.methods import BIRDS_EYE
-from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.bundle.pose_calibration import PoseCalibrations
 from geoflow_ros.errors import BundleError
 from geoflow_ros.export.parity import POSITION_TOLERANCE_M, parity_images, require_close
 from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
@@ -38,7 +38,7 @@ _SEED = 0
 Outputs = dict[str, NDArray[Any]]
 
 
-def birds_eye_manifest(described: Mapping[str, Any], calibration: PoseCalibration, model: BirdsEyeMatcher) -> Manifest:
+def birds_eye_manifest(described: Mapping[str, Any], calibration: PoseCalibrations, model: BirdsEyeMatcher) -> Manifest:
     """The manifest without the files' checksums, which are known after writing.
 
     Args:

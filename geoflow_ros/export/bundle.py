@@ -16,7 +16,7 @@ from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.manifest import CHECKPOINT_FOLDER, FILE_NAME, CameraModel, GroundInput, Manifest, SatelliteInput
 from geoflow_ros.bundle.methods import BIRDS_EYE, expected_tensors
-from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.bundle.pose_calibration import PoseCalibrations
 from geoflow_ros.errors import CheckpointError, InputError
 from geoflow_ros.export.birds_eye import birds_eye_manifest, check_birds_eye_parity
 from geoflow_ros.export.graphs import graph_module, write_graph
@@ -39,7 +39,7 @@ def export_bundle(
     *,
     name: str | None = None,
     calibration: Calibration | None = None,
-    pose_calibration: PoseCalibration | None = None,
+    pose_calibration: PoseCalibrations | None = None,
     training: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
     irs: IrsSettings | None = None,
@@ -107,8 +107,8 @@ def _refuse_given(checkpoint: Path, camera: CameraModel | None, config: GeoFlowC
         raise InputError(f"{checkpoint} carries its own camera and sizes: leave out those given for the export")
 
 
-def _birds_eye_source(checkpoint: Path, described: Mapping[str, Any], calibration: PoseCalibration | None) -> _Source:
-    describe = partial(birds_eye_manifest, described, calibration or PoseCalibration.unfitted())
+def _birds_eye_source(checkpoint: Path, described: Mapping[str, Any], calibration: PoseCalibrations | None) -> _Source:
+    describe = partial(birds_eye_manifest, described, calibration or PoseCalibrations())
     return _Source(load_birds_eye(checkpoint), describe)
 
 

@@ -193,9 +193,9 @@ class BirdsEyeLocalizer:
                     scores, seen = self._close_in(frame, scores)
             posterior = PosePosterior.of(scores, search)
             view = self._view(image, frame.seen, seen, posterior)
-            fix = pose_fix(
-                posterior, view, patch, self._model.calibration, self._limits, stamp_ns=stamp_ns, watch=watch
-            )
+            known = self._calibration.is_known
+            calibration = self._model.calibration.camera_known if known else self._model.calibration.camera_unknown
+            fix = pose_fix(posterior, view, patch, calibration, self._limits, stamp_ns=stamp_ns, watch=watch)
             if fix.assessment.trustworthy:
                 self._calibration.learn(seen.cameras, posterior.camera_probability[-len(seen.cameras) :])
             return fix

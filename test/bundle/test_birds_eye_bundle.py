@@ -49,7 +49,7 @@ def test_a_birds_eye_bundle_says_what_its_network_looks_at(folder: Path) -> None
     model = manifest.birds_eye
     assert model is not None
     assert (model.none, model.outside, model.feature_channels) == (-1.5, 0.25, 8)
-    assert model.calibration == CALIBRATION
+    assert model.calibration.camera_known == model.calibration.camera_unknown == CALIBRATION
 
 
 def test_a_birds_eye_manifest_holds_nothing_of_the_other_method(folder: Path) -> None:
@@ -82,7 +82,11 @@ def test_a_geoflow_manifest_is_written_as_it_was_read(shipped_bundle: Bundle) ->
         ("birds_eye.wings", 2, "'birds_eye.wings' is not an entry"),
         ("birds_eye.sky_rows_px", 30, "must be a positive multiple of 16"),
         ("birds_eye.fine_turn_deg", 50.0, "fine_turn_deg <= coarse_turn_deg"),
-        ("birds_eye.calibration.temperature", 0.0, "'birds_eye.calibration.temperature' must be a number above 0"),
+        (
+            "birds_eye.calibration.camera_known.temperature",
+            0.0,
+            "'birds_eye.calibration.camera_known.temperature' must be a number above 0",
+        ),
         ("birds_eye.fine_channels", 4, "'tensors.satellite_encoder'"),
         ("irs", {}, "'irs' is an entry of geoflow models, and this is one of birds_eye"),
         ("satellite.size_px", 260, "satellite_size_px is 260; it must be a positive multiple of 16"),

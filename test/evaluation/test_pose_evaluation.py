@@ -12,7 +12,7 @@ import pytest
 from fakes.birds_eye_bundle import CALIBRATION, write_placeholder_bundle
 from fakes.birds_eye_scenes import SceneRunner, scene_bundle, scene_matcher
 
-from geoflow_ros.bundle import BirdsEyeGeometry, Bundle, Calibration, PoseCalibration
+from geoflow_ros.bundle import BirdsEyeGeometry, Bundle, Calibration, PoseCalibration, PoseCalibrations
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import calibration, negatives
 from geoflow_ros.evaluation.annotate import store_calibration
@@ -76,8 +76,10 @@ def test_a_pose_calibration_is_fitted_to_the_errors_of_the_answers(
     monkeypatch.setattr(calibration, "loaded", lambda _: bundle)
     monkeypatch.setattr(calibration, "open_localizer", lambda *_, **__: localizer)
     monkeypatch.setattr(calibration, "render_pairs", pairs)
-    fitted = calibration.calibrate("scene", [PROTOCOL])
-    assert isinstance(fitted, PoseCalibration)
+    both = calibration.calibrate("scene", [PROTOCOL])
+    assert isinstance(both, PoseCalibrations)
+    assert both.camera_unknown.pairs == 0  # no pairs speak of it
+    fitted = both.camera_known
     assert fitted.pairs == PROTOCOL.pairs
     assert "conditions easy" in fitted.data
     fix = localizer.localize(pair_at(bundle, 0, 0, 0).ground, as_patch(pair_at(bundle, 0, 0, 0), bundle.manifest))
@@ -88,11 +90,12 @@ def test_a_pose_calibration_is_fitted_to_the_errors_of_the_answers(
 
 def test_a_pose_calibration_is_written_into_the_manifest_and_one_of_the_other_method_is_refused(tmp_path: Path) -> None:
     folder = write_placeholder_bundle(tmp_path / "bundle", BirdsEyeGeometry())
-    fitted = PoseCalibration(0.6, 1.0, 1.5, 2.0, 0.1, 0.1, 0.01, 500, "a test")
+    one = PoseCalibration(0.6, 1.0, 1.5, 2.0, 0.1, 0.1, 0.01, 500, "a test")
+    fitted = PoseCalibrations(one, CALIBRATION)
     store_calibration(folder, fitted)
     section = Bundle.load(folder).manifest.birds_eye
     assert section is not None
-    assert section.calibration == fitted != CALIBRATION
+    assert section.calibration == fitted
     with pytest.raises(InputError, match="birds_eye"):
         store_calibration(folder, Calibration(1.0, 1.0, 0.1, 0.1, 1, "a test"))
 

@@ -48,7 +48,7 @@ def test_the_manifest_says_what_the_network_was_made_for(bundle: Bundle) -> None
     model = manifest.birds_eye
     assert model is not None
     assert (model.none, model.outside) == pytest.approx((-1.7, 0.4), abs=1e-3)  # as float16 has them
-    assert model.calibration.pairs == 0
+    assert model.calibration.camera_known.pairs == model.calibration.camera_unknown.pairs == 0
     assert manifest.training == {"pairs": 3}
     assert manifest.camera.horizontal_fov_deg == pytest.approx(90.0)
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from geoflow_ros.bundle import BirdsEyeGeometry, BirdsEyeModel, CameraModel, Manifest, PoseCalibration
+from geoflow_ros.bundle import (
+    BirdsEyeGeometry,
+    BirdsEyeModel,
+    CameraModel,
+    Manifest,
+    PoseCalibration,
+    PoseCalibrations,
+)
 from geoflow_ros.bundle.bundle import sha256_of
 from geoflow_ros.bundle.manifest import GroundInput, SatelliteInput
 from geoflow_ros.bundle.methods import BIRDS_EYE, BIRDS_EYE_GRAPHS, birds_eye_tensors
@@ -32,7 +39,7 @@ def write_placeholder_bundle(folder: Path, geometry: BirdsEyeGeometry) -> Path:
             feature_channels=8,
             none=-1.5,
             outside=0.25,
-            calibration=CALIBRATION,
+            calibration=PoseCalibrations(CALIBRATION, CALIBRATION),
         ),
         training={"pairs": 7},
         figures={"mean_m": 0.5},

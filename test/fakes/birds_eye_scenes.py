@@ -14,7 +14,7 @@ from fakes.birds_eye_bundle import write_placeholder_bundle
 from fakes.ground_cells import scene, tiny_matcher
 from numpy.typing import NDArray
 
-from geoflow_ros.bundle import Bundle, Manifest, PoseCalibration
+from geoflow_ros.bundle import Bundle, Manifest, PoseCalibration, PoseCalibrations
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.inference.pose_search import CameraHypotheses
 from geoflow_ros.model import BirdsEyeConfig, BirdsEyeMatcher
@@ -44,7 +44,7 @@ def scene_bundle(folder: Path, model: BirdsEyeMatcher, calibration: PoseCalibrat
         coarse_channels=config.coarse_channels,
         none=model.none[1].item(),
         outside=model.outside.item(),
-        calibration=calibration or PoseCalibration.unfitted(),
+        calibration=PoseCalibrations(*[calibration or PoseCalibration.unfitted()] * 2),
     )
     manifest: Manifest = replace(bundle.manifest, birds_eye=section)
     return Bundle(bundle.path, manifest)
