@@ -189,7 +189,7 @@ class BirdsEyeLocalizer:
                 seen = self._lay_down(features, self._belief.hypotheses, self._projection)
                 frame = _Frame(satellite, features, seen, search)
                 scores = self._match(frame)
-                if len(seen.cameras) > 1:
+                if self._belief.is_wide:
                     scores, seen = self._close_in(frame, scores)
             posterior = PosePosterior.of(scores, search)
             view = self._view(image, frame.seen, seen, posterior)

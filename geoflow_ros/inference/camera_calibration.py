@@ -96,6 +96,11 @@ class CameraBelief:
     variance: Float64Array
     step: Float64Array
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether an axis has several hypotheses on a side: the camera may stand far from all of them."""
+        return len(self.hypotheses) > 1 + 2 * int((self.step > 0.0).sum())
+
     def around(self, point: Float64Array, share: float) -> CameraHypotheses:
         """Returns a cross about another point (3,): it, then two on each axis that has several, before and behind it.
 

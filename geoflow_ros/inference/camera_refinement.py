@@ -2,7 +2,7 @@
 
 The hypotheses that every place is compared through are few and far apart. Half a degree of roll or pitch that is left
 blurs the match; what the best window says through a cross of cameras about the best hypothesis gives a Newton step on
-each axis, and a narrower cross there.
+each axis, and a narrower cross there. Where a drive has narrowed what is possible, the belief's own cross is as near.
 """
 
 from __future__ import annotations

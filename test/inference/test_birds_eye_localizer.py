@@ -19,7 +19,7 @@ from geoflow_ros.bundle.methods import COARSE_MATCHER_WIDE  # noqa: E402
 from geoflow_ros.errors import BundleError, InputError  # noqa: E402
 from geoflow_ros.inference import SearchSettings  # noqa: E402
 from geoflow_ros.inference.birds_eye_localizer import BirdsEyeLocalizer  # noqa: E402
-from geoflow_ros.inference.camera_calibration import EXTRINSICS  # noqa: E402
+from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty  # noqa: E402
 from geoflow_ros.model import BirdsEyeMatcher  # noqa: E402
 from geoflow_ros.tiles import SatellitePatch  # noqa: E402
 
@@ -214,6 +214,10 @@ def test_a_camera_between_the_hypotheses_is_closed_in_on(bundle: Bundle, runner:
     fix = localizer.localize(IMAGE, patch_at(bundle))
     scores = fix.posterior.scores
     assert len(scores.log_prior) == len(scores.coarse) + 7
+    # a camera of which little is unknown is not worth it
+    little = CameraUncertainty(math.radians(0.2), math.radians(0.2), 0.02, math.radians(0.4))
+    other = BirdsEyeLocalizer(bundle, runner, SearchSettings(camera=little)).localize(IMAGE, patch_at(bundle))
+    assert 1 < len(other.posterior.scores.log_prior) == len(other.posterior.scores.coarse)
     closer = scores.windows.camera >= len(scores.coarse)
     assert scores.fine[closer].max() > scores.fine[~closer].max() + 0.1
     assert fix.posterior.camera_probability[-7:].sum() > 0.5
