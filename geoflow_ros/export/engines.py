@@ -1,4 +1,4 @@
-"""`geoflow export --tensorrt`: engines of a bundle's three graphs, for one or several kinds of GPU.
+"""`geoflow export --tensorrt`: engines of a bundle's graphs, for one or several kinds of GPU.
 
 SiLU is in the graphs as Sigmoid and Mul, which torch writes up to opset 23 and which TensorRT's parser fuses into the
 convolution before. ONNX's own operator Swish (opset 24) is known to that parser since 11.0 only. Public reports of
@@ -31,7 +31,7 @@ from geoflow_ros.backends.tensorrt.engine import (
     write_engine,
 )
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.bundle.methods import GEOFLOW, GRAPHS
+from geoflow_ros.bundle.methods import GEOFLOW
 from geoflow_ros.bundle.precision import FEWEST_PAIRS, FLOAT16, FLOAT32, PrecisionCheck
 from geoflow_ros.errors import BundleError, InputError
 from geoflow_ros.export.float16 import Float16OnCpu, write_float16_bundle
@@ -72,11 +72,12 @@ def export_engines(
 
     Raises:
         InputError: neither TensorRT is installed, it does not build for what was asked, or a folder cannot be written.
-        BundleError: not a bundle, a graph that cannot be built, or float16 costs too much accuracy: the message has
-            the figures.
+        BundleError: not a bundle, float16 for a method that has no check of it, a graph that cannot be built, or
+            float16 costs too much accuracy: the message has the figures.
     """
     bundle = Bundle.load(bundle_dir)
-    bundle.require_method(GEOFLOW)
+    if precision == FLOAT16:
+        bundle.require_method(GEOFLOW)  # nothing else has a check of float16's accuracy
     root = bundle.path / FOLDER if out is None else out
     if workspace_mib < 1:
         raise InputError(f"the workspace must be at least 1 MiB, got {workspace_mib}")
@@ -86,7 +87,10 @@ def export_engines(
         for api, target in targets:
             half = precision == FLOAT16
             graphs = _float16_bundle(bundle, target.compute_capability, root, check) if half else bundle
-            work += [(api, EngineRequest(graphs, graph, target, precision, workspace_mib << 20)) for graph in GRAPHS]
+            work += [
+                (api, EngineRequest(graphs, graph, target, precision, workspace_mib << 20))
+                for graph in graphs.manifest.graphs
+            ]
         paths = []
         for api, request in with_progress(work, "building", "engines", is_shown=progress):
             plan, record = build(api, request)

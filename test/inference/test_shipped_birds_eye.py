@@ -52,7 +52,11 @@ def test_the_camera_is_found_with_its_yaw_and_not_on_another_place() -> None:
     assert np.median(wrong) < np.median(qualities)
 
 
-def test_engines_are_not_built_of_it(tmp_path: Path) -> None:
+def test_engines_are_built_of_it_in_float32_alone(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (extra [rtx])")
     export = pytest.importorskip("geoflow_ros.export.engines", reason="needs onnx")
+    built = export.export_engines(FOLDER, compute_capabilities=["sm86"], out=tmp_path, workspace_mib=512)
+    assert [path.stem for path in built] == list(Bundle.load(FOLDER).manifest.graphs)
+    assert all(path.stat().st_size > 100_000 for path in built)
     with pytest.raises(BundleError, match="of the method birds_eye: give one of geoflow"):
-        export.export_engines(FOLDER, compute_capabilities=["sm86"], out=tmp_path)
+        export.export_engines(FOLDER, compute_capabilities=["sm86"], out=tmp_path, precision="fp16")

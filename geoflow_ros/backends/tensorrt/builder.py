@@ -17,10 +17,15 @@ from geoflow_ros.resources import cache_dir
 MAX_CAMERAS = 4
 MAX_HYPOTHESES = 1024
 
-PROFILES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {"B": (1, 1, MAX_CAMERAS), "N": (1, 10, MAX_HYPOTHESES)}
-)
-"""Smallest, usual and largest size of each dynamic axis: one optimisation profile for every engine."""
+PROFILES: Mapping[str, tuple[int, int, int]] = MappingProxyType({
+    "B": (1, 1, MAX_CAMERAS), "N": (1, 10, MAX_HYPOTHESES),
+    "C": (1, 1, 12), "M": (1, 3, 8), "K": (2, 8, 72),
+})  # fmt: skip
+"""Smallest, usual and largest size of each dynamic axis: one optimisation profile for every engine.
+
+Of the bird's-eye method: C ways in which the camera may stand, M windows of the fine level, K coarse headings (72 all
+around).
+"""
 
 WORKSPACE_BYTES = 256 << 20
 """Limit of the device memory that TensorRT plans with beside its inputs and outputs. tensorrt_rtx counts all that lies
