@@ -42,6 +42,7 @@ _WIDE_TURNS_RAD = (math.radians(45.0), math.pi)
 """Heading errors that are searched where the bundle's own range will not do: few, as each has shapes of its own."""
 
 _WIDE_STEP = 2.0  # a wide search's coarse headings are so many times as far apart: a window still reaches the next
+_WIDE_HEADINGS = 18  # that are scored at once
 _WINDOWS = 3  # places that the fine level looks at where the camera is known
 _WINDOWS_OF_CAMERAS = 6  # and where it is not: hypotheses of the camera compete for the same places
 
@@ -278,17 +279,37 @@ class BirdsEyeLocalizer:
         """
         search, cameras = frame.search, frame.seen.cameras
         turns = search.coarse_turns()
-        feed: Mapping[str, NDArray[Any]] = {
-            "satellite_coarse": frame.satellite["satellite_coarse"],
-            "ground_coarse": frame.seen.cells["ground_coarse"],
-            "turn": turns.astype(np.float32),
-        }
-        coarse = self._runner.run(COARSE_MATCHER_WIDE if _is_wide(search) else COARSE_MATCHER, feed)["coarse_scores"]
-        require_finite(coarse)
+        ground = frame.seen.cells["ground_coarse"]
+        if _is_wide(search):  # templates of many headings are large: a part of them at a time
+            parts = np.array_split(turns, math.ceil(len(turns) / _WIDE_HEADINGS))
+            coarse = np.concatenate(
+                [
+                    np.concatenate([self._coarse_scores(frame, camera, part) for part in parts], axis=1)
+                    for camera in np.split(ground, len(cameras))
+                ]
+            )
+        else:
+            coarse = self._coarse_scores(frame, ground, turns)
         windows = choose_windows(coarse, turns, search, cameras.log_prior)
         fine = self._fine_scores(frame, frame.seen, windows)
         both = coarse.astype(np.float64), fine
         return PoseScores(both[0], turns, cameras.log_prior, windows, both[1], self._model.none, self._model.outside)
+
+    def _coarse_scores(self, frame: _Frame, ground_coarse: Float32Array, turns: Float64Array) -> Float32Array:
+        """Scores the whole volume for some cameras.
+
+        Raises:
+            BundleError: scores that are not finite.
+        """
+        feed: Mapping[str, NDArray[Any]] = {
+            "satellite_coarse": frame.satellite["satellite_coarse"],
+            "ground_coarse": ground_coarse,
+            "turn": turns.astype(np.float32),
+        }
+        graph = COARSE_MATCHER_WIDE if _is_wide(frame.search) else COARSE_MATCHER
+        scores = self._runner.run(graph, feed)["coarse_scores"]
+        require_finite(scores)
+        return scores
 
     def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, _Seen]:
         """Looks into the best window through cameras nearer to the one that explains it best.
