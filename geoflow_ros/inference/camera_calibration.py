@@ -29,8 +29,10 @@ _log = logging.getLogger("geoflow_ros")
 
 _FORMAT = 1
 _AXES = ("pitch", "roll", "height")  # radians, radians, natural logarithm
-_LARGEST_STEP = np.array([math.radians(0.8), math.radians(0.8), 0.08])
-"""Between hypotheses: 0.4 degrees of pitch move the ground at 10 m by half a cell."""
+_LARGEST_STEP = np.array([math.radians(1.1), math.radians(1.1), 0.08])
+"""Between hypotheses, so that a camera between them is still matched well enough to be closed in on."""
+_FAR = np.array([math.radians(0.7), math.radians(0.7), 0.07])
+"""Between hypotheses: where they are farther apart, a camera between them must be closed in on."""
 _KNOWN = np.array([math.radians(0.15), math.radians(0.15), 0.015])  # surer than this, one hypothesis will do
 _STEP_SIGMAS, _REACH_SIGMAS = 1.2, 1.6  # three hypotheses at 0 and +-1.2 sigma have the moments of a normal, roughly
 _NEW_INFORMATION = 0.25  # share of a frame's information that the frame before it, of the same scene, did not give
@@ -86,7 +88,7 @@ class CameraBelief:
     """What is believed of the camera's pose of the moment, and the hypotheses made of that.
 
     Attributes:
-        hypotheses: a cross about the mean.
+        hypotheses: a cross about the mean; with corners where it is wide.
         mean, variance: (3,) of pitch, roll and log height.
         step: (3,) between hypotheses; 0 on an axis that has one only.
     """
@@ -98,8 +100,8 @@ class CameraBelief:
 
     @property
     def is_wide(self) -> bool:
-        """Whether an axis has several hypotheses on a side: the camera may stand far from all of them."""
-        return len(self.hypotheses) > 1 + 2 * int((self.step > 0.0).sum())
+        """Whether the camera may stand far from every hypothesis."""
+        return bool((self.step > _FAR).any())
 
     def around(self, point: Float64Array, share: float) -> CameraHypotheses:
         """Returns a cross about another point (3,): it, then two on each axis that has several, before and behind it.
@@ -227,7 +229,9 @@ class CameraCalibration:
         counts = np.round(np.divide(_REACH_SIGMAS, relative, out=np.zeros(3), where=is_open))
         numbers = np.arange(1, int(counts.max()) + 1)  # none where all is known
         reach = np.where(numbers <= counts[:, None], numbers * relative[:, None], 0.0)
-        return CameraBelief(CameraHypotheses.around(mean.copy(), sigma, reach), mean.copy(), variance, step)
+        has_corners = bool((step > _FAR).any()) and bool((step[:2] > 0.0).all())
+        hypotheses = CameraHypotheses.around(mean.copy(), sigma, reach, has_corners)
+        return CameraBelief(hypotheses, mean.copy(), variance, step)
 
     # ---- from drive to drive -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from geoflow_ros.arrays import Float64Array
 from geoflow_ros.inference.camera_calibration import CameraBelief
 from geoflow_ros.inference.pose_search import CameraHypotheses
 
-WIDE, NARROW = 1.0, 0.5
+WIDE, NARROW = 0.75, 0.375
 """Reach of the crosses, as shares of the step between the belief's own hypotheses."""
 
 _LONGEST = 1.5  # a step, in reaches of the cross: a parabola says little beyond

@@ -133,18 +133,24 @@ class CameraHypotheses:
         return cls(pitches, heights, _normalized(log_prior))
 
     @classmethod
-    def around(cls, mean: Float64Array, sigma: Float64Array, reach: Float64Array) -> CameraHypotheses:
+    def around(
+        cls, mean: Float64Array, sigma: Float64Array, reach: Float64Array, has_corners: bool = False
+    ) -> CameraHypotheses:
         """Returns a cross of hypotheses about a normal belief: its mean, and others along one axis each.
 
         Args:
             mean: (3,) of pitch and roll in radians and of the height's logarithm.
             sigma: (3,) their standard deviations.
             reach: (3, n) where the others lie on each axis to either side, in standard deviations; 0 for none.
+            has_corners: also the four of which pitch and roll are both at their first reach.
         """
         axes, steps = np.nonzero(reach)
         offsets = np.zeros((1 + 2 * len(axes), 3))
         offsets[1::2][np.arange(len(axes)), axes] = -reach[axes, steps]
         offsets[2::2][np.arange(len(axes)), axes] = reach[axes, steps]
+        if has_corners:
+            corners = [(pitch * reach[0, 0], roll * reach[1, 0], 0.0) for pitch in (-1, 1) for roll in (-1, 1)]
+            offsets = np.concatenate([offsets, corners])
         return cls.at(mean + offsets * sigma, _normalized(-(offsets**2).sum(axis=1) / 2.0))
 
     @classmethod

@@ -227,6 +227,18 @@ def test_hypotheses_about_a_belief_lie_on_its_axes() -> None:
     assert rolled.roll_rad == pytest.approx(-0.02)
 
 
+def test_corners_of_a_belief_have_pitch_and_roll_both_off() -> None:
+    mean, sigma = np.array([0.01, -0.02, 0.05]), np.array([0.005, 0.004, 0.03])
+    reach = np.array([[1.2, 2.4], [1.1, 0.0], [1.0, 0.0]])
+    cross, with_corners = (CameraHypotheses.around(mean, sigma, reach, corners) for corners in (False, True))
+    assert len(with_corners) == len(cross) + 4 == 13
+    assert with_corners.points[:9] == pytest.approx(cross.points)
+    off = (with_corners.points[9:] - mean) / sigma
+    assert {tuple(row) for row in off.round(6)} == {(p, r, 0.0) for p in (-1.2, 1.2) for r in (-1.1, 1.1)}
+    assert np.exp(with_corners.log_prior).sum() == pytest.approx(1.0)
+    assert with_corners.log_prior[0] - with_corners.log_prior[9] == pytest.approx((1.2**2 + 1.1**2) / 2)
+
+
 def test_cameras_that_only_the_fine_level_looked_through_join_the_others() -> None:
     place = (5.3, -7.1, 0.0)
     scores = scores_of((place, 0.0))
