@@ -16,7 +16,8 @@ class PoseCalibration:
     """Temperature of the scores, then scale and floor per axis, for a covariance that means what it says.
 
     The covariance is that of the posterior whose scores are all divided by the temperature; the pose, its modes and
-    their masses are those of the scores themselves. calibrated = S raw S + diag(floor^2), S = diag(scales).
+    their masses are those of the scores themselves. calibrated = S own S + diag(floor^2) + others, S = diag(scales):
+    the answer's own hill is scaled, and other places count in full.
 
     Attributes:
         temperature: of the scores that the covariance is taken from, positive.
@@ -51,14 +52,14 @@ class PoseCalibration:
 
     @classmethod
     def unfitted(cls) -> PoseCalibration:
-        """The identity: the posterior's own second moments, which have the cells' extent in them."""
-        return cls(1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0, "not fitted")
+        """The posterior's own second moments, with the extent of a cell as a floor."""
+        return cls(1.0, 1.0, 1.0, 1.0, 0.25, 0.25, 0.007, 0, "not fitted")
 
-    def apply(self, raw_covariance: Float64Array) -> Float64Array:
-        """Calibrated covariance (..., 3, 3) of the raw one (..., 3, 3), both of (forward, right, yaw) in m and rad."""
+    def apply(self, own: Float64Array) -> Float64Array:
+        """Calibrated covariance (..., 3, 3) of a hill's own (..., 3, 3), both of (forward, right, yaw) in m and rad."""
         scale = np.array([self.forward_scale, self.right_scale, self.yaw_scale])
         floor = np.array([self.forward_floor_m, self.right_floor_m, self.yaw_floor_rad])
-        return np.asarray(raw_covariance * np.outer(scale, scale) + np.diag(floor**2))
+        return np.asarray(own * np.outer(scale, scale) + np.diag(floor**2))
 
 
 @dataclass(frozen=True)

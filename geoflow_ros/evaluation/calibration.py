@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, describe, loaded, sampler_for
 from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.inference import GeoFlowLocalizer, SearchSettings, fit_calibration, open_localizer
-from geoflow_ros.inference.birds_eye_assessment import pose_covariances
+from geoflow_ros.inference.birds_eye_assessment import raw_covariances
 from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
 from geoflow_ros.inference.pose_calibration import TEMPERATURES, fit_pose_calibration
 
@@ -87,12 +86,11 @@ def _fitted(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> Po
     )
 
 
-def _raw_covariances(fix: BirdsEyeFix) -> list[Float64Array]:
-    """(3, 3) of (forward, right, yaw) at each of `TEMPERATURES`."""
+def _raw_covariances(fix: BirdsEyeFix) -> list[tuple[Float64Array, Float64Array]]:
+    """(3, 3) of (forward, right, yaw) at each of `TEMPERATURES`: of the answer's own hill, and of all other places."""
     turn_rad = fix.frame.yaw_rad - float(fix.hypothesis_yaws_rad[0])
     pose = np.append(fix.frame.enu_to_local(fix.position), turn_rad)
-    softened = (replace(PoseCalibration.unfitted(), temperature=temperature) for temperature in TEMPERATURES)
-    return [pose_covariances(fix.posterior, pose, calibration)[0] for calibration in softened]
+    return [raw_covariances(fix.posterior, pose, temperature) for temperature in TEMPERATURES]
 
 
 def _volume(manifest: Manifest) -> float:

@@ -89,7 +89,8 @@ def pose_covariances(
 ) -> tuple[Float64Array, Float64Array]:
     """Returns the covariance of an answer, raw and calibrated.
 
-    The calibrated one is nowhere worse than knowing nothing but the search volume.
+    Scales and floors are of the answer's own hill; other places count in full. Nowhere is the calibrated covariance
+    worse than knowing nothing but the search volume.
 
     Args:
         posterior: of the frame.
@@ -100,9 +101,20 @@ def pose_covariances(
         Two (3, 3) of (forward, right, yaw); m^2, m rad, rad^2.
     """
     search = posterior.search
-    raw = _AXES @ posterior.softened(calibration.temperature).covariance_about(pose) @ _AXES
+    own, others = raw_covariances(posterior, pose, calibration.temperature)
     half_widths = np.array([search.reach_m, search.reach_m, min(search.max_turn_rad, math.pi)])
-    return raw, bounded_by_uniform(calibration.apply(raw), _AXES @ pose, half_widths)
+    return own + others, bounded_by_uniform(calibration.apply(own) + others, _AXES @ pose, half_widths)
+
+
+def raw_covariances(
+    posterior: PosePosterior, pose: Float64Array, temperature: float
+) -> tuple[Float64Array, Float64Array]:
+    """Returns what the answer's own hill and what all other places add to its covariance, at a temperature.
+
+    Both are (3, 3) of (forward, right, yaw).
+    """
+    own, others = posterior.softened(temperature).covariances_about(pose)
+    return _AXES @ own @ _AXES, _AXES @ others @ _AXES
 
 
 def _reason(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> str:

@@ -37,7 +37,8 @@ def fit_pose_calibration(
 
     Args:
         errors: (n, 3) answer minus truth, (forward, right) in metres and yaw in radians, of pairs not in the training.
-        raw_covariances: (n, T, 3, 3) of the same, at each temperature, before calibration.
+        raw_covariances: (n, T, 2, 3, 3) of the same, at each temperature, before calibration: of the answer's own hill,
+            and what other places add.
         temperatures: (T,) of the scores.
         volume: that is searched, m^2 rad.
         data: what the pairs were, for the manifest.
@@ -51,9 +52,9 @@ def fit_pose_calibration(
     e = np.asarray(errors, dtype=np.float64)
     raw = np.asarray(raw_covariances, dtype=np.float64)
     tried = np.asarray(temperatures, dtype=np.float64)
-    if e.ndim != 2 or e.shape[1] != 3 or raw.shape != (len(e), len(tried), 3, 3):
+    if e.ndim != 2 or e.shape[1] != 3 or raw.shape != (len(e), len(tried), 2, 3, 3):
         raise InputError(
-            f"calibration needs errors (n, 3) and covariances (n, {len(tried)}, 3, 3), got {e.shape} and {raw.shape}"
+            f"calibration needs errors (n, 3) and covariances (n, {len(tried)}, 2, 3, 3), got {e.shape} and {raw.shape}"
         )
     if len(e) < _LEAST_PAIRS:
         raise InputError(f"calibration needs at least {_LEAST_PAIRS} held-out pairs, got {len(e)}")
@@ -79,7 +80,7 @@ def fit_pose_calibration(
 def _negative_log_likelihood(logs: Float64Array, errors: Float64Array, raw: Float64Array, volume: float) -> float:
     """The errors' mean negative log-likelihood; `logs` as in `_START`."""
     scale, floor = np.exp(logs[:3]), np.exp(logs[3:])
-    covariance = raw * np.outer(scale, scale) + np.diag(floor**2)
+    covariance = raw[:, 0] * np.outer(scale, scale) + np.diag(floor**2) + raw[:, 1]
     distance = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(covariance), errors)
     gaussian = -0.5 * (distance + np.linalg.slogdet(covariance)[1] + 3.0 * math.log(2.0 * math.pi))
     gross = math.log(_GROSS_SHARE / volume)

@@ -209,9 +209,19 @@ class PosePosterior:
         """Returns the posterior whose scores are all divided by a temperature."""
         return self if temperature == 1.0 else PosePosterior.of(self.scores, self.search, temperature)
 
-    def covariance_about(self, pose: Float64Array) -> Float64Array:
-        """Returns the (3, 3) second moments about a pose (3,), given that the camera is in the volume."""
-        return self._moments(pose, self.probability)
+    def covariances_about(self, pose: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Returns the (3, 3) second moments about a mode's pose (3,), given that the camera is in the volume.
+
+        They are those of the cells' centres, since a mode's mean is finer than its cells.
+
+        Returns:
+            What the mode's own cells add to the whole, and what all other places add.
+        """
+        difference, given = self.pose - pose, self.given_present
+        difference[:, 2] = wrap(difference[:, 2])
+        near = self._is_near(pose, _MODE_CELLS, _MODE_TURNS)
+        own, others = ((difference * np.where(part, given, 0.0)[:, None]).T @ difference for part in (near, ~near))
+        return own, others
 
     def estimate(self, max_modes: int = 3) -> PoseEstimate:
         """Returns the modes, the moments and how certain they are."""

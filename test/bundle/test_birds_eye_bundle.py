@@ -108,7 +108,8 @@ def test_an_entry_that_no_birds_eye_model_can_have_is_named(
 
 def test_a_covariance_is_scaled_by_axis_and_never_below_its_floor() -> None:
     raw = np.array([[4.0, 1.0, 0.1], [1.0, 1.0, 0.2], [0.1, 0.2, 0.25]])
-    assert np.array_equal(PoseCalibration.unfitted().apply(raw), raw)
+    unfitted = PoseCalibration.unfitted()
+    assert unfitted.apply(raw) - raw == pytest.approx(np.diag([0.25**2, 0.25**2, 0.007**2]))
     fitted = PoseCalibration(1.0, 2.0, 3.0, 0.5, 0.3, 0.4, 0.1, 10, "worked out by hand")
     expected = [[16.09, 6.0, 0.1], [6.0, 9.16, 0.3], [0.1, 0.3, 0.0725]]
     np.testing.assert_allclose(fitted.apply(raw), expected)

@@ -83,8 +83,8 @@ def test_a_pose_calibration_is_fitted_to_the_errors_of_the_answers(
     assert fitted.pairs == PROTOCOL.pairs
     assert "conditions easy" in fitted.data
     fix = localizer.localize(pair_at(bundle, 0, 0, 0).ground, as_patch(pair_at(bundle, 0, 0, 0), bundle.manifest))
-    raw = calibration._raw_covariances(fix)[calibration.TEMPERATURES.index(fitted.temperature)]
-    sigma = np.sqrt(np.diag(fitted.apply(raw)))
+    own, others = calibration._raw_covariances(fix)[calibration.TEMPERATURES.index(fitted.temperature)]
+    sigma = np.sqrt(np.diag(fitted.apply(own) + others))
     assert sigma == pytest.approx([3.0, 0.5, math.radians(2.0)], rel=0.35)
 
 

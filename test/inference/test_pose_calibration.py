@@ -22,12 +22,18 @@ def drawn(count: int, seed: int) -> tuple[Float64Array, Float64Array]:
     return errors, raw
 
 
+def alone(*raw: Float64Array) -> Float64Array:
+    """At each temperature (n, 3, 3) of the answers' own hills; no other places."""
+    own = np.stack(raw, axis=1)
+    return np.stack([own, np.zeros_like(own)], axis=2)
+
+
 def test_scales_are_found_and_gross_errors_do_not_widen_them() -> None:
     errors, raw = drawn(1500, 1)
-    clean = fit_pose_calibration(errors, raw[:, None], [1.0], VOLUME)
+    clean = fit_pose_calibration(errors, alone(raw), [1.0], VOLUME)
     assert (clean.forward_scale, clean.right_scale, clean.yaw_scale) == pytest.approx((2.0, 1.0, 0.5), rel=0.06)
     errors[:15, :2] = 15.0  # one in a hundred is elsewhere
-    marred = fit_pose_calibration(errors, raw[:, None], [1.0], VOLUME)
+    marred = fit_pose_calibration(errors, alone(raw), [1.0], VOLUME)
     assert marred.forward_scale == pytest.approx(clean.forward_scale, rel=0.06)
     assert marred.right_scale == pytest.approx(clean.right_scale, rel=0.06)
     assert marred.pairs == 1500
@@ -36,21 +42,22 @@ def test_scales_are_found_and_gross_errors_do_not_widen_them() -> None:
 def test_errors_that_the_covariance_saw_coming_count_in_full() -> None:
     """Answers that are far off where the posterior says that they may be are no gross errors."""
     errors, raw = drawn(1000, 2)
-    errors[:200, 0], raw[:200, 0, 0] = np.where(np.arange(200) % 2, 16.0, -16.0), 8.0**2
-    assert fit_pose_calibration(errors, raw[:, None], [1.0], VOLUME).forward_scale == pytest.approx(2.0, rel=0.06)
+    both = alone(raw)
+    errors[:200, 0], both[:200, 0, 1, 0, 0] = np.where(np.arange(200) % 2, 16.0, -16.0), 16.0**2
+    assert fit_pose_calibration(errors, both, [1.0], VOLUME).forward_scale == pytest.approx(2.0, rel=0.06)
 
 
 def test_the_temperature_is_the_one_whose_covariances_tell_large_errors_from_small_ones() -> None:
     errors, raw = drawn(600, 3)
     blind = np.broadcast_to(raw.mean(axis=0), raw.shape)
-    fitted = fit_pose_calibration(errors, np.stack([blind, raw], axis=1), [0.5, 0.7], VOLUME)
+    fitted = fit_pose_calibration(errors, alone(blind, raw), [0.5, 0.7], VOLUME)
     assert fitted.temperature == 0.7
 
 
 def test_calibrated_covariances_have_an_anees_of_one_on_other_pairs() -> None:
     errors, raw = drawn(1000, 4)
     others, other_raw = drawn(4000, 5)
-    sigma = fit_pose_calibration(errors, raw[:, None], [1.0], VOLUME).apply(other_raw)
+    sigma = fit_pose_calibration(errors, alone(raw), [1.0], VOLUME).apply(other_raw)
     nees = np.einsum("ni,nij,nj->n", others, np.linalg.inv(sigma), others)
     assert nees.mean() / 3 == pytest.approx(1.0, abs=0.08)
 
@@ -58,10 +65,10 @@ def test_calibrated_covariances_have_an_anees_of_one_on_other_pairs() -> None:
 def test_a_fit_refuses_what_it_cannot_learn_from() -> None:
     errors, raw = drawn(40, 6)
     for bad_errors, bad_raw, volume, reason in (
-        (errors[:5], raw[:5, None], VOLUME, "at least 20"),
-        (errors, raw, VOLUME, r"\(n, 1, 3, 3\)"),
-        (errors * np.nan, raw[:, None], VOLUME, "finite"),
-        (errors, raw[:, None], 0.0, "volume"),
+        (errors[:5], alone(raw[:5]), VOLUME, "at least 20"),
+        (errors, raw, VOLUME, r"\(n, 1, 2, 3, 3\)"),
+        (errors * np.nan, alone(raw), VOLUME, "finite"),
+        (errors, alone(raw), 0.0, "volume"),
     ):
         with pytest.raises(InputError, match=reason):
             fit_pose_calibration(bad_errors, bad_raw, [1.0], volume)

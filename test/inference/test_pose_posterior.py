@@ -97,6 +97,17 @@ def test_two_places_stay_two_with_their_masses() -> None:
     assert np.linalg.eigvalsh(answer.covariance)[0] > 0.0
 
 
+def test_other_places_add_to_the_moments_by_themselves() -> None:
+    here, there = (6.0, 3.0, 0.0), (-9.0, 3.0, math.radians(2.0))
+    posterior = PosePosterior.of(scores_of((here, 0.3), (there, 0.0)), SEARCH)
+    answer = posterior.estimate()
+    own, others = posterior.covariances_about(answer.pose)
+    assert own[0, 0] == pytest.approx(answer.modes[0].mass * 1.0, rel=0.3)
+    assert others[0, 0] == pytest.approx(answer.modes[1].mass * 15.0**2, rel=0.2)
+    cell = np.diag([SEARCH.cell_m**2, SEARCH.cell_m**2, STEP**2]) / 12.0
+    assert np.diag(own + others) == pytest.approx(np.diag(answer.covariance - cell), rel=0.05, abs=0.05)
+
+
 def test_what_the_fine_level_did_not_look_at_keeps_its_coarse_mass() -> None:
     places = [((x, y, 0.0), 0.0) for x in (-12.0, 0.0, 12.0) for y in (-12.0, 12.0)]
     posterior = PosePosterior.of(scores_of(*places), SEARCH)
@@ -114,7 +125,8 @@ def test_a_temperature_softens_the_scores_and_leaves_the_priors() -> None:
     wanted = PosePosterior.of(halved, SEARCH)
     assert soft.probability == pytest.approx(wanted.probability)
     assert soft.none_probability == pytest.approx(wanted.none_probability)
-    assert soft.covariance_about(posterior.estimate().pose)[0, 0] > posterior.estimate().covariance[0, 0]
+    sharp, blurred = (sum(each.covariances_about(posterior.estimate().pose)) for each in (posterior, soft))
+    assert blurred[0, 0] > 1.5 * sharp[0, 0]
 
 
 def test_a_modes_mass_is_that_of_all_ways_in_which_the_camera_may_stand() -> None:
