@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from geoflow_ros.backends.onnxruntime_runner import OnnxRuntimeRunner
 from geoflow_ros.backends.options import AUTO, ONNXRUNTIME, OPENVINO, TORCH, BackendOptions
 from geoflow_ros.backends.protocol import GraphRunner
@@ -16,7 +14,8 @@ from geoflow_ros.resources import cache_dir
 def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphRunner:
     """Opens what runs a bundle's graphs.
 
-    "auto" takes OpenVINO where it is installed, else onnxruntime.
+    "auto" takes onnxruntime: OpenVINO gains a fifth of the time where the camera may stand in several ways and nothing
+    where it is known, for twice the memory.
 
     Args:
         bundle: verified bundle.
@@ -33,9 +32,7 @@ def open_runner(bundle: Bundle, options: BackendOptions | None = None) -> GraphR
         from geoflow_ros.backends.torch_runner import TorchRunner
 
         return TorchRunner(bundle, options.device, options.threads)
-    # on every CPU tried OpenVINO was the quicker one, most where the camera may stand in several ways
-    has_openvino = find_spec("openvino") is not None and not options.providers  # these are onnxruntime's
-    if options.backend == OPENVINO or (options.backend == AUTO and has_openvino):
+    if options.backend == OPENVINO:
         from geoflow_ros.backends.openvino_runner import OpenVinoRunner
 
         return OpenVinoRunner(bundle, options.threads, cache_dir() / "openvino")

@@ -106,13 +106,6 @@ def test_every_engine_gives_the_same_poses(
 
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
-def test_openvino_is_taken_where_it_is_installed(shipped: Bundle) -> None:
-    assert open_runner(shipped).name.startswith("openvino")
-    # providers are onnxruntime's
-    assert open_runner(shipped, BackendOptions(providers=("CPUExecutionProvider",))).name.startswith("onnxruntime")
-
-
-@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 def test_a_graph_that_was_changed_is_refused(tmp_path: Path) -> None:
     bundle = Bundle.load(write_bundle(tmp_path))
     path = bundle.graph_path("head")
