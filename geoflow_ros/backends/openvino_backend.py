@@ -15,15 +15,7 @@ import numpy as np
 from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.backends.host_frames import HostFrames
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeHead
-from geoflow_ros.backends.openvino_engine import (
-    DEVICE,
-    openvino_configuration,
-    openvino_core,
-    openvino_name,
-    read_graph,
-    reason_of,
-    unloadable,
-)
+from geoflow_ros.backends.openvino_engine import infer_request, openvino_configuration, openvino_name, reason_of
 from geoflow_ros.backends.protocol import HeadOutput
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.methods import GROUND_ENCODER, SATELLITE_ENCODER
@@ -63,9 +55,9 @@ class OpenVinoBackend(HostFrames):
         threads: int | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        core, config = openvino_core(), openvino_configuration(precision, threads, cache_dir)
-        self._satellite = _Encoder(core, bundle, SATELLITE_ENCODER, config, is_reduced=precision != FLOAT32)
-        self._ground = _Encoder(core, bundle, GROUND_ENCODER, config, is_reduced=precision != FLOAT32)
+        config = openvino_configuration(precision, threads, cache_dir)
+        self._satellite = _Encoder(bundle, SATELLITE_ENCODER, config, is_reduced=precision != FLOAT32)
+        self._ground = _Encoder(bundle, GROUND_ENCODER, config, is_reduced=precision != FLOAT32)
         self._head = OnnxRuntimeHead(bundle)
         self._precision = precision
         self._name = openvino_name(precision)
@@ -96,8 +88,8 @@ class OpenVinoBackend(HostFrames):
 class _Encoder:
     """One graph of the bundle, compiled once for each batch size that is asked for."""
 
-    def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any], *, is_reduced: bool) -> None:
-        self._core, self._bundle, self._graph, self._config = core, bundle, graph, config
+    def __init__(self, bundle: Bundle, graph: str, config: dict[str, Any], *, is_reduced: bool) -> None:
+        self._bundle, self._graph, self._config = bundle, graph, config
         self._is_reduced = is_reduced
         self._lock = threading.Lock()
         self._requests: dict[int, Any] = {1: self._compile(1)}
@@ -120,18 +112,14 @@ class _Encoder:
             return np.array(outputs[0], np.float32)  # a copy: the next call writes to the same memory
 
     def _compile(self, batch: int) -> Any:
-        """Makes an infer request for this batch size.
+        """Makes an infer request for this batch size."""
 
-        The graph is read each time: kept, it would hold all weights twice.
-        """
-        model = read_graph(self._core, self._bundle, self._graph)
-        try:
+        def prepare(model: Any) -> None:
             model.reshape({tensor.any_name: [batch, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
             if self._is_reduced:
                 replace_silu(model)
-            return self._core.compile_model(model, DEVICE, self._config).create_infer_request()
-        except RuntimeError as error:
-            raise unloadable(self._bundle, self._graph, error) from error
+
+        return infer_request(self._bundle, self._graph, self._config, prepare)
 
 
 def replace_silu(model: Any) -> int:

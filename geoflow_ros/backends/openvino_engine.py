@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from geoflow_ros.bundle.precision import BFLOAT16, FLOAT32
 from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec, describe_difference
 from geoflow_ros.errors import BundleError, InputError
 
-DEVICE = "CPU"
+_DEVICE = "CPU"
 _PRECISION_HINTS = {FLOAT32: "f32", BFLOAT16: "bf16"}
 _DTYPES = {"u8": "uint8", "f32": "float32", "i64": "int64"}
 
@@ -44,7 +45,7 @@ def openvino_core() -> Any:
 
 def openvino_name(precision: str) -> str:
     """Engine, version, device and precision."""
-    return f"openvino {_import_openvino().__version__.split('-')[0]} {DEVICE} {precision}"
+    return f"openvino {_import_openvino().__version__.split('-')[0]} {_DEVICE} {precision}"
 
 
 def has_bfloat16() -> bool:
@@ -53,7 +54,7 @@ def has_bfloat16() -> bool:
     Raises:
         InputError: OpenVINO is not installed.
     """
-    return cpu_has_bfloat16() and "BF16" in openvino_core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return cpu_has_bfloat16() and "BF16" in openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _require_precision(precision: str) -> None:
@@ -109,33 +110,43 @@ def _usable(cache_dir: Path | None) -> Path | None:
     return cache_dir
 
 
-def read_graph(core: Any, bundle: Bundle, graph: str) -> Any:
-    """Reads a graph of a bundle.
+def infer_request(
+    bundle: Bundle, graph: str, config: Mapping[str, Any], prepare: Callable[[Any], object] = lambda model: None
+) -> Any:
+    """Reads, checks and compiles a graph of a bundle.
+
+    The file is read each time: kept, it would hold all weights twice.
+
+    Args:
+        bundle: verified bundle.
+        graph: one of its graphs.
+        config: see `openvino_configuration`.
+        prepare: changes the `openvino.Model` before it is compiled.
 
     Returns:
-        An `openvino.Model`.
+        An `openvino.InferRequest`.
 
     Raises:
-        BundleError: the file was changed, OpenVINO cannot read it, or it has other tensors than the manifest says.
+        BundleError: the file was changed, OpenVINO cannot load it, or it has other tensors than the manifest says.
     """
     path = bundle.graph_path(graph)
     if sha256_of(path) != bundle.manifest.files[path.name]:
         raise BundleError(f"{path} was changed since the bundle was opened: start again")
+    core = openvino_core()
     try:
         model = core.read_model(path)
+        found = GraphSpec(_specs(model.inputs), _specs(model.outputs))
+        difference = describe_difference(_without_names(bundle.manifest.tensors[graph]), found)
+        if difference:
+            raise BundleError(
+                f"{path} is not the graph that its manifest describes: {difference}; export the bundle again"
+            )
+        prepare(model)
+        return core.compile_model(model, _DEVICE, dict(config)).create_infer_request()
     except RuntimeError as error:
-        raise unloadable(bundle, graph, error) from error
-    found = GraphSpec(_specs(model.inputs), _specs(model.outputs))
-    difference = describe_difference(_without_names(bundle.manifest.tensors[graph]), found)
-    if difference:
-        raise BundleError(f"{path} is not the graph that its manifest describes: {difference}; export the bundle again")
-    return model
-
-
-def unloadable(bundle: Bundle, graph: str, error: Exception) -> BundleError:
-    """Returns the error of a graph that OpenVINO cannot load."""
-    path = bundle.graph_path(graph)
-    return BundleError(f"{path} cannot be loaded by OpenVINO ({reason_of(error)}): export the bundle again")
+        raise BundleError(
+            f"{path} cannot be loaded by OpenVINO ({reason_of(error)}): export the bundle again"
+        ) from error
 
 
 def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:

@@ -10,15 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.backends.openvino_engine import (
-    DEVICE,
-    openvino_configuration,
-    openvino_core,
-    openvino_name,
-    read_graph,
-    reason_of,
-    unloadable,
-)
+from geoflow_ros.backends.openvino_engine import infer_request, openvino_configuration, openvino_name, reason_of
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.precision import FLOAT32
 from geoflow_ros.errors import BackendError
@@ -41,8 +33,8 @@ class OpenVinoRunner:
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None, cache_dir: Path | None = None) -> None:
-        core, config = openvino_core(), openvino_configuration(FLOAT32, threads, cache_dir)
-        self._graphs = {graph: _Graph(core, bundle, graph, config) for graph in bundle.manifest.graphs}
+        config = openvino_configuration(FLOAT32, threads, cache_dir)
+        self._graphs = {graph: _Graph(bundle, graph, config) for graph in bundle.manifest.graphs}
         self._name = openvino_name(FLOAT32)
 
     @property
@@ -63,12 +55,8 @@ class OpenVinoRunner:
 class _Graph:
     """One graph of the bundle."""
 
-    def __init__(self, core: Any, bundle: Bundle, graph: str, config: dict[str, Any]) -> None:
-        model = read_graph(core, bundle, graph)
-        try:
-            self._request = core.compile_model(model, DEVICE, config).create_infer_request()
-        except RuntimeError as error:
-            raise unloadable(bundle, graph, error) from error
+    def __init__(self, bundle: Bundle, graph: str, config: Mapping[str, Any]) -> None:
+        self._request = infer_request(bundle, graph, config)
         self._name = graph
         tensors = bundle.manifest.tensors[graph]
         self._inputs, self._outputs = ([tensor.name for tensor in part] for part in (tensors.inputs, tensors.outputs))

@@ -94,7 +94,14 @@ def _bench_birds_eye(args: argparse.Namespace) -> int:
     import shlex
 
     from geoflow_ros.bench.birds_eye import BirdsEyeBench, bench_birds_eye, cost_picture, text_of
+    from geoflow_ros.errors import InputError
 
+    others = ("authors_frames", "starts", "soak", "precision_pairs")
+    given = [name for name in others if getattr(args, name)] + (["size"] if args.size != "model" else [])
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')} is for GeoFlow's models; '{args.model}' is a bird's-eye one")
+    if args.out:
+        import_module("matplotlib")  # said now, not after minutes of measuring
     settings = BirdsEyeBench(
         model=args.model,
         runners=tuple(args.backend or ()),

@@ -292,8 +292,8 @@ class BirdsEyeLocalizer:
             coarse = self._coarse_scores(frame, ground, turns)
         windows = choose_windows(coarse, turns, search, cameras.log_prior)
         fine = self._fine_scores(frame, frame.seen, windows)
-        both = coarse.astype(np.float64), fine
-        return PoseScores(both[0], turns, cameras.log_prior, windows, both[1], self._model.none, self._model.outside)
+        none, outside = self._model.none, self._model.outside
+        return PoseScores(coarse.astype(np.float64), turns, cameras.log_prior, windows, fine, none, outside)
 
     def _coarse_scores(self, frame: _Frame, ground_coarse: Float32Array, turns: Float64Array) -> Float32Array:
         """Scores the whole volume for some cameras.

@@ -101,7 +101,7 @@ class CameraBelief:
     @property
     def is_wide(self) -> bool:
         """Whether the camera may stand far from every hypothesis."""
-        return bool((self.step > _FAR).any())
+        return _are_far(self.step)
 
     def around(self, point: Float64Array, share: float) -> CameraHypotheses:
         """Returns a cross about another point (3,): it, then two on each axis that has several, before and behind it.
@@ -229,7 +229,7 @@ class CameraCalibration:
         counts = np.round(np.divide(_REACH_SIGMAS, relative, out=np.zeros(3), where=is_open))
         numbers = np.arange(1, int(counts.max()) + 1)  # none where all is known
         reach = np.where(numbers <= counts[:, None], numbers * relative[:, None], 0.0)
-        has_corners = bool((step > _FAR).any()) and bool((step[:2] > 0.0).all())
+        has_corners = _are_far(step) and bool((step[:2] > 0.0).all())
         hypotheses = CameraHypotheses.around(mean.copy(), sigma, reach, has_corners)
         return CameraBelief(hypotheses, mean.copy(), variance, step)
 
@@ -284,3 +284,8 @@ class CameraCalibration:
         assert isinstance(camera, VirtualCamera)  # a panorama is taken as known and keeps nothing
         names = ("width_px", "height_px", "focal_px", "horizon_row_px", "height_m")
         return {name: float(getattr(camera, name)) for name in names}
+
+
+def _are_far(step: Float64Array) -> bool:
+    """Tells whether hypotheses (3,) apart leave cameras between them that are far from all."""
+    return bool((step > _FAR).any())

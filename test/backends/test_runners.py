@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes.bundle import write_bundle
+from fakes.validation_pairs import validation_sampler
 
 from geoflow_ros.backends import BackendOptions, OnnxRuntimeBackend, open_runner
 from geoflow_ros.bundle import Bundle
@@ -19,9 +20,7 @@ from geoflow_ros.inference import SearchSettings
 from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
 from geoflow_ros.inference.birds_eye_localizer import BirdsEyeLocalizer
 from geoflow_ros.inference.camera_calibration import EXTRINSICS
-from geoflow_ros.world.conditions import conditions_named
-from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
-from geoflow_ros.world.splits import Split
+from geoflow_ros.world.pairs import Pair
 
 BIRDS_EYE = Path(__file__).resolve().parents[2] / "models" / "birds_eye"
 OTHERS = [
@@ -58,18 +57,7 @@ def shipped() -> Bundle:
 
 @pytest.fixture(scope="module")
 def pairs(shipped: Bundle) -> list[Pair]:
-    manifest = shipped.manifest
-    sampler = PairSampler(
-        area=Area.CROSS,
-        seed=5,
-        satellite_size=manifest.satellite.size_px,
-        ground_size=(manifest.ground.height_px, manifest.ground.width_px),
-        ground_resolution_m=manifest.satellite.ground_resolution_m,
-        search_radius_m=manifest.search_radius_m,
-        heading_error=HeadingError(sigma_deg=2.0),
-        split=Split.VALIDATION,
-        conditions=conditions_named("road"),
-    )
+    sampler = validation_sampler(shipped.manifest, seed=5, conditions="road")
     return [sampler.pair(index) for index in range(PAIRS)]
 
 

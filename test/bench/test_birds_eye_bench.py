@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import pytest
 
+from geoflow_ros import cli
 from geoflow_ros.bench.birds_eye import KNOWN, STAGES, UNKNOWN, BirdsEyeBench, bench_birds_eye, cost_picture, text_of
 from geoflow_ros.errors import BundleError, InputError
 
@@ -46,3 +47,9 @@ def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
         bench_birds_eye(BirdsEyeBench(frames=0))
     with pytest.raises(BundleError, match="of the method geoflow"):
         bench_birds_eye(BirdsEyeBench(model="synthetic"))
+
+
+@pytest.mark.parametrize("option", [("--soak", "5"), ("--size", "full"), ("--precision-pairs", "8")])
+def test_an_option_of_the_other_method_is_refused(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--model", "birds_eye", "--quick", *option]) == 2
+    assert f"{option[0]} is for GeoFlow's models" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.validation_pairs import validation_sampler
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.backends.options import ONNXRUNTIME
@@ -14,8 +15,6 @@ from geoflow_ros.bundle import Bundle
 from geoflow_ros.errors import BundleError
 from geoflow_ros.evaluation.synthetic import as_patch
 from geoflow_ros.inference import open_localizer
-from geoflow_ros.world.pairs import Area, HeadingError, PairSampler
-from geoflow_ros.world.splits import Split
 
 PAIRS = 4
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "birds_eye"
@@ -26,16 +25,7 @@ def test_the_camera_is_found_with_its_yaw_and_not_on_another_place() -> None:
     manifest = bundle.manifest
     assert manifest.to_json() == (FOLDER / "manifest.json").read_text()
     localizer = open_localizer(bundle, BackendOptions(ONNXRUNTIME))
-    sampler = PairSampler(
-        area=Area.CROSS,
-        seed=11,
-        satellite_size=manifest.satellite.size_px,
-        ground_size=(manifest.ground.height_px, manifest.ground.width_px),
-        ground_resolution_m=manifest.satellite.ground_resolution_m,
-        search_radius_m=manifest.search_radius_m,
-        heading_error=HeadingError(sigma_deg=2.0),
-        split=Split.VALIDATION,
-    )
+    sampler = validation_sampler(manifest, seed=11)
     pairs = [sampler.pair(index) for index in range(PAIRS)]
     errors, yaws, qualities = [], [], []
     for pair in pairs:
