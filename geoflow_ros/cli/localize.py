@@ -29,6 +29,11 @@ def add_options(parser: CommandParser) -> None:
         type=Number(float, above=0, at_most=180, unit="degrees", metavar="DEG"),
         help="by how much --heading may be wrong, 180 for anything; bird's-eye models (default: as trained for, 10)",
     )
+    parser.add_argument(
+        "--position-error",
+        type=Number(float, above=0, unit="metres", metavar="M"),
+        help="how far off the rough position may be, forward and sideways (default: the model's search radius)",
+    )
     parser.add_argument("--tiles", required=True, help=options.TILES_HELP)
     options.add_model(parser)
     parser.add_argument("--out", type=Path, metavar="PNG", help="draw the patch with hypotheses, path and ellipse")
@@ -64,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         hypotheses=args.hypotheses,
         iterations=args.iterations,
         heading_error_deg=args.heading_error,
+        position_error_m=args.position_error,
         backend=options.backend_options(args),
     )
     if args.out:

@@ -168,7 +168,7 @@ def compare(
     for index, pairs in enumerate(zip(*renderings, strict=True)):
         rendered = dict(zip(samplers, pairs, strict=True))
         for contender in contenders:
-            contender.answer(rendered[contender.sizes], index, ablation)
+            contender.answer(rendered[contender.sizes], index, protocol.prior_radius_m, ablation)
         if matcher is not None:
             pair = rendered[first.sizes]
             matched.append(matcher.locate(pair.ground, pair.satellite) - pair.offset_m)
@@ -198,9 +198,10 @@ class _Contender:
         satellite, ground = self.manifest.satellite, self.manifest.ground
         return satellite.size_px, satellite.ground_resolution_m, (ground.height_px, ground.width_px)
 
-    def answer(self, pair: Pair, index: int, ablation: bool) -> None:
+    def answer(self, pair: Pair, index: int, radius_m: float | None, ablation: bool) -> None:
         self.localizer.forget()
-        fix = self.localizer.localize(pair.ground, as_patch(pair, self.manifest), stamp_ns=index)
+        patch = as_patch(pair, self.manifest)
+        fix = self.localizer.localize(pair.ground, patch, stamp_ns=index, position_error_m=radius_m)
         self.answers.add(pair, fix, world=index // PAIRS_PER_WINDOW)
         if ablation and isinstance(self.localizer, GeoFlowLocalizer):
             engine = self.localizer.backend

@@ -8,6 +8,7 @@ from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty
+from geoflow_ros.inference.inputs import searched_radius_m
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
@@ -34,7 +35,8 @@ class Protocol:
             where the conditions leave the camera undisturbed, else the second. GeoFlow has no use for it.
         photometric: whether the colours, tones and sharpness of both pictures are changed strongly, apart.
         orthophotos: what the worlds are made of, with maps of another year; None: procedural cities, or the town.
-        prior_radius_m: largest error of the prior on both axes; the model's search radius where None.
+        prior_radius_m: largest error of the prior on both axes, which localizers are told; the model's search radius
+            where None.
     """
 
     area: Area
@@ -90,24 +92,13 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
         satellite_size=manifest.satellite.size_px,
         ground_size=(manifest.ground.height_px, manifest.ground.width_px),
         ground_resolution_m=manifest.satellite.ground_resolution_m,
-        search_radius_m=_prior_radius_m(manifest, protocol),
+        search_radius_m=searched_radius_m(manifest, protocol.prior_radius_m),
         heading_error=protocol.heading,
         split=protocol.split,
         conditions=protocol.conditions,
         photometric_share=float(protocol.photometric),
         orthophotos=protocol.orthophotos,
     )
-
-
-def _prior_radius_m(manifest: Manifest, protocol: Protocol) -> float:
-    if protocol.prior_radius_m is None:
-        return manifest.search_radius_m
-    if not 0.0 < protocol.prior_radius_m <= manifest.search_radius_m:
-        raise InputError(
-            f"the prior's error must be within the {manifest.search_radius_m:g} m that '{manifest.name}' searches, not "
-            f"{protocol.prior_radius_m:g} m"
-        )
-    return protocol.prior_radius_m
 
 
 def camera_of(protocol: Protocol) -> CameraUncertainty | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.backends.protocol import GraphRunner
+from geoflow_ros.bundle.birds_eye import COARSE
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.bundle.methods import (
@@ -31,7 +32,7 @@ from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, pose_fi
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
 from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
-from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image
+from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, searched_radius_m
 from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
 from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
 from geoflow_ros.inference.protocol import SearchSettings
@@ -155,7 +156,12 @@ class BirdsEyeLocalizer:
         self._largest_turn_rad = wanted_rad
 
     def localize(
-        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+        self,
+        ground: UInt8Array,
+        patch: SatellitePatch,
+        stamp_ns: int = 0,
+        heading_error_rad: float | None = None,
+        position_error_m: float | None = None,
     ) -> BirdsEyeFix:
         """Pose of the camera that took `ground`, somewhere around the centre of `patch`.
 
@@ -166,13 +172,16 @@ class BirdsEyeLocalizer:
             stamp_ns: of the image.
             heading_error_rad: by how much the patch's yaw may be wrong; what the model was trained for where None.
                 Wider searches cost more.
+            position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
+                search radius where None.
 
         Returns:
             The fix. Look at `fix.assessment.trustworthy` before using it.
 
         Raises:
             ImageError: the image does not fit the model.
-            InputError: the patch does not, or the heading is less certain than what is searched.
+            InputError: the patch does not, heading or position are less certain than what is searched, or the position
+                error is not positive.
             BundleError: the network answered with numbers that are not finite.
             BackendError: the back end failed.
         """
@@ -186,7 +195,7 @@ class BirdsEyeLocalizer:
                 features = self._runner.run(GROUND_ENCODER, {"ground": image[None]})
             with watch.stage("match"):
                 self._follow_camera()
-                search = self._search(heading_error_rad)
+                search = self._search(heading_error_rad, position_error_m)
                 seen = self._lay_down(features, self._belief.hypotheses, self._projection)
                 frame = _Frame(satellite, features, seen, search)
                 scores = self._match(frame)
@@ -229,9 +238,9 @@ class BirdsEyeLocalizer:
             self._projection = self._project(belief.hypotheses)
             self._belief = belief
 
-    def _search(self, heading_error_rad: float | None) -> PoseSearch:
-        """The narrowest volume that has the heading in it."""
-        search = search_of(self._geometry)
+    def _search(self, heading_error_rad: float | None, position_error_m: float | None) -> PoseSearch:
+        """The smallest volume that has the heading and the position in it."""
+        search = search_of(self._geometry).within(searched_radius_m(self._manifest, position_error_m))
         own_rad = min(search.max_turn_rad, self._largest_turn_rad)
         windows = _WINDOWS if len(self._belief.hypotheses) == 1 else _WINDOWS_OF_CAMERAS
         if heading_error_rad is None or heading_error_rad <= own_rad:
@@ -309,7 +318,9 @@ class BirdsEyeLocalizer:
         graph = COARSE_MATCHER_WIDE if _is_wide(frame.search) else COARSE_MATCHER
         scores = self._runner.run(graph, feed)["coarse_scores"]
         require_finite(scores)
-        return scores
+        beyond = self._geometry.reach_cells // COARSE - frame.search.coarse_reach
+        inside = slice(beyond, scores.shape[-1] - beyond)
+        return scores[..., inside, inside]
 
     def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, _Seen]:
         """Looks into the best window through cameras nearer to the one that explains it best.

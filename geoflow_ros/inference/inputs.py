@@ -56,6 +56,22 @@ class KeptPatches(Generic[Encoded]):
             return encoded
 
 
+def searched_radius_m(manifest: Manifest, position_error_m: float | None) -> float:
+    """How far from a patch's centre the camera is looked for: as far as it may be, or as the model can search.
+
+    Raises:
+        InputError: it is not positive, or larger than the model's search radius.
+    """
+    if position_error_m is None:
+        return manifest.search_radius_m
+    if not 0.0 < position_error_m <= manifest.search_radius_m:
+        raise InputError(
+            f"the position may be wrong by up to {position_error_m:g} m, but the model '{manifest.name}' searches more "
+            f"than 0 and up to {manifest.search_radius_m:g} m: give a better position"
+        )
+    return position_error_m
+
+
 def blank_inputs(manifest: Manifest) -> tuple[UInt8Array, SatellitePatch]:
     """A black image and a black patch that fit a model."""
     frame = manifest.patch_frame(0.0, 0.0, 0.0)

@@ -16,7 +16,7 @@ from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.errors import InputError
 from geoflow_ros.inference.assessment import AssessedEstimate, QualityLimits, assess
 from geoflow_ros.inference.fix import FixTimings, GeoFlowFix
-from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image
+from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, searched_radius_m
 from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
 from geoflow_ros.inference.posterior import probe_grid
 from geoflow_ros.inference.protocol import SearchSettings
@@ -108,7 +108,12 @@ class GeoFlowLocalizer:
         return 0.0
 
     def localize(
-        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+        self,
+        ground: UInt8Array,
+        patch: SatellitePatch,
+        stamp_ns: int = 0,
+        heading_error_rad: float | None = None,
+        position_error_m: float | None = None,
     ) -> GeoFlowFix:
         """Position of the camera that took `ground`, somewhere around the centre of `patch`.
 
@@ -118,16 +123,18 @@ class GeoFlowLocalizer:
                 with the same object.
             stamp_ns: of the image.
             heading_error_rad: has no influence.
+            position_error_m: how far from the centre hypotheses start; the search radius where None.
 
         Returns:
             The fix. Look at `fix.assessment.trustworthy` before using it.
 
         Raises:
             ImageError: the image does not fit the model.
-            InputError: the patch does not.
+            InputError: the patch does not, or the position error is not positive or larger than the search radius.
             BundleError: the network answered with numbers that are not finite.
             BackendError: the back end failed.
         """
+        share = searched_radius_m(self._manifest, position_error_m) / self._manifest.search_radius_m
         settings = self.settings  # one look, so that a change from outside takes effect between frames
         with self._lock:
             watch = Stopwatch()
@@ -135,7 +142,7 @@ class GeoFlowLocalizer:
                 image = fit_image(ground, self._manifest)
             with watch.stage("satellite"):
                 tokens = self._patches.encoded(patch)
-            hypotheses = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns)
+            hypotheses = sample_hypotheses(1, settings.hypotheses, self._seed, stamp_ns) * np.float32(share)
             output = self._encode_and_refine(image, tokens, hypotheses, settings)
             estimate = mean_estimate(output.path[-1])
             (answer,) = self._assess(output, estimate, settings)

@@ -62,6 +62,11 @@ class PoseSearch:
         """The turn from a window's centre to its end."""
         return self.window_turns * self.turn_step_rad / 2.0
 
+    def within(self, radius_m: float) -> PoseSearch:
+        """Returns the part of the volume whose coarse cells reach so far from the patch's centre at least."""
+        cells = COARSE * max(1, math.ceil(radius_m / (COARSE * self.cell_m) - _TOLERANCE))
+        return replace(self, reach_cells=min(self.reach_cells, cells))
+
     def coarse_turns(self) -> Float64Array:
         """Returns the (K,) headings of the coarse level, K cells of a turn that fill the range (or all around).
 

@@ -84,7 +84,12 @@ class PatchLocalizer(Protocol):
         ...
 
     def localize(
-        self, ground: UInt8Array, patch: SatellitePatch, stamp_ns: int = 0, heading_error_rad: float | None = None
+        self,
+        ground: UInt8Array,
+        patch: SatellitePatch,
+        stamp_ns: int = 0,
+        heading_error_rad: float | None = None,
+        position_error_m: float | None = None,
     ) -> Fix:
         """Position, and yaw where the method gives one, of the camera that took a picture.
 
@@ -94,10 +99,13 @@ class PatchLocalizer(Protocol):
             stamp_ns: of the image.
             heading_error_rad: by how much the patch's yaw may be wrong; None for what the model was trained for. A
                 method that takes the yaw as known has no use for it.
+            position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
+                search radius where None.
 
         Raises:
             ImageError: the image does not fit the model.
-            InputError: the patch does not, or the heading error is larger than `max_heading_error_rad`.
+            InputError: the patch does not, the heading error is larger than `max_heading_error_rad`, or the position
+                error is not positive or larger than the model's search radius.
             BundleError: the network answered with numbers that are not finite.
             BackendError: the back end failed.
         """

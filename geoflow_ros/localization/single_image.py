@@ -75,6 +75,7 @@ def localize_image(
     hypotheses: int | None = None,
     iterations: int | None = None,
     heading_error_deg: float | None = None,
+    position_error_m: float | None = None,
     backend: BackendOptions | None = None,
 ) -> LocalizedImage:
     """Localizes one image near a rough position.
@@ -90,6 +91,7 @@ def localize_image(
         hypotheses: N; the bundle's where None.
         iterations: R; the bundle's where None.
         heading_error_deg: by how much the heading may be wrong; what the model was trained for where None.
+        position_error_m: how far the position may be off, forward and sideways; the search radius where None.
         backend: what runs the model, see `open_backend`.
 
     Returns:
@@ -119,7 +121,8 @@ def localize_image(
             patch = satellite_map.patch(frame)
     finally:
         source.close()
-    return LocalizedImage(localizer.localize(ground, patch, heading_error_rad=error_rad), patch, datum)
+    fix = localizer.localize(ground, patch, heading_error_rad=error_rad, position_error_m=position_error_m)
+    return LocalizedImage(fix, patch, datum)
 
 
 def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:

@@ -136,6 +136,27 @@ def test_headings_are_searched_as_far_as_they_are_unknown(
     assert (COARSE_MATCHER_WIDE in runner.calls) == is_wide
 
 
+def test_positions_are_searched_as_far_as_they_are_unknown(bundle: Bundle, localizer: BirdsEyeLocalizer) -> None:
+    patch = patch_at(bundle)
+    whole, part = (localizer.localize(IMAGE, patch, position_error_m=error_m) for error_m in (None, 10.0))
+    assert part.assessment.trustworthy, part.assessment.reason
+    np.testing.assert_allclose(part.position, whole.position, atol=0.05)
+    assert 10.0 <= part.search_radius_m < 12.0 < whole.search_radius_m
+    assert np.abs(part.posterior.pose[:, :2]).max() <= part.search_radius_m + 1e-6
+    # the camera is farther off than was said: it is not found, and what is found instead lies at the end
+    nearer = localizer.localize(IMAGE, patch, position_error_m=5.0)
+    assert np.abs(nearer.position).max() <= nearer.search_radius_m
+    assert not nearer.assessment.trustworthy
+
+
+@pytest.mark.parametrize("error_m", [0.0, -1.0, math.nan, 20.1])
+def test_a_position_that_cannot_be_searched_is_refused(
+    bundle: Bundle, localizer: BirdsEyeLocalizer, error_m: float
+) -> None:
+    with pytest.raises(InputError, match="up to 20 m: give a better position"):
+        localizer.localize(IMAGE, patch_at(bundle), position_error_m=error_m)
+
+
 def test_a_heading_less_certain_than_what_is_searched_is_refused(bundle: Bundle, runner: SceneRunner) -> None:
     localizer = BirdsEyeLocalizer(bundle, runner, SearchSettings(max_heading_error_rad=math.radians(30.0)))
     assert localizer.max_heading_error_rad == pytest.approx(math.radians(30.0))

@@ -48,6 +48,17 @@ def test_a_patch_can_be_encoded_ahead_of_its_first_frame(bundle: Bundle, backend
     )
 
 
+def test_hypotheses_start_where_the_camera_may_be(bundle: Bundle, backend: Backend) -> None:
+    patch = patch_at(bundle)
+    whole, part = (
+        GeoFlowLocalizer(bundle, backend).localize(ground_image(), patch, position_error_m=error_m)
+        for error_m in (None, 5.0)
+    )
+    np.testing.assert_allclose(part.path[0], whole.path[0] * (5.0 / RADIUS_M), atol=1e-5)
+    with pytest.raises(InputError, match="searches more than 0 and up to 20 m"):
+        GeoFlowLocalizer(bundle, backend).localize(ground_image(), patch, position_error_m=RADIUS_M + 1.0)
+
+
 def test_a_patch_of_another_size_is_not_encoded(bundle: Bundle, backend: Backend) -> None:
     frame = replace(bundle.manifest.patch_frame(0.0, 0.0, 0.0), size_px=96)
     with pytest.raises(InputError, match="96"):
