@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from geoflow_ros.backends.torch_backend import on_device, torch_device
 from geoflow_ros.backends.torch_network import checkpoint_of
 from geoflow_ros.bundle.bundle import Bundle
-from geoflow_ros.bundle.methods import BIRDS_EYE_GRAPHS
 from geoflow_ros.bundle.precision import FLOAT32
 from geoflow_ros.errors import BundleError
-from geoflow_ros.model import BirdsEyeMatcher, load_birds_eye
+from geoflow_ros.model import BirdsEyeMatcher, DenseFlow
 from geoflow_ros.model.birds_eye_graphs import birds_eye_module, tensors_of
+from geoflow_ros.model.checkpoint import load_birds_eye_network
 
 
 class TorchRunner:
@@ -35,18 +35,20 @@ class TorchRunner:
         BackendError: it does not fit the device's memory.
     """
 
-    def __init__(self, weights: Bundle | BirdsEyeMatcher, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, weights: Bundle | BirdsEyeMatcher | DenseFlow, device: str = "cpu", threads: int | None = None
+    ) -> None:
         on = torch_device(device)
         if on.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
         if threads is not None:
             torch.set_num_threads(threads)
-        model = copy.deepcopy(weights) if isinstance(weights, BirdsEyeMatcher) else _network_of(weights)
+        model = _network_of(weights) if isinstance(weights, Bundle) else copy.deepcopy(weights)
         self._tensors = tensors_of(model)
         with on_device(on):
             model = model.eval().to(on)
-            self._modules = {graph: birds_eye_module(model, graph) for graph in BIRDS_EYE_GRAPHS}
+            self._modules = {graph: birds_eye_module(model, graph) for graph in self._tensors}
         self._device = on
         where = torch.cuda.get_device_name(on) if on.type == "cuda" else "CPU"
         self._name = f"torch {torch.__version__} {where} {FLOAT32}"
@@ -74,8 +76,8 @@ class TorchRunner:
             }
 
 
-def _network_of(bundle: Bundle) -> BirdsEyeMatcher:
-    model = load_birds_eye(checkpoint_of(bundle))
+def _network_of(bundle: Bundle) -> BirdsEyeMatcher | DenseFlow:
+    model = load_birds_eye_network(checkpoint_of(bundle))
     geometry = bundle.manifest.geometry
     if any(getattr(model.config, name) != value for name, value in vars(geometry).items()):
         raise BundleError(f"{bundle.path} was made for another geometry than its checkpoint: export the bundle again")

@@ -19,11 +19,13 @@ from geoflow_ros.bench.machine import describe_machine
 from geoflow_ros.bench.pictures import Pictures
 from geoflow_ros.bench.views import render_pictures
 from geoflow_ros.bundle import Bundle
+from geoflow_ros.bundle.birds_eye import ZERO
 from geoflow_ros.bundle.methods import BIRDS_EYE
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.metrics import timing
 from geoflow_ros.evaluation.tables import table
 from geoflow_ros.inference import SearchSettings
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
 from geoflow_ros.inference.birds_eye_localizer import BirdsEyeLocalizer
 from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty
 from geoflow_ros.progress import progress_bar
@@ -94,6 +96,8 @@ def bench_birds_eye(settings: BirdsEyeBench) -> dict[str, Any]:
     bundle.require_method(BIRDS_EYE)
     if settings.frames < 1:
         raise InputError("the bench needs at least one frame")
+    if bundle.manifest.birds_eye is not None and bundle.manifest.birds_eye.flow_start == ZERO:
+        raise InputError(f"the bundle '{bundle.manifest.name}' has flow from zero: there is no search to be timed")
     unknown = [name for name in settings.runners if name not in RUNNERS]
     if unknown:
         raise InputError(f"'{unknown[0]}' is no engine of this method; there are {', '.join(RUNNERS)}")
@@ -140,7 +144,7 @@ def _measure(
     heading_rad = None if case.heading_deg is None else math.radians(case.heading_deg)
     patch = pictures[0].patch(bundle.manifest)
     ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    hypotheses = 0
+    hypotheses = headings = 0
     for index in range(_WARM_UP + frames):
         picture = pictures[index % len(pictures)]
         if not case.is_kept:
@@ -151,9 +155,11 @@ def _measure(
         decoded = perf_counter()
         fix = localizer.localize(image, patch, stamp_ns=index, heading_error_rad=heading_rad)
         done = perf_counter()
+        assert isinstance(fix, BirdsEyeFix)  # as all that is matched
         if index < _WARM_UP:
             continue
-        times, hypotheses = fix.timings, len(fix.posterior.scores.coarse)
+        times, scores = fix.timings, fix.posterior.scores
+        hypotheses, headings = len(scores.coarse), len(scores.turn_rad)
         values = (
             1e3 * (decoded - begin), times.resize_ms, times.satellite_ms, times.ground_ms, times.refine_ms,
             times.covariance_ms, 1e3 * (done - begin),
@@ -161,10 +167,9 @@ def _measure(
         for stage, value in zip(STAGES, values, strict=True):
             ms[stage].append(value)
         tick()
-    search = fix.posterior.search
     return {
         "camera_hypotheses": hypotheses,
-        "headings": len(search.coarse_turns()),
+        "headings": headings,
         "stages_ms": {
             stage: {"p50": float(np.median(times)), "p95": float(np.percentile(times, 95))}
             for stage, times in ms.items()

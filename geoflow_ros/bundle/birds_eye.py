@@ -17,6 +17,8 @@ LOWEST_STRIDE = 16  # of the encoders' last stage: image sides are multiples of 
 WINDOW_CELLS = 4  # fine cells from the centre to the end of a window that the fine level looks at
 WINDOW_TURNS = 6  # headings of such a window
 PERSPECTIVE, PANORAMA = "perspective", "panorama"
+MODE, ZERO = "mode", "zero"
+"""Where dense flow starts: at the posterior's mode, or at the patch's centre, as in the paper."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class BirdsEyeModel:
         none: the score, per fine cell of the volume, of the camera being nowhere in it.
         outside: what the fine level adds to a coarse score on average where it did not look.
         calibration: of the covariance, by what is known of the camera.
+        flow_start: "mode" or "zero" where the bundle has dense flow, else "".
     """
 
     stem_halvings: CountOrZero
@@ -157,6 +160,7 @@ class BirdsEyeModel:
     none: FiniteNumber
     outside: FiniteNumber
     calibration: PoseCalibrations
+    flow_start: str = ""
 
     @classmethod
     def of(cls, geometry: BirdsEyeGeometry, **others: Any) -> BirdsEyeModel:

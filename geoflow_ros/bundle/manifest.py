@@ -19,7 +19,7 @@ from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry, BirdsEyeModel
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.constraints import Count, NonEmptyText, PositiveNumber
 from geoflow_ros.bundle.irs_settings import IrsSettings
-from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW, GRAPHS_OF, HEAD
+from geoflow_ros.bundle.methods import BIRDS_EYE, FLOW_REFINEMENT, GEOFLOW, GRAPHS_OF, HEAD
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.bundle.tensors import GraphSpec
 from geoflow_ros.errors import BundleError
@@ -125,8 +125,9 @@ class Manifest:
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """Names of the graphs that a bundle of this method has."""
-        return GRAPHS_OF[self.method]
+        """Names of the graphs that the bundle has."""
+        has_flow = self.birds_eye is not None and bool(self.birds_eye.flow_start)
+        return (*GRAPHS_OF[self.method], FLOW_REFINEMENT) if has_flow else GRAPHS_OF[self.method]
 
     @property
     def geometry(self) -> BirdsEyeGeometry:

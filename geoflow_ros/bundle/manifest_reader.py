@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from geoflow_ros.bundle.birds_eye import BirdsEyeModel
+from geoflow_ros.bundle.birds_eye import MODE, ZERO, BirdsEyeModel
 from geoflow_ros.bundle.manifest import (
     ALIGNMENTS,
     CAMERA_MODELS,
@@ -177,6 +177,8 @@ def _check_names(manifest: Manifest) -> None:
         "alignment": (manifest.alignment, ALIGNMENTS),
         "direction_family": (manifest.direction_family, DIRECTION_FAMILIES),
     }
+    if manifest.birds_eye is not None:
+        chosen["birds_eye.flow_start"] = manifest.birds_eye.flow_start, ("", MODE, ZERO)
     for index, check in enumerate(manifest.precision_checks):
         chosen[f"precision_checks.{index}.precision"] = (check.precision, tuple(LARGEST_CHANGE))
     for where, (name, known) in chosen.items():
@@ -231,4 +233,5 @@ def _geoflow_tensors(manifest: Manifest) -> dict[str, GraphSpec]:
 def _birds_eye_tensors(manifest: Manifest) -> dict[str, GraphSpec]:
     model = manifest.birds_eye
     assert model is not None
-    return birds_eye_tensors(manifest.geometry, model.fine_channels, model.coarse_channels, model.feature_channels)
+    channels = model.fine_channels, model.coarse_channels, model.feature_channels
+    return birds_eye_tensors(manifest.geometry, *channels, has_flow=bool(model.flow_start))

@@ -26,6 +26,9 @@ BIRDS_EYE_GRAPHS = (
 )
 """Of the bird's-eye method. The wide matchers turn templates to any heading, the others to those near the camera's."""
 
+FLOW_REFINEMENT = "flow_refinement"
+"""Of bird's-eye bundles with dense flow, beside the others."""
+
 GRAPHS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType({GEOFLOW: GRAPHS, BIRDS_EYE: BIRDS_EYE_GRAPHS})
 
 ENCODER_STRIDE = 32
@@ -63,7 +66,11 @@ def expected_tensors(
 
 
 def birds_eye_tensors(
-    geometry: BirdsEyeGeometry, fine_channels: int, coarse_channels: int, feature_channels: int
+    geometry: BirdsEyeGeometry,
+    fine_channels: int,
+    coarse_channels: int,
+    feature_channels: int,
+    has_flow: bool = False,
 ) -> dict[str, GraphSpec]:
     """The interface that the graphs of every bird's-eye bundle have: one image, C camera hypotheses, K headings.
 
@@ -74,6 +81,7 @@ def birds_eye_tensors(
         fine_channels: features of a fine cell.
         coarse_channels: features of a coarse cell.
         feature_channels: of the camera image's features.
+        has_flow: whether dense flow is one of the graphs.
     """
     side, cells = geometry.satellite_size_px, geometry.satellite_cells
     height, width = geometry.ground_height_px, geometry.ground_width_px
@@ -87,6 +95,11 @@ def birds_eye_tensors(
     ground_fine = _float32("ground_fine", "C", fine_channels, forward, right)
     ground_coarse = _float32("ground_coarse", "C", coarse_channels, forward // COARSE, right // COARSE)
     coarse, fine = _matchers(geometry, (satellite_fine, satellite_coarse), (ground_fine, ground_coarse))
+    image = ground_features, ground_image
+    flow = GraphSpec(
+        (satellite_fine, satellite_coarse, *image, *_projection(geometry, 1), _float32("start", 1, 3)),
+        (_float32("pose", 1, 3), _float32("covariance", 1, 3, 3)),
+    )
     return {
         SATELLITE_ENCODER: GraphSpec(
             (TensorSpec("satellite", "uint8", (1, side, side, 3)),), (satellite_fine, satellite_coarse)
@@ -96,20 +109,25 @@ def birds_eye_tensors(
             (ground_features, ground_image),
         ),
         GROUND_PROJECTION: GraphSpec(
-            (
-                ground_features,
-                ground_image,
-                _float32("cells", "C", forward, right, 2),
-                _float32("colours", "C", 2 * forward, 2 * right, 2),
-                _float32("is_visible", "C", 1, forward, right),
-            ),
+            (*image, *_projection(geometry, "C")),
             (ground_fine, ground_coarse, _float32("fine_confidence", "C", 1, forward, right)),
         ),
         COARSE_MATCHER: coarse,
         FINE_MATCHER: fine,
         COARSE_MATCHER_WIDE: coarse,
         FINE_MATCHER_WIDE: fine,
+        **({FLOW_REFINEMENT: flow} if has_flow else {}),
     }
+
+
+def _projection(geometry: BirdsEyeGeometry, cameras: int | str) -> tuple[TensorSpec, ...]:
+    """Where an image shows the cells, through so many cameras."""
+    forward, right = geometry.forward_cells, geometry.right_cells
+    return (
+        _float32("cells", cameras, forward, right, 2),
+        _float32("colours", cameras, 2 * forward, 2 * right, 2),
+        _float32("is_visible", cameras, 1, forward, right),
+    )
 
 
 def _matchers(

@@ -76,7 +76,8 @@ def _fitted(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> Po
         for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
             localizer.forget()
             fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
-            assert isinstance(fix, BirdsEyeFix)  # what this method answers with
+            if not isinstance(fix, BirdsEyeFix):
+                raise InputError(f"the bundle '{bundle.manifest.name}' has flow from zero: it has no posterior to fit")
             assert fix.yaw_rad is not None
             yaw_error_rad = wrap_to_pi(fix.yaw_rad - true_yaw_rad(pair, fix))
             errors.append(np.append(fix.frame.enu_to_local(fix.position) - pair.offset_m, yaw_error_rad))
@@ -90,7 +91,8 @@ def _raw_covariances(fix: BirdsEyeFix) -> list[tuple[Float64Array, Float64Array]
     """(3, 3) of (forward, right, yaw) at each of `TEMPERATURES`: of the answer's own hill, and of all other places."""
     turn_rad = fix.frame.yaw_rad - float(fix.hypothesis_yaws_rad[0])
     pose = np.append(fix.frame.enu_to_local(fix.position), turn_rad)
-    return [raw_covariances(fix.posterior, pose, temperature) for temperature in TEMPERATURES]
+    fitted = None if fix.flow is None else fix.flow.covariance
+    return [raw_covariances(fix.posterior, pose, temperature, fitted) for temperature in TEMPERATURES]
 
 
 def _volume(manifest: Manifest) -> float:

@@ -22,10 +22,11 @@ from geoflow_ros.export.parity import POSITION_TOLERANCE_M, parity_images, requi
 from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix
 from geoflow_ros.inference.birds_eye_localizer import BirdsEyeLocalizer
 from geoflow_ros.inference.camera_calibration import CameraUncertainty
+from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.pose_posterior import wrap
 from geoflow_ros.inference.protocol import SearchSettings
-from geoflow_ros.model import BirdsEyeMatcher
-from geoflow_ros.model.birds_eye_graphs import feature_channels, tensors_of
+from geoflow_ros.model import BirdsEyeMatcher, DenseFlow
+from geoflow_ros.model.birds_eye_graphs import feature_channels, matcher_of, tensors_of
 from geoflow_ros.tiles import SatellitePatch
 
 YAW_TOLERANCE_RAD = math.radians(0.05)
@@ -38,7 +39,9 @@ _SEED = 0
 Outputs = dict[str, NDArray[Any]]
 
 
-def birds_eye_manifest(described: Mapping[str, Any], calibration: PoseCalibrations, model: BirdsEyeMatcher) -> Manifest:
+def birds_eye_manifest(
+    described: Mapping[str, Any], calibration: PoseCalibrations, model: BirdsEyeMatcher | DenseFlow
+) -> Manifest:
     """The manifest without the files' checksums, which are known after writing.
 
     Args:
@@ -46,7 +49,7 @@ def birds_eye_manifest(described: Mapping[str, Any], calibration: PoseCalibratio
         calibration: of the covariance.
         model: the network whose numbers the graphs hold.
     """
-    config = model.config
+    config, matcher = model.config, matcher_of(model)
     wide_deg = math.degrees(2.0 * math.atan(config.ground_width_px / 2.0 / config.focal_px))
     return Manifest(
         **described,
@@ -65,16 +68,17 @@ def birds_eye_manifest(described: Mapping[str, Any], calibration: PoseCalibratio
             fine_channels=config.fine_channels,
             coarse_channels=config.coarse_channels,
             feature_channels=feature_channels(config),
-            none=float(model.none.detach()[1]),
-            outside=float(model.outside),
+            none=float(matcher.none.detach()[1]),
+            outside=float(matcher.outside),
             calibration=calibration,
+            flow_start=model.flow_config.start if isinstance(model, DenseFlow) else "",
         ),
         tensors=tensors_of(model),
         files={},
     )
 
 
-def check_birds_eye_parity(model: BirdsEyeMatcher, bundle: Bundle) -> None:
+def check_birds_eye_parity(model: BirdsEyeMatcher | DenseFlow, bundle: Bundle) -> None:
     """Compares every output of the bundle with the network's, and the answers of both, with all headings and without.
 
     Raises:
@@ -111,10 +115,13 @@ class _Recording:
         return outputs
 
 
-def _require_same_answer(wanted: BirdsEyeFix, found: BirdsEyeFix) -> None:
+def _require_same_answer(wanted: Fix, found: Fix) -> None:
     """The most probable pose is a mode of both."""
+    assert wanted.yaw_rad is not None  # which this method measures
+    assert found.yaw_rad is not None
+    yaws_rad = found.hypothesis_yaws_rad if isinstance(found, BirdsEyeFix) else np.array([found.yaw_rad])
     distance_m = np.linalg.norm(found.hypotheses - wanted.position, axis=1)
-    yaw_rad = np.abs(wrap(found.hypothesis_yaws_rad - wanted.hypothesis_yaws_rad[0]))
+    yaw_rad = np.abs(wrap(yaws_rad - wanted.yaw_rad))
     if not ((distance_m <= POSITION_TOLERANCE_M) & (yaw_rad <= YAW_TOLERANCE_RAD)).any():
         nearest = int(distance_m.argmin())
         raise BundleError(

@@ -24,13 +24,13 @@ from geoflow_ros.export.parity import check_parity
 from geoflow_ros.files import replace_folder
 from geoflow_ros.model import (
     BirdsEyeMatcher,
+    DenseFlow,
     GeoFlow,
     GeoFlowConfig,
-    load_birds_eye,
     load_checkpoint,
     read_metadata,
 )
-from geoflow_ros.model.checkpoint import method_of, save_float16_parts
+from geoflow_ros.model.checkpoint import DENSE_FLOW, load_birds_eye_network, method_of, save_float16_parts
 
 
 def export_bundle(
@@ -80,7 +80,7 @@ def export_bundle(
         raise InputError(f"{checkpoint} lies in {out}, which is replaced: add --with-checkpoint, or name another --out")
     training = read_metadata(checkpoint) if training is None else training
     described = {"name": name or out.resolve().name, "training": dict(training), "figures": dict(figures or {})}
-    if method_of(checkpoint) == BIRDS_EYE:
+    if method_of(checkpoint) in (BIRDS_EYE, DENSE_FLOW):
         _refuse_given(checkpoint, camera, config)
         source = _birds_eye_source(checkpoint, described, pose_calibration)
     else:
@@ -98,7 +98,7 @@ def export_bundle(
 class _Source(NamedTuple):
     """A network, and what makes the manifest of one with the same inputs."""
 
-    model: GeoFlow | BirdsEyeMatcher
+    model: GeoFlow | BirdsEyeMatcher | DenseFlow
     describe: Callable[[Any], Manifest]
 
 
@@ -109,7 +109,10 @@ def _refuse_given(checkpoint: Path, camera: CameraModel | None, config: GeoFlowC
 
 def _birds_eye_source(checkpoint: Path, described: Mapping[str, Any], calibration: PoseCalibrations | None) -> _Source:
     describe = partial(birds_eye_manifest, described, calibration or PoseCalibrations())
-    return _Source(load_birds_eye(checkpoint), describe)
+    model = load_birds_eye_network(checkpoint)
+    if isinstance(model, DenseFlow) and model.flow_config.without:
+        raise InputError(f"{checkpoint} was trained without {model.flow_config.without}, to measure what it gives")
+    return _Source(model, describe)
 
 
 @contextmanager
@@ -135,14 +138,14 @@ def _write(folder: Path, source: _Source, with_checkpoint: bool) -> None:
     if with_checkpoint:
         weights = folder / CHECKPOINT_FOLDER
         save_float16_parts(model, weights, manifest.training)
-        model = load_birds_eye(weights) if manifest.method == BIRDS_EYE else load_checkpoint(weights)
+        model = load_birds_eye_network(weights) if manifest.method == BIRDS_EYE else load_checkpoint(weights)
         manifest = describe(model)  # of the weights so rounded
     for graph in manifest.graphs:
         write_graph(graph_module(model, graph), graph, manifest.tensors[graph], folder / f"{graph}.onnx")
     files = {f"{graph}.onnx": sha256_of(folder / f"{graph}.onnx") for graph in manifest.graphs}
     parts = {path.name: sha256_of(path) for path in sorted((folder / CHECKPOINT_FOLDER).glob("*"))}
     (folder / FILE_NAME).write_text(replace(manifest, files=files, checkpoint=parts).to_json(), encoding="utf-8")
-    if isinstance(model, BirdsEyeMatcher):
+    if isinstance(model, BirdsEyeMatcher | DenseFlow):
         check_birds_eye_parity(model, Bundle.load(folder))
     else:
         check_parity(model, Bundle.load(folder))

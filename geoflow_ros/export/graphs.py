@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from geoflow_ros.bundle.methods import GROUND_ENCODER, HEAD, SATELLITE_ENCODER
 from geoflow_ros.bundle.tensors import GraphSpec, TensorSpec
 from geoflow_ros.errors import GeoFlowError
-from geoflow_ros.model import BirdsEyeMatcher, GeoFlow, normalize_images
+from geoflow_ros.model import BirdsEyeMatcher, DenseFlow, GeoFlow, normalize_images
 from geoflow_ros.model.birds_eye_graphs import birds_eye_module
 
 OPSET = 18
@@ -71,9 +71,9 @@ class Head(nn.Module):
         return outputs if displacement.orientation is None else (*outputs, displacement.orientation)
 
 
-def graph_module(model: GeoFlow | BirdsEyeMatcher, graph: str) -> nn.Module:
+def graph_module(model: GeoFlow | BirdsEyeMatcher | DenseFlow, graph: str) -> nn.Module:
     """The part of the network that a graph of the bundle holds, in evaluation mode."""
-    if isinstance(model, BirdsEyeMatcher):
+    if isinstance(model, BirdsEyeMatcher | DenseFlow):
         return birds_eye_module(model, graph)
     parts = {SATELLITE_ENCODER: SatelliteEncoder, GROUND_ENCODER: GroundEncoder, HEAD: Head}
     return parts[graph](model).eval()

@@ -14,7 +14,7 @@ from geoflow_ros.inference.fix import Assessment
 from geoflow_ros.inference.pose_posterior import PoseEstimate, PosePosterior, wrap
 from geoflow_ros.inference.pose_search import PoseSearch
 
-_AXES = np.diag([1.0, 1.0, -1.0])
+YAW_AXES = np.diag([1.0, 1.0, -1.0])
 """From (forward, right, turn) to (forward, right, yaw): a turn is the patch's yaw less the camera's."""
 
 
@@ -85,7 +85,7 @@ def assess_pose(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) 
 
 
 def pose_covariances(
-    posterior: PosePosterior, pose: Float64Array, calibration: PoseCalibration
+    posterior: PosePosterior, pose: Float64Array, calibration: PoseCalibration, fitted: Float64Array | None = None
 ) -> tuple[Float64Array, Float64Array]:
     """Returns the covariance of an answer, raw and calibrated.
 
@@ -96,25 +96,26 @@ def pose_covariances(
         posterior: of the frame.
         pose: (3,) forward and right in metres, turn in radians: the answer.
         calibration: whose temperature the raw covariance has as well.
+        fitted: (3, 3) of the answer's own hill where something finer than the posterior tells it.
 
     Returns:
         Two (3, 3) of (forward, right, yaw); m^2, m rad, rad^2.
     """
     search = posterior.search
-    own, others = raw_covariances(posterior, pose, calibration.temperature)
+    own, others = raw_covariances(posterior, pose, calibration.temperature, fitted)
     half_widths = np.array([search.reach_m, search.reach_m, min(search.max_turn_rad, math.pi)])
-    return own + others, bounded_by_uniform(calibration.apply(own) + others, _AXES @ pose, half_widths)
+    return own + others, bounded_by_uniform(calibration.apply(own) + others, YAW_AXES @ pose, half_widths)
 
 
 def raw_covariances(
-    posterior: PosePosterior, pose: Float64Array, temperature: float
+    posterior: PosePosterior, pose: Float64Array, temperature: float, fitted: Float64Array | None = None
 ) -> tuple[Float64Array, Float64Array]:
     """Returns what the answer's own hill and what all other places add to its covariance, at a temperature.
 
-    Both are (3, 3) of (forward, right, yaw).
+    Both are (3, 3) of (forward, right, yaw); `fitted` is the former where something finer than the posterior tells it.
     """
     own, others = posterior.softened(temperature).covariances_about(pose)
-    return _AXES @ own @ _AXES, _AXES @ others @ _AXES
+    return YAW_AXES @ own @ YAW_AXES if fitted is None else fitted, YAW_AXES @ others @ YAW_AXES
 
 
 def _reason(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> str:

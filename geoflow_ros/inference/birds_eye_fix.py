@@ -12,6 +12,7 @@ from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.birds_eye_assessment import PoseLimits, assess_pose, pose_covariances
 from geoflow_ros.inference.fix import Fix, FixTimings
+from geoflow_ros.inference.flow_refinement import FlowPose
 from geoflow_ros.inference.pose_posterior import PosePosterior
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatellitePatch
@@ -43,12 +44,14 @@ class BirdsEyeFix(Fix):
         hypothesis_yaws_rad: (N,) in the map.
         posterior: over all poses on the patch.
         view: what was matched.
+        flow: what dense flow made of the mode, which is then the answer.
     """
 
     masses: Float64Array
     hypothesis_yaws_rad: Float64Array
     posterior: PosePosterior
     view: GroundView
+    flow: FlowPose | None = None
 
 
 def enu_covariance(covariance: Float64Array, frame: PatchFrame) -> Float64Array:
@@ -68,6 +71,7 @@ def pose_fix(
     *,
     stamp_ns: int,
     watch: Stopwatch,
+    flow: FlowPose | None = None,
 ) -> BirdsEyeFix:
     """Returns the largest mode of a posterior as a pose in the map, the others beside it.
 
@@ -81,11 +85,15 @@ def pose_fix(
         limits: of trust.
         stamp_ns: of the image.
         watch: started with the frame; has the stages "resize", "satellite", "ground" and "match".
+        flow: takes the place of the mode that it started from.
     """
     frame, estimate = patch.frame, posterior.estimate()
-    raw, calibrated = pose_covariances(posterior, estimate.pose, calibration)
-    pose_covariance = enu_covariance(calibrated, frame)
     poses = np.array([mode.pose for mode in estimate.modes])
+    if flow is not None:
+        poses[0] = flow.pose
+    fitted = None if flow is None else flow.covariance
+    raw, calibrated = pose_covariances(posterior, poses[0], calibration, fitted)
+    pose_covariance = enu_covariance(calibrated, frame)
     positions = frame.local_to_enu(poses[:, :2])
     yaws = frame.yaw_rad - poses[:, 2]
     return BirdsEyeFix(
@@ -95,7 +103,7 @@ def pose_fix(
         covariance=pose_covariance[:2, :2],
         hypotheses=positions,
         assessment=assess_pose(estimate, posterior.search, limits),
-        timings=_timings(watch),
+        timings=frame_timings(watch),
         frame=frame,
         search_radius_m=posterior.search.reach_m,
         raw_covariance=raw,
@@ -105,10 +113,11 @@ def pose_fix(
         hypothesis_yaws_rad=yaws,
         posterior=posterior,
         view=view,
+        flow=flow,
     )
 
 
-def _timings(watch: Stopwatch) -> FixTimings:
+def frame_timings(watch: Stopwatch) -> FixTimings:
     """The stages; covariance is all that is left: the posterior, its moments and the assessment."""
     total_ms, stages = watch.total_ms, watch.stages_ms
     parts = stages["resize"], stages["satellite"], stages["ground"], stages["match"]

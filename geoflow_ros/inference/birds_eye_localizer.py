@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.backends.protocol import GraphRunner
-from geoflow_ros.bundle.birds_eye import COARSE
+from geoflow_ros.bundle.birds_eye import COARSE, ZERO
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.bundle.methods import (
@@ -25,13 +25,17 @@ from geoflow_ros.bundle.methods import (
     GROUND_PROJECTION,
     SATELLITE_ENCODER,
 )
+from geoflow_ros.bundle.pose_calibration import PoseCalibration
 from geoflow_ros.errors import BundleError, GeometryError, InputError
+from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.assessment import require_finite
 from geoflow_ros.inference.birds_eye_assessment import PoseLimits
-from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, pose_fix
+from geoflow_ros.inference.birds_eye_fix import GroundView, frame_timings, pose_fix
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
 from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
+from geoflow_ros.inference.fix import Fix
+from geoflow_ros.inference.flow_refinement import FlowPose, flow_fix, flow_pose
 from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, searched_radius_m
 from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
 from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
@@ -162,7 +166,7 @@ class BirdsEyeLocalizer:
         stamp_ns: int = 0,
         heading_error_rad: float | None = None,
         position_error_m: float | None = None,
-    ) -> BirdsEyeFix:
+    ) -> Fix:
         """Pose of the camera that took `ground`, somewhere around the centre of `patch`.
 
         Args:
@@ -176,7 +180,8 @@ class BirdsEyeLocalizer:
                 search radius where None.
 
         Returns:
-            The fix. Look at `fix.assessment.trustworthy` before using it.
+            The fix, a `BirdsEyeFix` unless the bundle's flow starts from zero. Look at `fix.assessment.trustworthy`
+            before using it.
 
         Raises:
             ImageError: the image does not fit the model.
@@ -193,6 +198,9 @@ class BirdsEyeLocalizer:
                 satellite = self._patches.encoded(patch)
             with watch.stage("ground"):
                 features = self._runner.run(GROUND_ENCODER, {"ground": image[None]})
+            if self._model.flow_start == ZERO:
+                search = self._search(heading_error_rad, position_error_m)
+                return self._flow_from_zero(satellite, features, patch.frame, search, stamp_ns, watch)
             with watch.stage("match"):
                 self._follow_camera()
                 search = self._search(heading_error_rad, position_error_m)
@@ -203,9 +211,10 @@ class BirdsEyeLocalizer:
                     scores, seen = self._close_in(frame, scores)
             posterior = PosePosterior.of(scores, search)
             view = self._view(image, frame.seen, seen, posterior)
-            known = self._calibration.is_known
-            calibration = self._model.calibration.camera_known if known else self._model.calibration.camera_unknown
-            fix = pose_fix(posterior, view, patch, calibration, self._limits, stamp_ns=stamp_ns, watch=watch)
+            flow = self._flow_from_mode(frame, view, posterior) if self._model.flow_start else None
+            fix = pose_fix(
+                posterior, view, patch, self._pose_calibration, self._limits, stamp_ns=stamp_ns, watch=watch, flow=flow
+            )
             if fix.assessment.trustworthy:
                 self._calibration.learn(seen.cameras, posterior.camera_probability[-len(seen.cameras) :])
             return fix
@@ -273,6 +282,31 @@ class BirdsEyeLocalizer:
                 "its horizon, bonnet and height"
             )
         return projection
+
+    @property
+    def _pose_calibration(self) -> PoseCalibration:
+        calibrations = self._model.calibration
+        return calibrations.camera_known if self._calibration.is_known else calibrations.camera_unknown
+
+    def _flow_from_mode(self, frame: _Frame, view: GroundView, posterior: PosePosterior) -> FlowPose | None:
+        at = project_ground(self._geometry, (view.camera,))
+        start = posterior.estimate().pose
+        return flow_pose(self._runner, frame.satellite, frame.features, at, start, frame.search.reach_m)
+
+    def _flow_from_zero(
+        self,
+        satellite: Mapping[str, Float32Array],
+        features: Mapping[str, Float32Array],
+        frame: PatchFrame,
+        search: PoseSearch,
+        stamp_ns: int,
+        watch: Stopwatch,
+    ) -> Fix:
+        """The paper's answer: no posterior, and the camera as the model assumes it."""
+        with watch.stage("match"):
+            at = self._project(CameraHypotheses.as_assumed())
+            flow = flow_pose(self._runner, satellite, features, at, np.zeros(3), search.reach_m)
+        return flow_fix(flow, frame, search, self._pose_calibration, stamp_ns, frame_timings(watch))
 
     def _lay_down(self, features: Mapping[str, Float32Array], cameras: CameraHypotheses, at: GroundProjection) -> _Seen:
         feed = {**features, "cells": at.cells, "colours": at.colours, "is_visible": at.is_visible}

@@ -14,6 +14,7 @@ from geoflow_ros.bundle.methods import (
     COARSE_MATCHER_WIDE,
     FINE_MATCHER,
     FINE_MATCHER_WIDE,
+    FLOW_REFINEMENT,
     GROUND_ENCODER,
     GROUND_PROJECTION,
     SATELLITE_ENCODER,
@@ -24,6 +25,7 @@ from geoflow_ros.inference.pose_search import PoseSearch
 from geoflow_ros.model.birds_eye import BirdsEyeMatcher
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 from geoflow_ros.model.birds_eye_encoders import GroundCells, Projection, SatelliteCells
+from geoflow_ros.model.dense_flow import DenseFlow
 from geoflow_ros.model.geoflow import normalize_images
 
 
@@ -88,6 +90,27 @@ class _FineMatcher(nn.Module):
         return self.model.fine_scores(satellite, ground, camera[None], centre_cells[None], turn[None], self.search)[0]
 
 
+class _FlowRefinement(nn.Module):
+    def __init__(self, flow: DenseFlow) -> None:
+        super().__init__()
+        self.encoder, self.decoder = flow.matcher.ground, flow.decoder
+
+    def forward(
+        self,
+        satellite_fine: Tensor,
+        satellite_coarse: Tensor,
+        ground_features: Tensor,
+        ground_image: Tensor,
+        cells: Tensor,
+        colours: Tensor,
+        is_visible: Tensor,
+        start: Tensor,
+    ) -> tuple[Tensor, ...]:
+        seen = self.encoder.lay_down(ground_features, ground_image, Projection(cells, colours, is_visible))
+        answer = self.decoder(SatelliteCells(satellite_fine, satellite_coarse), seen, start)
+        return answer.pose, answer.covariance
+
+
 def _cells(
     satellite_fine: Tensor, satellite_coarse: Tensor, ground_fine: Tensor, ground_coarse: Tensor
 ) -> tuple[SatelliteCells, GroundCells]:
@@ -96,8 +119,12 @@ def _cells(
     return SatelliteCells(satellite_fine, satellite_coarse), GroundCells(ground_fine, ground_coarse, none, none, none)
 
 
-def birds_eye_module(model: BirdsEyeMatcher, graph: str) -> nn.Module:
+def birds_eye_module(network: BirdsEyeMatcher | DenseFlow, graph: str) -> nn.Module:
     """The part of the network that a graph of the bundle holds, in evaluation mode."""
+    if graph == FLOW_REFINEMENT:
+        assert isinstance(network, DenseFlow)  # or the bundle had no such graph
+        return _FlowRefinement(network).eval()
+    model = matcher_of(network)
     near = model.config.search
     wide = replace(near, max_turn_rad=math.pi)
     parts: dict[str, Callable[[], nn.Module]] = {
@@ -112,10 +139,16 @@ def birds_eye_module(model: BirdsEyeMatcher, graph: str) -> nn.Module:
     return parts[graph]().eval()
 
 
-def tensors_of(model: BirdsEyeMatcher) -> dict[str, GraphSpec]:
+def matcher_of(network: BirdsEyeMatcher | DenseFlow) -> BirdsEyeMatcher:
+    """The network itself, or that which dense flow refines the poses of."""
+    return network.matcher if isinstance(network, DenseFlow) else network
+
+
+def tensors_of(network: BirdsEyeMatcher | DenseFlow) -> dict[str, GraphSpec]:
     """The tensors that the network's graphs have."""
-    config = model.config
-    return birds_eye_tensors(config, config.fine_channels, config.coarse_channels, feature_channels(config))
+    config = network.config
+    channels = config.fine_channels, config.coarse_channels, feature_channels(config)
+    return birds_eye_tensors(config, *channels, has_flow=isinstance(network, DenseFlow))
 
 
 def feature_channels(config: BirdsEyeConfig) -> int:

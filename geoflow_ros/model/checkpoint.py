@@ -90,6 +90,15 @@ def load_dense_flow(path: str | Path) -> DenseFlow:
     return model.eval()
 
 
+def load_birds_eye_network(path: str | Path) -> BirdsEyeMatcher | DenseFlow:
+    """Loads a checkpoint of the bird's-eye method, with dense flow or without, in evaluation mode.
+
+    Raises:
+        CheckpointError: as `load_birds_eye` and `load_dense_flow` raise it.
+    """
+    return load_dense_flow(path) if method_of(path) == DENSE_FLOW else load_birds_eye(path)
+
+
 def load_checkpoint(path: str | Path) -> GeoFlow:
     """Loads the GeoFlow network stored at `path`, on the CPU, in float32 and in evaluation mode.
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geoflow_ros.bundle.birds_eye import COARSE
+from geoflow_ros.bundle.birds_eye import COARSE, MODE, ZERO
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid
 from geoflow_ros.inference.pose_search import PoseSearch
@@ -28,7 +28,6 @@ from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 from geoflow_ros.model.birds_eye_encoders import GroundCells, Projection, SatelliteCells
 from geoflow_ros.model.rigid_fit import composed, covariance, moved, rigid_fit, rotated
 
-MODE, ZERO = "mode", "zero"
 PROJECTION, REFINE_BLOCK, CONFIDENCE = "projection", "refine_block", "confidence"
 MATCHING_LOSS, POSITION_LOSS = "matching_loss", "position_loss"
 ABLATIONS = (PROJECTION, REFINE_BLOCK, MATCHING_LOSS, POSITION_LOSS, CONFIDENCE)

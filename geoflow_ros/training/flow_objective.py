@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from geoflow_ros.bundle.birds_eye import ZERO
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.model import normalize_images
 from geoflow_ros.model.birds_eye_encoders import GroundCells, Projection, SatelliteCells, projection
-from geoflow_ros.model.dense_flow import CONFIDENCE, MATCHING_LOSS, POSITION_LOSS, ZERO, DenseFlow, FlowAnswer
+from geoflow_ros.model.dense_flow import CONFIDENCE, MATCHING_LOSS, POSITION_LOSS, DenseFlow, FlowAnswer
 from geoflow_ros.model.rigid_fit import moved, seen_from
 from geoflow_ros.training.flow_losses import (
     PIXEL_M,
