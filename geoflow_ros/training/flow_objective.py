@@ -26,6 +26,10 @@ from geoflow_ros.training.objective import StepFigures
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.pose_objective import mirrored
 
+_FROM_MODE = FlowLossWeights(alpha=20.0, beta=(5.0, 5.0))
+"""From a mode the flow is a part of a cell: the paper's 100 made the confidence nine tenths of the sum, and the pose a
+hundredth."""
+
 _WEIGHTS_WITHOUT = {
     MATCHING_LOSS: FlowLossWeights(matching=0.0),
     POSITION_LOSS: FlowLossWeights(beta=(0.0, 0.0)),
@@ -76,7 +80,8 @@ class FlowObjective:
 
     Args:
         model: the network, in training mode while this is used.
-        weights: of the losses; the paper's where None, but for what the network does without.
+        weights: of the losses; where None, from zero the paper's, but for what the network does without, and from a
+            mode those that leave the pose its say.
         sampling: of the starts.
     """
 
@@ -84,7 +89,8 @@ class FlowObjective:
         self, model: DenseFlow, weights: FlowLossWeights | None = None, sampling: FlowSampling | None = None
     ) -> None:
         self._model = model
-        self._weights = weights or _WEIGHTS_WITHOUT.get(model.flow_config.without, FlowLossWeights())
+        usual = FlowLossWeights() if model.flow_config.start == ZERO else _FROM_MODE
+        self._weights = weights or _WEIGHTS_WITHOUT.get(model.flow_config.without, usual)
         self._sampling = sampling or FlowSampling()
         self._pairs: int | None = None
 

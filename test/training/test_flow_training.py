@@ -25,6 +25,7 @@ from geoflow_ros.model import (
     method_of,
     save_checkpoint,
 )
+from geoflow_ros.model.dense_flow import flow_from_zero
 from geoflow_ros.training.evaluate_flow import evaluate_flow
 from geoflow_ros.training.evaluate_poses import as_stood
 from geoflow_ros.training.flow_losses import FlowLossWeights
@@ -86,7 +87,7 @@ def test_a_step_assumes_nearly_the_camera_that_there_was() -> None:
 
 
 def test_the_loss_is_the_papers_sum_and_changes_once() -> None:
-    model = tiny_flow().train()
+    model = tiny_flow(flow_from_zero(TINY_BIRDS_EYE, replace(TINY_FLOW, radius=2))).train()
     objective = FlowObjective(model, sampling=FlowSampling(change_pairs=4))
     batch = NoisePairs(1).batch(0)
     weights = FlowLossWeights()
@@ -98,6 +99,13 @@ def test_the_loss_is_the_papers_sum_and_changes_once() -> None:
         assert model.trained_pairs.item() == pairs
     other = FlowObjective(model, FlowLossWeights(matching=0.0, alpha=0.0, beta=(0.0, 0.0)))
     assert other(batch, torch.Generator().manual_seed(0)).loss.item() == 0.0
+
+
+def test_from_a_mode_the_pose_has_its_say() -> None:
+    figures = FlowObjective(tiny_flow().train())(NoisePairs(1).batch(0), torch.Generator().manual_seed(0))
+    parts = {name: value.item() for name, value in figures.parts.items()}
+    wanted = parts["flow"] + 20.0 * parts["confidence"] + 5.0 * parts["pose"]
+    assert figures.loss.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_decoder_learns_to_refine_on_features_that_do_not_change() -> None:
