@@ -29,6 +29,7 @@ def add_options(parser: CommandParser) -> None:
         ("synthetic", _add_synthetic, "bundles on pairs of the synthetic worlds"),
         ("calibrate", _add_calibrate, "fit a bundle's covariance on held-out pairs; writes its manifest"),
         ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
+        ("stress", _add_stress, "what a bundle says of wrong maps, wrong pictures and worlds of other kinds"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
@@ -100,6 +101,25 @@ def _add_negatives(parser: CommandParser) -> None:
     options.add_quiet(parser)
     options.add_backend(parser, "onnxruntime", "auto")
     parser.set_defaults(run=negatives)
+
+
+def _add_stress(parser: CommandParser) -> None:
+    parser.description = (
+        "Asks a bundle about right pairs, and about the same with one thing wrong: another place's or city's map, a "
+        "turned or empty one, a covered, blinded, frozen or wrongly mounted camera, another lens, a wrong heading, a "
+        "world of another style. What is off ought not to be published, or with a covariance that says so."
+    )
+    options.add_model(parser)
+    parser.add_argument("--pairs", type=COUNT, default=200, help="how many questions of each set")
+    parser.add_argument("--seed", type=SEED, default=0, help="which pairs")
+    options.add_conditions(parser, "the pairs", default="road")
+    options.add_orthophotos(parser, "a set of worlds of held-out cities")
+    options.add_held_out(parser)
+    parser.add_argument("--out", type=Path, metavar="PNG", help="draw the sets: what was asked, and what was said")
+    options.add_json(parser)
+    options.add_quiet(parser)
+    options.add_backend(parser, "onnxruntime", "auto")
+    parser.set_defaults(run=stress)
 
 
 def _add_precision(parser: CommandParser) -> None:
@@ -255,6 +275,30 @@ def negatives(args: argparse.Namespace) -> int:
     report = measure_negatives(args.model, protocol, backend=backend, progress=not args.quiet)
     print(report.text())
     options.write_json(args.json, report.as_json())
+    return 0
+
+
+def stress(args: argparse.Namespace) -> int:
+    """What a bundle says where it ought to say that it does not know."""
+    from geoflow_ros.evaluation.stress import measure_stress
+    from geoflow_ros.world.conditions import conditions_named
+
+    report = measure_stress(
+        args.model,
+        args.pairs,
+        args.seed,
+        conditions=conditions_named(args.conditions),
+        orthophotos=options.orthophotos(args),
+        backend=options.backend_options(args),
+        progress=not args.quiet,
+    )
+    print(report.text())
+    options.write_json(args.json, report.as_json())
+    if args.out:
+        from geoflow_ros.visualization.stress import stress_picture
+
+        stress_picture(report, args.out)
+        print(f"\n{args.out}")
     return 0
 
 

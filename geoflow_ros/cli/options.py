@@ -61,13 +61,14 @@ def backend_options(args: argparse.Namespace) -> BackendOptions:
     return BackendOptions(args.backend, args.precision, args.threads, device=args.device)
 
 
-def add_conditions(parser: argparse._ActionsContainer, of: str) -> None:
+def add_conditions(parser: argparse._ActionsContainer, of: str, default: str = "easy") -> None:
     """Adds --conditions."""
     parser.add_argument(
         "--conditions",
         choices=CONDITIONS,
-        default="easy",
-        help=f"of {of}: flat ground and an exact camera (easy, the default), an ordinary day, or the tail of it",
+        default=default,
+        help=f"of {of}: flat ground and an exact camera (easy), an ordinary day (road), or the tail of it (hard); "
+        f"default {default}",
     )
 
 

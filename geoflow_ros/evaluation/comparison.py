@@ -61,7 +61,7 @@ class ModelReport:
             "area": self.protocol.area.value if self.protocol.orthophotos is None else "orthophotos",
             "pairs": self.protocol.pairs,
             "seed": self.protocol.seed,
-            "heading_error": asdict(self.protocol.heading),
+            "heading_error": dict(vars(self.protocol.heading)),
             "conditions": self.protocol.conditions.name,
             "photometric": self.protocol.photometric,
             "prior_radius_m": self.protocol.prior_radius_m,

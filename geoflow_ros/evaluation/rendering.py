@@ -1,7 +1,7 @@
 """Synthetic pairs, rendered on all processors, in their order."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from functools import partial
 
@@ -18,19 +18,23 @@ BLOCK = 32
 _PROGRESS_S = 1.0
 
 
-def render_pairs(sampler: PairSampler, count: int, what: str = "rendering", progress: bool = False) -> Iterator[Pair]:
-    """Renders the sampler's first `count` pairs.
+def render_pairs(
+    sampler: PairSampler, which: int | Sequence[int], what: str = "rendering", progress: bool = False
+) -> Iterator[Pair]:
+    """Renders pairs of a sampler.
 
     Rendering takes turns with whatever the caller does between two pairs, so that what is timed there has the machine
     for itself. Close the iterator, or let an exception pass through it, to end the processes before its end.
 
     Args:
         sampler: of the pairs.
-        count: how many.
+        which: how many, from its first, or their numbers.
         what: the progress bar's label.
         progress: show progress on standard error.
     """
-    blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+    numbers = range(which) if isinstance(which, int) else which
+    count = len(numbers)
+    blocks = [numbers[first : first + BLOCK] for first in range(0, count, BLOCK)]
     workers = min(os.cpu_count() or 1, len(blocks))
     with progress_bar(count, what, "pairs", is_shown=progress) as bar:
         if workers <= 1:
@@ -42,7 +46,7 @@ def render_pairs(sampler: PairSampler, count: int, what: str = "rendering", prog
                 yield from _counted(_render_turn(pool, sampler, blocks[first : first + workers], bar), bar)
 
 
-def _render_turn(pool: WorkerPool, sampler: PairSampler, blocks: list[range], bar: ProgressBar) -> list[Pair]:
+def _render_turn(pool: WorkerPool, sampler: PairSampler, blocks: list[Sequence[int]], bar: ProgressBar) -> list[Pair]:
     """The pairs of one block for each process."""
     rendering = [pool.submit(_render, sampler, block) for block in blocks]
     while wait(rendering, timeout=_PROGRESS_S).not_done:
@@ -50,7 +54,7 @@ def _render_turn(pool: WorkerPool, sampler: PairSampler, blocks: list[range], ba
     return [pair for block in rendering for pair in block.result()]
 
 
-def _render(sampler: PairSampler, indices: range) -> list[Pair]:
+def _render(sampler: PairSampler, indices: Sequence[int]) -> list[Pair]:
     return [sampler.pair(index) for index in indices if not is_given_up()]
 
 

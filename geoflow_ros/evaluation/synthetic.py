@@ -14,6 +14,7 @@ from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
+from geoflow_ros.world.priors import HeadingErrors
 from geoflow_ros.world.splits import Split
 
 NOMINAL, HYPOTHESES = "nominal", "hypotheses"
@@ -42,7 +43,7 @@ class Protocol:
     area: Area
     pairs: int
     seed: int
-    heading: HeadingError = HeadingError()
+    heading: HeadingErrors = HeadingError()
     split: Split = Split.TEST
     conditions: Conditions = EASY
     photometric: bool = False
@@ -84,9 +85,18 @@ def loaded(model: str | Path) -> Bundle:
     return bundle
 
 
-def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
-    """Makes the sampler of the protocol's pairs, in the sizes and scale of a model."""
-    return PairSampler(
+def sampler_for(
+    manifest: Manifest, protocol: Protocol, kind: type[PairSampler] = PairSampler, horizontal_fov_deg: float = 90.0
+) -> PairSampler:
+    """Makes the sampler of the protocol's pairs, in the sizes and scale of a model.
+
+    Args:
+        manifest: of the model.
+        protocol: which pairs.
+        kind: of sampler.
+        horizontal_fov_deg: of the camera's lens.
+    """
+    return kind(
         area=protocol.area,
         seed=protocol.seed,
         satellite_size=manifest.satellite.size_px,
@@ -98,6 +108,7 @@ def sampler_for(manifest: Manifest, protocol: Protocol) -> PairSampler:
         conditions=protocol.conditions,
         photometric_share=float(protocol.photometric),
         orthophotos=protocol.orthophotos,
+        horizontal_fov_deg=horizontal_fov_deg,
     )
 
 
@@ -118,8 +129,10 @@ def heading_error(normal_deg: float | None, uniform_deg: float | None) -> Headin
     return HeadingError(sigma_deg=2.0 if normal_deg is None else normal_deg, uniform_deg=uniform_deg)
 
 
-def describe(heading: HeadingError) -> str:
+def describe(heading: HeadingErrors) -> str:
     """Describes the heading error in a few words."""
+    if not isinstance(heading, HeadingError):
+        return str(heading)
     if heading.uniform_deg is not None:
         return f"uniform in ±{heading.uniform_deg:g}°"
     return f"normal, sigma {heading.sigma_deg:g}°"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 
@@ -17,6 +19,38 @@ SMALLEST_SIDE = 1.0 / 8.0
 LEAST_CONTRAST = 0.5
 # Contrast is that between the means of so many cells (columns, rows): they average noise away, and do not see blur.
 _CELLS = (32, 8)
+
+# A camera that shows the same picture, to the bit, over this way is frozen: what moves changes every picture.
+MOST_FROZEN_M = 1.0
+_EVERY = 8  # rows and columns of a picture that are compared
+
+
+class PictureWatch:
+    """Checks the pictures of one camera, one after the other."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._shown_m = 0.0
+
+    def check(self, rgb: UInt8Array, manifest: Manifest, moved_m: float) -> None:
+        """Refuses what `check_picture` does, and the same picture again although the vehicle has moved.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            manifest: of the model that is to localize it.
+            moved_m: since the picture before.
+
+        Raises:
+            ImageError: as `check_picture`, or the camera is frozen.
+        """
+        check_picture(rgb, manifest)
+        seen = hashlib.blake2b(rgb[::_EVERY, ::_EVERY].tobytes(), digest_size=16).digest()
+        self._shown_m = self._shown_m + moved_m if seen == self._last else 0.0
+        self._last = seen
+        if self._shown_m > MOST_FROZEN_M:
+            raise ImageError(
+                f"the camera is frozen: it shows the same picture although the vehicle has moved {self._shown_m:.1f} m"
+            )
 
 
 def check_picture(rgb: UInt8Array, manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.localization import start as starts
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
+from geoflow_ros.localization.picture_check import PictureWatch
 from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for, input_rejected_for
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
@@ -74,6 +75,8 @@ class VehicleLocalizer:
         )
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.max_extrapolation_s)
         self._tracker = Tracker(self._odometry, self._settings.tracker)
+        self._watch = PictureWatch()
+        self._last_place: Float64Array | None = None  # of the last picture that was looked at
         self._last_image_ns: int | None = None
         self._last_gnss: GnssPosition | None = None
         self._first_gnss_ns: int | None = None
@@ -212,6 +215,7 @@ class VehicleLocalizer:
             tracked = self._tracked_at(stamp_ns)
             prior = self._camera_prior(tracked)
         self._last_image_ns = stamp_ns
+        self._check_picture(rgb, tracked)
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -230,6 +234,13 @@ class VehicleLocalizer:
             raise FrameRejected(
                 RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
             )
+
+    def _check_picture(self, rgb: UInt8Array, tracked: TrackedPose) -> None:
+        place = np.array([tracked.east_m, tracked.north_m])
+        moved_m = 0.0 if self._last_place is None else float(np.hypot(*(place - self._last_place)))
+        self._last_place = place
+        with frame_rejected_for(RejectReason.IMAGE, ImageError):
+            self._watch.check(rgb, self.localizer.manifest, moved_m)
 
     def _tracked_at(self, stamp_ns: int) -> TrackedPose:
         """base_link in the map at the image's stamp, as odometry and earlier fixes tell it, if that is good enough."""

@@ -21,7 +21,7 @@ from geoflow_ros.world.parts import lamps_of
 from geoflow_ros.world.photometric import CAMERA, MAP, changed
 from geoflow_ros.world.places import Poses, Window, city_window, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
-from geoflow_ros.world.priors import patches_around, sample_offsets
+from geoflow_ros.world.priors import HeadingErrors, patches_around, sample_offsets
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
 from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
@@ -52,6 +52,7 @@ class Pair:
         heading_error_rad: the patch's yaw less the camera's.
         yaw_rad: the patch's yaw, counter-clockwise from east.
         camera: as it stands above the ground ahead; a localizer knows only how it is mounted.
+        centre_m: (2,) east and north of the patch's centre in the map of its world.
     """
 
     satellite: UInt8Array
@@ -60,6 +61,7 @@ class Pair:
     heading_error_rad: float
     yaw_rad: float
     camera: VirtualCamera
+    centre_m: Float64Array
 
 
 class PairSampler:
@@ -78,9 +80,10 @@ class PairSampler:
         photometric_share: part of the camera images, and of the patches, that are changed as by another camera.
         orthophotos: what the worlds are made of, with maps of another year where there are such; None: procedural
             cities, or the town.
+        horizontal_fov_deg: of the camera's lens.
 
     Raises:
-        InputError: patches that do not fit the windows.
+        InputError: patches that do not fit the windows, or no such lens.
     """
 
     def __init__(
@@ -91,11 +94,12 @@ class PairSampler:
         ground_size: tuple[int, int],
         ground_resolution_m: float,
         search_radius_m: float,
-        heading_error: HeadingError,
+        heading_error: HeadingErrors,
         split: Split = Split.TEST,
         conditions: Conditions = EASY,
         photometric_share: float = 0.0,
         orthophotos: Orthophotos | None = None,
+        horizontal_fov_deg: float = 90.0,
     ) -> None:
         if satellite_size * ground_resolution_m > _MAX_PATCH_M:
             raise InputError(
@@ -105,7 +109,7 @@ class PairSampler:
         self.area, self.seed, self.split, self.conditions = area, seed, split, conditions
         self.satellite_size, self.ground_resolution_m = satellite_size, ground_resolution_m
         self.search_radius_m, self.heading_error = search_radius_m, heading_error
-        self.camera = Camera.perspective(ground_size[1], ground_size[0])
+        self.camera = Camera.perspective(ground_size[1], ground_size[0], horizontal_fov_deg)
         self.photometric_share, self.orthophotos = photometric_share, orthophotos
         self._mounted = virtual_camera(self.camera)
         self._windows: OrderedDict[int, Window] = OrderedDict()
@@ -133,22 +137,39 @@ class PairSampler:
         offset = sample_offsets(rng, self.search_radius_m, 1)
         error = self.heading_error.sample(rng, 1)
         patch_pose = patches_around(camera_pose, offset, error)
-        stands = CameraPose()
-        if self.conditions.disturb:
-            drawn = np.random.default_rng([self.split.seed(self.seed, k), 53, number])
-            ground, stands = self._disturbed_view(window, camera_pose, drawn)
-            satellite = self._disturbed_patch(window, patch_pose, offset, drawn)
-        else:
-            windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
-            ground = render_views(windows, self.camera, only, *camera_pose.float32()).rgb[0]
-            size, resolution = self.satellite_size, self.ground_resolution_m
-            satellite = render_patches(windows, size, resolution, only, *patch_pose.float32())[0][0]
+        drawn = np.random.default_rng([self.split.seed(self.seed, k), 53, number])
+        ground, satellite, stands = self.pictures(window, camera_pose, patch_pose, offset, drawn)
         if self.photometric_share > 0:
             changes = np.random.default_rng([self.split.seed(self.seed, k), 54, number])
             ground = changed(ground, CAMERA, changes, self.photometric_share)
             satellite = changed(satellite, MAP, changes, self.photometric_share)
         camera = as_it_stands(self._mounted, stands)
-        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera)
+        centre_m = np.array([patch_pose.east_m[0], patch_pose.north_m[0]])
+        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera, centre_m)
+
+    def pictures(
+        self, window: Window, camera: Poses, patch: Poses, offset_m: Float64Array, rng: np.random.Generator
+    ) -> tuple[UInt8Array, UInt8Array, CameraPose]:
+        """Renders the camera's image and the patch of a pair.
+
+        Args:
+            window: where both are.
+            camera: one pose.
+            patch: one pose.
+            offset_m: (1, 2) of the camera in the patch.
+            rng: of the disturbances.
+
+        Returns:
+            The image (H, W, 3), the patch (P, P, 3), and how the camera stands.
+        """
+        if self.conditions.disturb:
+            ground, stands = self._disturbed_view(window, camera, rng)
+            return ground, self._disturbed_patch(window, patch, offset_m, rng), stands
+        windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
+        ground = render_views(windows, self.camera, only, *camera.float32()).rgb[0]
+        size, resolution = self.satellite_size, self.ground_resolution_m
+        satellite = render_patches(windows, size, resolution, only, *patch.float32())[0][0]
+        return ground, satellite, CameraPose()
 
     def _disturbed_view(self, window: Window, pose: Poses, rng: np.random.Generator) -> tuple[UInt8Array, CameraPose]:
         disturbance = draw_view(self.conditions, rng)

@@ -41,7 +41,7 @@ def pair_at(bundle: Bundle, forward_m: float, right_m: float, turn_deg: float) -
     size, height, width = manifest.satellite.size_px, manifest.ground.height_px, manifest.ground.width_px
     camera: Any = manifest.geometry.camera
     satellite, ground = np.zeros((size, size, 3), np.uint8), np.zeros((height, width, 3), np.uint8)
-    return Pair(satellite, ground, np.array([forward_m, right_m]), math.radians(turn_deg), 0.0, camera)
+    return Pair(satellite, ground, np.array([forward_m, right_m]), math.radians(turn_deg), 0.0, camera, np.zeros(2))
 
 
 def test_a_poses_figures_have_its_yaw_and_the_covariance_of_all_three(

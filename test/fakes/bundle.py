@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle.bundle import Bundle, sha256_of
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.irs_settings import IrsSettings
@@ -33,6 +35,16 @@ _TOKENS = (SATELLITE_PX // 32) ** 2
 _WHITE = 255
 _RADII_AT_WHITE = 1.5
 _UNCERTAINTY_AT_WHITE = 3.0
+
+
+def scenery(height: int, width: int, red: int, blue: int, number: int) -> UInt8Array:
+    """A picture (height, width, 3) of one red and one blue, with a pattern in green, another for every number."""
+    cells = np.random.default_rng(number).integers(30, 120, (8, 32)).astype(np.uint8)
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[..., 0], picture[..., 2] = red, blue
+    picture[..., 1] = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
+    return picture
+
 
 _NODES = {
     "satellite_encoder": """

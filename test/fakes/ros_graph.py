@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from fakes.bundle import GREY, GROUND_SHAPE, SATELLITE_PX, write_bundle
+from fakes.bundle import GREY, GROUND_SHAPE, SATELLITE_PX, scenery, write_bundle
 from fakes.map import DATUM, ZOOM, damage_map, write_map
 from fakes.ros_domain import domain_id
 
@@ -58,6 +57,7 @@ class Graph:
     """
 
     def __init__(self, bundle: Path, tiles: str, overrides: dict[str, Any] | None = None, start: bool = True) -> None:
+        self._pictures = 0
         import rclpy
         from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor
@@ -288,8 +288,9 @@ class Graph:
     def picture(
         self, height: int = GROUND_SHAPE[0], width: int = GROUND_SHAPE[1], red: int = GREY, blue: int = 0
     ) -> UInt8Array:
-        """(height, width, 3) of one colour, which decides on the model's answer (see `fakes.bundle`)."""
-        return np.full((height, width, 3), (red, 60, blue), np.uint8)
+        """(height, width, 3) whose colour decides on the model's answer (see `fakes.bundle`); another one each time."""
+        self._pictures += 1
+        return scenery(height, width, red, blue, self._pictures)
 
     def image(self, **changes: Any) -> Any:
         """A good raw image at the vehicle's time, with fields changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from fakes.bundle import GREY, GROUND_SHAPE
+from fakes.bundle import GREY, GROUND_SHAPE, scenery
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.localization import VehicleFix, VehicleLocalizer
@@ -15,9 +15,9 @@ RATE_HZ = 50
 BEGIN_NS = 1_700_000_000_000_000_000
 
 
-def picture(red: int = GREY, blue: int = 0) -> UInt8Array:
+def picture(red: int = GREY, blue: int = 0, number: int = 0) -> UInt8Array:
     """A picture whose colour decides on the model's answer (see `fakes.bundle`)."""
-    return np.full((*GROUND_SHAPE, 3), (red, 60, blue), np.uint8)
+    return scenery(*GROUND_SHAPE, red, blue, number)
 
 
 class StraightDrive:
@@ -53,4 +53,4 @@ class StraightDrive:
 
     def look(self, red: int = GREY, blue: int = 0) -> VehicleFix:
         """Takes a picture now and localizes it."""
-        return self.localizer.localize(picture(red, blue), self.t_ns)
+        return self.localizer.localize(picture(red, blue, self.t_ns), self.t_ns)

@@ -7,7 +7,7 @@ import pytest
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.errors import ImageError
-from geoflow_ros.localization.picture_check import check_picture, picture_contrast
+from geoflow_ros.localization.picture_check import PictureWatch, check_picture, picture_contrast
 from geoflow_ros.resources import model_path
 
 
@@ -70,3 +70,21 @@ def test_a_dark_a_blurred_and_a_small_picture_pass(manifest: Manifest, street: U
 def test_contrast_does_not_depend_on_the_size(street: UInt8Array) -> None:
     half = cv2.resize(street, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     assert picture_contrast(np.asarray(half, np.uint8)) == pytest.approx(picture_contrast(street), rel=0.02)
+
+
+def test_a_camera_is_frozen_where_the_picture_stays_and_the_vehicle_does_not(
+    manifest: Manifest, street: UInt8Array
+) -> None:
+    watch = PictureWatch()
+    watch.check(street, manifest, 5.0)  # the first: whatever was before it
+    for _ in range(20):
+        watch.check(street, manifest, 0.01)  # it stands, and simulated cameras have no noise
+    watch.check(street, manifest, 0.6)
+    with pytest.raises(ImageError, match=r"frozen: it shows the same picture although the vehicle has moved 1\.4 m"):
+        watch.check(street, manifest, 0.6)
+    with pytest.raises(ImageError, match="frozen"):
+        watch.check(street, manifest, 0.0)
+    other = street.copy()
+    other[::8, ::8] ^= 1
+    watch.check(other, manifest, 5.0)
+    watch.check(street, manifest, 5.0)

@@ -39,7 +39,7 @@ def events(tick: int = 10) -> list[DriveEvent]:
         found.append(OdometryPose(stamp, SPEED_MPS * index / RATE_HZ, 0.0, 0.0, SPEED_MPS))
         if index and index % tick == 0:
             found.append(Heading(stamp, math.pi / 2, 0.02))
-            found.append(CameraFrame(stamp, cv2.imencode(".png", picture()[..., ::-1])[1].tobytes()))
+            found.append(CameraFrame(stamp, cv2.imencode(".png", picture(number=stamp)[..., ::-1])[1].tobytes()))
     return found
 
 

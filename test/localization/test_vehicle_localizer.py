@@ -48,6 +48,25 @@ def test_a_picture_becomes_a_pose_of_base_link(vehicle: StraightDrive) -> None:
     assert not fix.relocalized
 
 
+def test_a_frozen_camera_gives_no_pose_until_it_shows_something_else(vehicle: StraightDrive) -> None:
+    still = picture(number=5)
+    vehicle.localizer.localize(still, vehicle.t_ns)
+    vehicle.drive(0.1)  # half a metre
+    vehicle.localizer.localize(still, vehicle.t_ns)
+    vehicle.drive(0.2)
+    refused = rejection(lambda: vehicle.localizer.localize(still, vehicle.t_ns))
+    assert refused.reason is RejectReason.IMAGE
+    assert "the camera is frozen" in refused.detail
+    vehicle.drive(0.2)
+    assert vehicle.look().stamp_ns == vehicle.t_ns
+
+
+def test_a_covered_camera_gives_no_pose(vehicle: StraightDrive) -> None:
+    refused = rejection(lambda: vehicle.localizer.localize(np.zeros((64, 256, 3), np.uint8), vehicle.t_ns))
+    assert refused.reason is RejectReason.IMAGE
+    assert "shows nothing" in refused.detail
+
+
 def test_the_stages_are_timed_and_those_of_the_caller_kept(vehicle: StraightDrive) -> None:
     watch = Stopwatch()
     with watch.stage("decode"):
