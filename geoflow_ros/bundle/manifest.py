@@ -18,6 +18,7 @@ import msgspec
 from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry, BirdsEyeModel
 from geoflow_ros.bundle.calibration import Calibration
 from geoflow_ros.bundle.constraints import Count, NonEmptyText, PositiveNumber
+from geoflow_ros.bundle.evidence import Evidence
 from geoflow_ros.bundle.irs_settings import IrsSettings
 from geoflow_ros.bundle.methods import BIRDS_EYE, FLOW_REFINEMENT, GEOFLOW, GRAPHS_OF, HEAD
 from geoflow_ros.bundle.precision import PrecisionCheck
@@ -95,6 +96,7 @@ class Manifest:
         irs: of GeoFlow: default hypotheses, iterations and step.
         calibration: of GeoFlow's covariance.
         birds_eye: of the bird's-eye method: what else its network was made for, with its calibration.
+        evidence: how probable a fix's nearness to the truth is; None where that was not fitted.
         training: on what and how it was trained, free form.
         figures: what it reached, free form, with the keys of the evaluation.
         tensors: graph name to its inputs and outputs.
@@ -115,6 +117,7 @@ class Manifest:
     irs: IrsSettings = IrsSettings()
     calibration: Calibration = Calibration(1.0, 1.0, 1.0, 1.0, 0, "not fitted")
     birds_eye: BirdsEyeModel | None = None
+    evidence: Evidence | None = None
     training: Mapping[str, Any]
     figures: Mapping[str, Any]
     tensors: Mapping[str, GraphSpec]
@@ -182,7 +185,8 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         entries = msgspec.to_builtins(self, enc_hook=dict)  # the hook makes dicts of read-only mappings
-        others = {name for method, names in OWN_ENTRIES.items() if method != self.method for name in names}
+        others = {"evidence"} if self.evidence is None else set()
+        others |= {name for method, names in OWN_ENTRIES.items() if method != self.method for name in names}
         entries = {name: value for name, value in entries.items() if name not in others}
         content = {"format_version": entries.pop("format_version"), **entries}
         return json.dumps(content, indent=2, allow_nan=False) + "\n"

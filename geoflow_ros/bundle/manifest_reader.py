@@ -18,6 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from geoflow_ros.bundle.birds_eye import MODE, ZERO, BirdsEyeModel
+from geoflow_ros.bundle.evidence import SIGNS_OF, Evidence
 from geoflow_ros.bundle.manifest import (
     ALIGNMENTS,
     CAMERA_MODELS,
@@ -92,7 +93,7 @@ def _convert_manifest(content: Any) -> Manifest:
     if method not in METHODS:
         raise BundleError(f"'method' is '{method}', known are {', '.join(METHODS)}")
     types = get_type_hints(Manifest, include_extras=True)
-    types["birds_eye"] = BirdsEyeModel  # where it is an entry at all
+    types["birds_eye"], types["evidence"] = BirdsEyeModel, Evidence  # where they are entries at all
     for owner in METHODS:
         for name in OWN_ENTRIES[owner] if owner != method else ():
             if name in content and name != "method":
@@ -181,6 +182,8 @@ def _check_names(manifest: Manifest) -> None:
         chosen["birds_eye.flow_start"] = manifest.birds_eye.flow_start, ("", MODE, ZERO)
     for index, check in enumerate(manifest.precision_checks):
         chosen[f"precision_checks.{index}.precision"] = (check.precision, tuple(LARGEST_CHANGE))
+    if manifest.evidence is not None and set(manifest.evidence.weights) != set(SIGNS_OF[manifest.method]):
+        raise BundleError(f"'evidence.weights' must be of {', '.join(SIGNS_OF[manifest.method])}")
     for where, (name, known) in chosen.items():
         if name not in known:
             raise BundleError(f"'{where}' is '{name}', known are {', '.join(known)}")

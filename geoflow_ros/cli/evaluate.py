@@ -28,6 +28,7 @@ def add_options(parser: CommandParser) -> None:
     for name, add, what in (
         ("synthetic", _add_synthetic, "bundles on pairs of the synthetic worlds"),
         ("calibrate", _add_calibrate, "fit a bundle's covariance on held-out pairs; writes its manifest"),
+        ("evidence", _add_evidence, "fit how probable a bundle's fixes are near the truth; writes its manifest"),
         ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
         ("stress", _add_stress, "what a bundle says of wrong maps, wrong pictures and worlds of other kinds"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
@@ -90,6 +91,22 @@ def _add_calibrate(parser: CommandParser) -> None:
     options.add_json(parser)
     options.add_quiet(parser)
     parser.set_defaults(run=calibrate)
+
+
+def _add_evidence(parser: CommandParser) -> None:
+    parser.description = (
+        "Fits, on right pairs and on the questions of the stress sets, how probable it is that a fix is within 5 m of "
+        "the truth, and from which probability on a fix is trusted. Both go into the bundle's manifest."
+    )
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
+    parser.add_argument("--pairs", type=COUNT, default=100, help="how many questions of each set")
+    parser.add_argument("--seed", type=SEED, default=0, help="which pairs")
+    options.add_orthophotos(parser, "a set of worlds of held-out cities")
+    options.add_held_out(parser)
+    options.add_json(parser)
+    options.add_quiet(parser)
+    options.add_backend(parser, "onnxruntime", "auto")
+    parser.set_defaults(run=evidence)
 
 
 def _add_negatives(parser: CommandParser) -> None:
@@ -263,6 +280,26 @@ def _described(calibration: "Calibration | PoseCalibration") -> str:
     return f"{'; '.join(parts)} ({calibration.data})"
 
 
+def evidence(args: argparse.Namespace) -> int:
+    """A bundle's evidence, fitted and written into its manifest."""
+    from geoflow_ros.evaluation.annotate import store_evidence
+    from geoflow_ros.evaluation.evidence import fit_evidence
+    from geoflow_ros.resources import model_path
+
+    report = fit_evidence(
+        args.model,
+        args.pairs,
+        args.seed,
+        orthophotos=options.orthophotos(args),
+        backend=options.backend_options(args),
+        progress=not args.quiet,
+    )
+    store_evidence(model_path(args.model), report.evidence)
+    print(report.text())
+    options.write_json(args.json, report.as_json())
+    return 0
+
+
 def negatives(args: argparse.Namespace) -> int:
     """How a bundle tells the right place from another."""
     from geoflow_ros.evaluation.negatives import measure_negatives
@@ -297,7 +334,8 @@ def stress(args: argparse.Namespace) -> int:
     if args.out:
         from geoflow_ros.visualization.stress import stress_picture
 
-        stress_picture(report, args.out)
+        pictures = {name: (question.image, question.patch) for name, question in report.examples.items()}
+        stress_picture(report.title, report.sets, pictures, args.out)
         print(f"\n{args.out}")
     return 0
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoflow_ros.bundle import Bundle, Calibration, Manifest, PoseCalibrations, PrecisionCheck
+from geoflow_ros.bundle import Bundle, Calibration, Evidence, Manifest, PoseCalibrations, PrecisionCheck
 from geoflow_ros.bundle.manifest import FILE_NAME
 from geoflow_ros.errors import InputError
 
@@ -25,6 +25,17 @@ def store_calibration(bundle: Path, calibration: Calibration | PoseCalibrations)
         _write(opened, replace(manifest, calibration=calibration))
     elif manifest.birds_eye is not None:
         _write(opened, replace(manifest, birds_eye=replace(manifest.birds_eye, calibration=calibration)))
+
+
+def store_evidence(bundle: Path, evidence: Evidence) -> None:
+    """Replaces the bundle's evidence.
+
+    Raises:
+        BundleError: not a bundle.
+        InputError: its manifest cannot be written.
+    """
+    opened = Bundle.load(bundle)
+    _write(opened, replace(opened.manifest, evidence=evidence))
 
 
 def store_figures(bundle: Path, name: str, figures: Mapping[str, Any]) -> None:

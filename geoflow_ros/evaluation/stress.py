@@ -17,16 +17,17 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.backends.options import ONNXRUNTIME
-from geoflow_ros.bundle import Manifest
+from geoflow_ros.bundle import Bundle, Manifest
+from geoflow_ros.bundle.evidence import NEAR_M
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.evaluation.metrics import WRONG_M, auroc, consistency
+from geoflow_ros.evaluation.metrics import auroc, consistency
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.stress_pictures import IMAGES, placeholder_tiles, rotated_map
 from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, loaded, sampler_for
 from geoflow_ros.evaluation.tables import metres, share, table
 from geoflow_ros.geo import chi_square_quantile
 from geoflow_ros.geo.axes import forward_right_axes
-from geoflow_ros.inference import PatchLocalizer, SearchSettings, open_localizer
+from geoflow_ros.inference import Fix, PatchLocalizer, SearchSettings, open_localizer
 from geoflow_ros.localization.picture_check import PictureWatch
 from geoflow_ros.world.conditions import ROAD, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
@@ -65,6 +66,11 @@ class Question:
     before: Question | None = None
 
 
+def error_of(question: Question, fix: Fix) -> Float64Array:
+    """(2,) answer less truth, (forward, right) of the patch in metres."""
+    return fix.frame.enu_to_local(fix.position) - question.offset_m
+
+
 @dataclass
 class StressAnswers:
     """The answers of one set.
@@ -82,6 +88,16 @@ class StressAnswers:
     covariances: list[Float64Array] = field(default_factory=list)
     qualities: list[float] = field(default_factory=list)
     published: list[bool] = field(default_factory=list)
+
+    def add(self, question: Question, fix: Fix | None) -> None:
+        """Adds what was said to a question; None where its picture was refused."""
+        self.asked += 1
+        if fix is None:
+            return
+        self.errors_m.append(error_of(question, fix))
+        self.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
+        self.qualities.append(fix.assessment.quality)
+        self.published.append(fix.assessment.trustworthy)
 
     @property
     def distance_m(self) -> Float64Array:
@@ -155,6 +171,11 @@ class StressReport:
     availability: float | None
     examples: dict[str, Question]
 
+    @property
+    def title(self) -> str:
+        """What was asked, in a few words."""
+        return f"{self.model}, {self.pairs} questions a set"
+
     def text(self) -> str:
         """Formats the table that the command prints."""
         header = ["set", "mean m", "sigma m", "ANEES", "in 95 %", "published %", "their mean m", "beyond 99.9 %"]
@@ -168,11 +189,11 @@ class StressReport:
             for name, f in self.sets.items()
         ]  # fmt: skip
         whole = (
-            f"whole: AUROC of the quality for an error under {WRONG_M:g} m {metres(self.auroc_5m)}; of what is "
+            f"whole: AUROC of the quality for an error under {NEAR_M:g} m {metres(self.auroc_5m)}; of what is "
             f"published {share(self.beyond_999)} % lies outside of its own 99.9 % ellipse; of good answers on right "
             f"pairs {share(self.availability)} % are published"
         )
-        return f"{self.model}, {self.pairs} questions a set\n\n{table(header, rows)}\n\n{whole}"
+        return f"{self.title}\n\n{table(header, rows)}\n\n{whole}"
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -218,20 +239,42 @@ def measure_stress(
     Raises:
         GeoFlowError: a bundle that cannot be used, or fewer than two worlds' pairs.
     """
-    if pairs <= _PAIRS_PER_WORLD:
-        raise InputError(f"other cities' maps need pairs of two worlds: ask for more than {_PAIRS_PER_WORLD} pairs")
     bundle = loaded(model)
     protocol = Protocol(Area.CROSS, pairs, seed, conditions=conditions)
-    search = SearchSettings(camera=camera_of(protocol))
-    localizer = open_localizer(bundle, backend or BackendOptions(ONNXRUNTIME), search=search)
     answers: dict[str, StressAnswers] = {}
     examples: dict[str, Question] = {}
-    for name, questions in _sets(bundle.manifest, protocol, orthophotos, progress):
-        answers[name] = StressAnswers()
-        for index, question in enumerate(questions):
-            examples.setdefault(name, question)
-            _ask(localizer, question, index, answers[name])
+    for name, question, fix in stress_answers(bundle, protocol, orthophotos, backend, progress):
+        examples.setdefault(name, question)
+        answers.setdefault(name, StressAnswers()).add(question, fix)
     return _report(bundle.manifest, pairs, answers, examples)
+
+
+def stress_answers(
+    bundle: Bundle,
+    protocol: Protocol,
+    orthophotos: Orthophotos | None = None,
+    backend: BackendOptions | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[str, Question, Fix | None]]:
+    """Gives the name of each question's set, the question and its fix, None for a picture that is refused.
+
+    Args:
+        bundle: that is asked.
+        protocol: which pairs; more than those of one world.
+        orthophotos: for a set of their worlds.
+        backend: what runs the bundle; onnxruntime in float32 where None.
+        progress: show progress bars on standard error.
+
+    Raises:
+        InputError: too few pairs.
+    """
+    if protocol.pairs <= _PAIRS_PER_WORLD:
+        raise InputError(f"other cities' maps need pairs of two worlds: ask for more than {_PAIRS_PER_WORLD} pairs")
+    search = SearchSettings(camera=camera_of(protocol))
+    localizer = open_localizer(bundle, backend or BackendOptions(ONNXRUNTIME), search=search)
+    for name, questions in _sets(bundle.manifest, protocol, orthophotos, progress):
+        for index, question in enumerate(questions):
+            yield name, question, _asked_as_a_vehicle(localizer, question, index)
 
 
 def _sets(
@@ -315,9 +358,8 @@ def _camera_at(pair: Pair) -> Float64Array:
     return pair.centre_m + pair.offset_m @ forward_right_axes(np.array(pair.yaw_rad))
 
 
-def _ask(localizer: PatchLocalizer, question: Question, index: int, answers: StressAnswers) -> None:
+def _asked_as_a_vehicle(localizer: PatchLocalizer, question: Question, index: int) -> Fix | None:
     """Asks as a vehicle does: what cannot be a picture is not asked about, and the camera is one that drives."""
-    answers.asked += 1
     localizer.forget()
     watch, moved_m = PictureWatch(), 0.0
     if question.before is not None:
@@ -326,16 +368,12 @@ def _ask(localizer: PatchLocalizer, question: Question, index: int, answers: Str
         moved_m = math.dist(_camera_at(question.before.pair), _camera_at(question.pair))
     try:
         watch.check(question.image, localizer.manifest, moved_m)
-        fix = _localize(localizer, question, index)
+        return _localize(localizer, question, index)
     except ImageError:
-        return
-    answers.errors_m.append(fix.frame.enu_to_local(fix.position) - question.offset_m)
-    answers.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
-    answers.qualities.append(fix.assessment.quality)
-    answers.published.append(fix.assessment.trustworthy)
+        return None
 
 
-def _localize(localizer: PatchLocalizer, question: Question, index: int) -> Any:
+def _localize(localizer: PatchLocalizer, question: Question, index: int) -> Fix:
     patch = as_patch(replace(question.pair, satellite=question.patch), localizer.manifest)
     return localizer.localize(question.image, patch, stamp_ns=index)
 
@@ -345,12 +383,12 @@ def _report(
 ) -> StressReport:
     centre_std_m = manifest.search_radius_m * math.sqrt(2.0 / 3.0)
     sets = {name: found.figures(centre_std_m) for name, found in answers.items()}
-    is_near = np.concatenate([found.distance_m <= WRONG_M for found in answers.values()])
+    is_near = np.concatenate([found.distance_m <= NEAR_M for found in answers.values()])
     qualities = np.concatenate([found.qualities for found in answers.values()])
     counts = {name: round(f["published"] * f["asked"]) for name, f in sets.items()}
     beyond = sum(counts[name] * (f["beyond_999"] or 0.0) for name, f in sets.items())
     right = answers[RIGHT]
-    good = right.distance_m <= WRONG_M
+    good = right.distance_m <= NEAR_M
     return StressReport(
         model=manifest.name,
         pairs=pairs,

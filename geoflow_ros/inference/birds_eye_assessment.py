@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.evidence import Evidence
 from geoflow_ros.bundle.pose_calibration import PoseCalibration
+from geoflow_ros.inference.assessment import weighed
 from geoflow_ros.inference.covariance import bounded_by_uniform
 from geoflow_ros.inference.fix import Assessment
 from geoflow_ros.inference.pose_posterior import PoseEstimate, PosePosterior, wrap
@@ -16,6 +18,9 @@ from geoflow_ros.inference.pose_search import PoseSearch
 
 YAW_AXES = np.diag([1.0, 1.0, -1.0])
 """From (forward, right, turn) to (forward, right, yaw): a turn is the patch's yaw less the camera's."""
+
+
+_LEAST = 1e-4  # of a probability that a logarithm is taken of
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,11 @@ class PoseLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseAssessment(Assessment):
-    """What speaks for and against a pose. Its quality is the probability of its mode.
+    """What speaks for and against a pose. Without the bundle's evidence its quality is the probability of its mode.
+
+    Its signs are the posterior's entropy (nats), the logarithm of the share that is not the first mode's, the logit of
+    "none of these", the logarithm of the position's standard deviation in the posterior (m, geometric mean of the axes)
+    and the highest score of a cell of the fine level.
 
     Attributes:
         mass: share of the first mode in the probability of all places.
@@ -67,14 +76,32 @@ class PoseAssessment(Assessment):
     camera_hypotheses: int
 
 
-def assess_pose(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> PoseAssessment:
-    """Returns what speaks for and against the first mode of an estimate."""
+def assess_pose(
+    estimate: PoseEstimate,
+    search: PoseSearch,
+    limits: PoseLimits,
+    evidence: Evidence | None = None,
+    highest_score: float = 0.0,
+) -> PoseAssessment:
+    """Returns what speaks for and against the first mode of an estimate.
+
+    Args:
+        estimate: of a posterior.
+        search: the volume.
+        limits: of trust. Those of doubt (nowhere, nothing said, ambiguous) count where there is no evidence to weigh.
+        evidence: of the bundle.
+        highest_score: of a cell of the fine level.
+    """
     first = estimate.modes[0]
-    reason = _reason(estimate, search, limits)
+    signs = _signs(estimate, highest_score)
+    probability, doubt = weighed(signs, evidence, _doubt(estimate, search, limits))
+    reason = doubt or _at_end(estimate, search, limits)
     return PoseAssessment(
         trustworthy=not reason,
         reason=reason,
-        quality=first.mass * (1.0 - estimate.none_probability),
+        quality=first.mass * (1.0 - estimate.none_probability) if probability is None else probability,
+        probability=probability,
+        signs=signs,
         centre_distance_m=float(np.hypot(*first.pose[:2])),
         mass=first.mass,
         rival_mass=estimate.modes[1].mass if len(estimate.modes) > 1 else 0.0,
@@ -118,9 +145,21 @@ def raw_covariances(
     return YAW_AXES @ own @ YAW_AXES if fitted is None else fitted, YAW_AXES @ others @ YAW_AXES
 
 
-def _reason(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> str:
-    """Why an answer is not to be trusted; empty where it is."""
-    none, pose = estimate.none_probability, estimate.pose
+def _signs(estimate: PoseEstimate, highest_score: float) -> dict[str, float]:
+    """See `PoseAssessment`; probabilities are kept a little off 0 and 1."""
+    none = min(max(estimate.none_probability, _LEAST), 1.0 - _LEAST)
+    return {
+        "entropy": estimate.entropy,
+        "log_rest": math.log(max(1.0 - estimate.modes[0].mass, _LEAST)),
+        "logit_none": math.log(none / (1.0 - none)),
+        "log_sigma": float(np.linalg.slogdet(estimate.covariance[:2, :2])[1]) / 4.0,
+        "highest_score": highest_score,
+    }
+
+
+def _doubt(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> str:
+    """Why the posterior is no answer; empty where it is."""
+    none = estimate.none_probability
     if none > limits.none_probability:
         return f"nothing on the patch matches (none {none:.0%})".replace("%", " %")
     if estimate.entropy > -limits.least_information:
@@ -128,6 +167,12 @@ def _reason(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> s
     rival = _rival_mass(estimate, search, limits)
     if rival > 0.0:
         return f"ambiguous: {estimate.modes[0].mass:.0%} here, {rival:.0%} there".replace("%", " %")
+    return ""
+
+
+def _at_end(estimate: PoseEstimate, search: PoseSearch, limits: PoseLimits) -> str:
+    """Why an answer may be the slope of a hill outside of what was searched; empty where it is not."""
+    pose = estimate.pose
     reach_m, offset_m = search.reach_m, float(np.abs(pose[:2]).max())
     if offset_m > reach_m - limits.rim_cells * search.cell_m:
         return f"the answer lies at the end of the search volume ({offset_m:.1f} m of {reach_m:.1f} m from the centre)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
+from geoflow_ros.bundle.evidence import Evidence
 from geoflow_ros.bundle.pose_calibration import PoseCalibration
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera
 from geoflow_ros.geo.patch import PatchFrame
@@ -68,6 +69,7 @@ def pose_fix(
     patch: SatellitePatch,
     calibration: PoseCalibration,
     limits: PoseLimits,
+    evidence: Evidence | None = None,
     *,
     stamp_ns: int,
     watch: Stopwatch,
@@ -83,6 +85,7 @@ def pose_fix(
         patch: on which it was matched.
         calibration: of the covariance.
         limits: of trust.
+        evidence: likewise, of the bundle.
         stamp_ns: of the image.
         watch: started with the frame; has the stages "resize", "satellite", "ground" and "match".
         flow: takes the place of the mode that it started from.
@@ -102,7 +105,7 @@ def pose_fix(
         north_m=float(positions[0, 1]),
         covariance=pose_covariance[:2, :2],
         hypotheses=positions,
-        assessment=assess_pose(estimate, posterior.search, limits),
+        assessment=assess_pose(estimate, posterior.search, limits, evidence, float(posterior.scores.fine.max())),
         timings=frame_timings(watch),
         frame=frame,
         search_radius_m=posterior.search.reach_m,

@@ -30,7 +30,7 @@ from geoflow_ros.errors import BundleError, GeometryError, InputError
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.assessment import require_finite
 from geoflow_ros.inference.birds_eye_assessment import PoseLimits
-from geoflow_ros.inference.birds_eye_fix import GroundView, frame_timings, pose_fix
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, frame_timings, pose_fix
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
 from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
@@ -211,10 +211,7 @@ class BirdsEyeLocalizer:
                     scores, seen = self._close_in(frame, scores)
             posterior = PosePosterior.of(scores, search)
             view = self._view(image, frame.seen, seen, posterior)
-            flow = self._flow_from_mode(frame, view, posterior) if self._model.flow_start else None
-            fix = pose_fix(
-                posterior, view, patch, self._pose_calibration, self._limits, stamp_ns=stamp_ns, watch=watch, flow=flow
-            )
+            fix = self._answer(frame, view, posterior, patch, stamp_ns, watch)
             if fix.assessment.trustworthy:
                 self._calibration.learn(seen.cameras, posterior.camera_probability[-len(seen.cameras) :])
             return fix
@@ -287,6 +284,28 @@ class BirdsEyeLocalizer:
     def _pose_calibration(self) -> PoseCalibration:
         calibrations = self._model.calibration
         return calibrations.camera_known if self._calibration.is_known else calibrations.camera_unknown
+
+    def _answer(
+        self,
+        frame: _Frame,
+        view: GroundView,
+        posterior: PosePosterior,
+        patch: SatellitePatch,
+        stamp_ns: int,
+        watch: Stopwatch,
+    ) -> BirdsEyeFix:
+        flow = self._flow_from_mode(frame, view, posterior) if self._model.flow_start else None
+        return pose_fix(
+            posterior,
+            view,
+            patch,
+            self._pose_calibration,
+            self._limits,
+            self._manifest.evidence,
+            stamp_ns=stamp_ns,
+            watch=watch,
+            flow=flow,
+        )
 
     def _flow_from_mode(self, frame: _Frame, view: GroundView, posterior: PosePosterior) -> FlowPose | None:
         at = project_ground(self._geometry, (view.camera,))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,12 +41,17 @@ class Assessment:
         reason: why not, in one clause; empty for a trustworthy fix.
         quality: larger for a fix that is more likely near the truth; only its order within one method means anything.
         centre_distance_m: of the answer from the patch centre.
+        probability: of an error under 5 m, as the bundle's evidence has it; then it is the quality too. None where the
+            bundle has none.
+        signs: what that is made from, by name.
     """
 
     trustworthy: bool
     reason: str
     quality: float
     centre_distance_m: float
+    probability: float | None = None
+    signs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -187,6 +187,7 @@ class GeoFlowLocalizer:
             manifest.calibration,
             settings,
             self._limits,
+            manifest.evidence,
         )
 
     def _fix(

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from geoflow_ros.evaluation.stress import StressReport
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.visualization.plots import pyplot, save_figure
 
 _HONEST, _BEYOND = "#56b4e9", "#d55e00"
 
 
-def stress_picture(report: StressReport, path: Path) -> None:
+def stress_picture(
+    title: str,
+    sets: Mapping[str, Mapping[str, Any]],
+    examples: Mapping[str, tuple[UInt8Array, UInt8Array]],
+    path: Path,
+) -> None:
     """Draws every set: image, patch, and a bar of how much is published, the part beyond its 99.9 % ellipse marked.
+
+    Args:
+        title: of the whole.
+        sets: the figures of each, by name, as `geoflow evaluate stress` has them.
+        examples: an image (H, W, 3) and a patch (P, P, 3) of each, forward along the patch's columns.
+        path: of the PNG.
 
     Raises:
         InputError: matplotlib is not installed, or the place cannot be written.
     """
-    names = list(report.sets)
+    names = list(sets)
     figure, axes = pyplot().subplots(
         len(names), 3, figsize=(11.0, 0.95 * len(names)), width_ratios=(3.2, 0.9, 2.4), squeeze=False
     )
     for (image, patch, bar), name in zip(axes, names, strict=True):
-        found, example = report.sets[name], report.examples[name]
-        image.imshow(example.image)
-        patch.imshow(np.rot90(example.patch))  # forward up
+        found, example = sets[name], examples[name]
+        image.imshow(example[0])
+        patch.imshow(np.rot90(example[1]))  # forward up
         for picture in (image, patch):
             picture.set(xticks=[], yticks=[])
         image.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center", fontsize=8)
@@ -41,5 +54,5 @@ def stress_picture(report: StressReport, path: Path) -> None:
         for side in ("top", "right", "left"):
             bar.spines[side].set_visible(False)
     axes[0][2].set_title("published %, orange: beyond their 99.9 % ellipse", fontsize=8, loc="left")
-    figure.suptitle(f"{report.model}, {report.pairs} questions a set", fontsize=10, y=0.91)
+    figure.suptitle(title, fontsize=10, y=0.91)
     save_figure(figure, path)

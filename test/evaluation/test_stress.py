@@ -148,7 +148,8 @@ def test_the_sets_can_be_looked_at(report: StressReport, tmp_path: Path) -> None
     pytest.importorskip("matplotlib", reason="pictures are an extra")
     from geoflow_ros.visualization.stress import stress_picture
 
-    stress_picture(report, tmp_path / "stress.png")
+    pictures = {name: (question.image, question.patch) for name, question in report.examples.items()}
+    stress_picture(report.title, report.sets, pictures, tmp_path / "stress.png")
     assert (tmp_path / "stress.png").stat().st_size > 10_000
 
 

@@ -8,7 +8,8 @@ from fakes.heads import ExactHead
 from numpy.typing import ArrayLike
 
 from geoflow_ros.backends.host_frames import refine
-from geoflow_ros.bundle import Calibration, IrsSettings
+from geoflow_ros.bundle import Calibration, Evidence, IrsSettings
+from geoflow_ros.bundle.evidence import SIGNS_OF
 from geoflow_ros.errors import BundleError
 from geoflow_ros.inference import AssessedEstimate, QualityLimits, assess
 from geoflow_ros.inference.irs import mean_estimate, sample_hypotheses
@@ -23,6 +24,7 @@ def assessed(
     head: ExactHead | None = None,
     calibration: Calibration | None = None,
     settings: IrsSettings | None = None,
+    evidence: Evidence | None = None,
 ) -> AssessedEstimate:
     hypotheses, truth = np.asarray(hypotheses, dtype=np.float32), np.asarray(truth, dtype=np.float32)
     probes = np.repeat(probe_grid()[None], len(truth), axis=0)
@@ -35,6 +37,7 @@ def assessed(
         calibration or Calibration.unfitted(0.2),
         settings or IrsSettings(),
         QualityLimits(),
+        evidence,
     )[0]
 
 
@@ -98,3 +101,20 @@ def test_an_output_that_is_not_finite_gives_no_fix() -> None:
         assessed([[0.0, 0.0]], [[[0.0, 0.0]]], broken)
     with pytest.raises(BundleError, match="not finite"):
         assessed([[0.0, 0.0]], [[[np.nan, 0.0]]])
+
+
+def test_evidence_is_weighed_in_the_place_of_the_spread() -> None:
+    apart = sample_hypotheses(1, 10, 0)
+    without = assessed([[0.2, -0.3]], apart).assessment
+    assert "did not meet" in without.reason
+    weights = {**dict.fromkeys(SIGNS_OF["geoflow"], 0.0), "log_spread": -1.0}
+    sure, unsure = (
+        assessed([[0.2, -0.3]], apart, evidence=Evidence(weights, 3.0, least, 100, "a test")).assessment
+        for least in (0.5, 0.9)
+    )
+    wanted = 1.0 / (1.0 + np.exp(np.log(sure.spread_m) - 3.0))
+    assert sure.probability == sure.quality == pytest.approx(wanted)
+    assert sure.trustworthy
+    assert unsure.reason == without.reason
+    assert without.probability is None
+    assert set(sure.signs) == set(SIGNS_OF["geoflow"])

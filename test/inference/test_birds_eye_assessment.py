@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from geoflow_ros.bundle import Evidence
 from geoflow_ros.inference.birds_eye_assessment import PoseLimits, assess_pose
 from geoflow_ros.inference.pose_posterior import PoseEstimate, PoseMode
 from geoflow_ros.inference.pose_search import PoseSearch
@@ -74,3 +75,24 @@ def test_an_answer_at_the_end_of_the_volume_may_be_the_slope_of_one_beyond(
 def test_all_around_has_no_end() -> None:
     around = replace(SEARCH, max_turn_rad=math.pi, coarse_turn_step_rad=math.radians(5.0))
     assert reason(estimate((0.0, 0.0, 179.9, 0.95)), around) == ""
+
+
+def evidence(least: float) -> Evidence:
+    weights = {"entropy": -1.0, "log_rest": 0.0, "logit_none": 0.0, "log_sigma": -1.0, "highest_score": 0.1}
+    return Evidence(weights, -6.5, least, 100, "a test")
+
+
+def test_evidence_is_weighed_in_the_place_of_doubts() -> None:
+    found = estimate((3.0, 4.0, 0.0, 0.48), (-9.0, 4.0, 0.0, 0.44))  # ambiguous, but for the evidence
+    score = 6.0 - math.log(0.5) / 2.0 - 6.5 + 0.1 * 7.0
+    trusted = assess_pose(found, SEARCH, PoseLimits(), evidence(0.5), highest_score=7.0)
+    assert trusted.trustworthy
+    assert trusted.probability == trusted.quality == pytest.approx(1.0 / (1.0 + math.exp(-score)))
+    doubtful = assess_pose(found, SEARCH, PoseLimits(), evidence(0.9), highest_score=7.0)
+    assert doubtful.reason == "ambiguous: 48 % here, 44 % there"
+    plain = assess_pose(estimate((3.0, 4.0, 0.0, 0.9)), SEARCH, PoseLimits(), evidence(0.9), highest_score=7.0)
+    assert plain.reason == "an error under 5 m is 63 % probable, and 90 % is the least"
+    at_end = assess_pose(estimate((15.9, 0.0, 0.0, 0.95)), SEARCH, PoseLimits(), evidence(0.1), highest_score=7.0)
+    assert "16.0 m" in at_end.reason
+    assert plain.signs["log_rest"] == pytest.approx(math.log(0.1))
+    assert plain.signs["logit_none"] == pytest.approx(math.log(0.02 / 0.98))
