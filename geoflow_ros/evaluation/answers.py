@@ -12,6 +12,7 @@ from geoflow_ros.evaluation.metrics import (
     figures,
     intervals,
     pose_consistency,
+    published_figures,
     quality_figures,
     timing,
     yaw_figures,
@@ -75,6 +76,7 @@ class Answers:
         if self.pose_errors:
             result |= pose_consistency(self.pose_errors, self.pose_covariances)
         result |= quality_figures(self.errors_m, self.qualities)
+        result |= published_figures(self.errors_m, self.covariances, self.trusted)
         result |= intervals(self.errors_m, self.worlds)
         # The first frame pays for what is set up once.
         return result | timing(self.latencies_ms[1:] or self.latencies_ms)

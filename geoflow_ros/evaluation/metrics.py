@@ -19,6 +19,7 @@ RECALL_LIMITS_M = (1.0, 5.0)
 RECALL_LIMITS_DEG = (1.0, 5.0)
 WRONG_M = 5.0  # an answer farther off than this is what its quality should have warned of
 COVERAGE_LEVELS = (0.50, 0.90, 0.95)
+BEYOND = 0.999  # of an ellipse that hardly any error lies outside of
 LATENCY_PERCENTILES = (50, 95, 99)
 _BOOTSTRAP_DRAWS = 1000
 _INTERVAL_PERCENTILES = (2.5, 97.5)
@@ -67,6 +68,10 @@ class Figures(TypedDict, total=False):
     auroc_5m: float
     mean_error_m_interval: tuple[float, float]
     median_error_m_interval: tuple[float, float]
+    published_mean_error_m: float
+    published_anees: float
+    published_coverage_95: float
+    published_beyond_999: float
     latency_ms: dict[str, float]
     frames_per_second: float
     availability: float
@@ -226,6 +231,33 @@ def quality_figures(errors_forward_right: npt.ArrayLike, quality: npt.ArrayLike)
     is_wrong = np.linalg.norm(_errors(errors_forward_right), axis=1) > WRONG_M
     area = auroc(-np.asarray(quality, dtype=np.float64), is_wrong)
     return {} if area is None else {f"auroc_{WRONG_M:.0f}m": area}
+
+
+def published_figures(
+    errors_forward_right: npt.ArrayLike, covariances: npt.ArrayLike, is_published: npt.ArrayLike
+) -> dict[str, float]:
+    """Computes what a filter sees: errors and covariances of those answers that the localizer trusts.
+
+    Args:
+        errors_forward_right: (n, 2) metres.
+        covariances: (n, 2, 2) m².
+        is_published: (n,) which are.
+
+    Returns:
+        The figures `published_*` (`beyond_999`: the share outside of its own 99.9 % ellipse); none where none is.
+    """
+    kept = np.asarray(is_published, bool)
+    if not kept.any():
+        return {}
+    errors, sigma = np.asarray(errors_forward_right, float)[kept], np.asarray(covariances, float)[kept]
+    found = consistency(errors, sigma)
+    square = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(sigma), errors)
+    return {
+        "published_mean_error_m": float(np.hypot(*errors.T).mean()),
+        "published_anees": found["anees"],
+        "published_coverage_95": found["coverage_95"],
+        "published_beyond_999": float(np.mean(square > chi_square_quantile(BEYOND, 2))),
+    }
 
 
 def intervals(errors_forward_right: npt.ArrayLike, worlds: npt.ArrayLike) -> dict[str, tuple[float, float]]:

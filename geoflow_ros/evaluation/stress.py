@@ -20,12 +20,11 @@ from geoflow_ros.backends.options import ONNXRUNTIME
 from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.bundle.evidence import NEAR_M
 from geoflow_ros.errors import ImageError, InputError
-from geoflow_ros.evaluation.metrics import auroc, consistency
+from geoflow_ros.evaluation.metrics import auroc, consistency, published_figures
 from geoflow_ros.evaluation.rendering import render_pairs
 from geoflow_ros.evaluation.stress_pictures import IMAGES, placeholder_tiles, rotated_map
 from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, loaded, sampler_for
 from geoflow_ros.evaluation.tables import metres, share, table
-from geoflow_ros.geo import chi_square_quantile
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.inference import Fix, PatchLocalizer, SearchSettings, open_localizer
 from geoflow_ros.localization.picture_check import PictureWatch
@@ -38,7 +37,6 @@ RIGHT = "right"
 _PAIRS_PER_WORLD = 8
 _ELSEWHERE_M = 30.0  # another place is this far off at least
 _HEADING_DEG = (15.0, 180.0)  # of a wrong heading
-_BEYOND = chi_square_quantile(0.999, 2)
 _STREAM = 71
 _OF_ANSWERS = (
     *("mean_error_m", "median_error_m", "sigma_m", "anees", "coverage_95"),
@@ -142,10 +140,10 @@ class StressAnswers:
             "coverage_95": said["coverage_95"],
             "harmless": 1.0 - float(harmful.sum() / self.asked),
         }
-        if published.any():
-            square = np.einsum("ni,nij,nj->n", errors, np.linalg.inv(covariances), errors)
-            result["published_mean_error_m"] = float(distance[published].mean())
-            result["beyond_999"] = float(np.mean(square[published] > _BEYOND))
+        seen = published_figures(errors, covariances, published)
+        if seen:
+            result["published_mean_error_m"] = seen["published_mean_error_m"]
+            result["beyond_999"] = seen["published_beyond_999"]
         return result
 
 

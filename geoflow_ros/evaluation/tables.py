@@ -87,6 +87,11 @@ _CONSISTENCY_ROWS = (
     ("inside 95 % with yaw", "pose_coverage_95", "95"),
     ("median sigma yaw deg", "yaw_sigma_deg", "-"),
     ("AUROC of the quality, 5 m", "auroc_5m", "1"),
+    ("published", "availability", "-"),
+    ("of these: mean error m", "published_mean_error_m", "-"),
+    ("position: ANEES", "published_anees", "1"),
+    ("inside 95 %", "published_coverage_95", "95"),
+    ("beyond 99.9 %", "published_beyond_999", "0.1"),
 )
 
 
@@ -106,7 +111,8 @@ def consistency_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _consistency_cell(key: str, value: float | None) -> str:
-    return share(value) if "coverage" in key else metres(value)
+    is_share = "coverage" in key or key in ("availability", "published_beyond_999")
+    return share(value) if is_share else metres(value)
 
 
 def drive_table(f: Mapping[str, Any]) -> str:

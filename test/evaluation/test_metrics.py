@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
+from geoflow_ros.evaluation.metrics import figures, published_figures, timing, trajectory_figures
 from geoflow_ros.geo.gaussian import chi_square_quantile
 
 
@@ -110,3 +110,13 @@ def test_timing_refuses_impossible_latencies(latencies: list[float]) -> None:
 def test_availability_is_a_share() -> None:
     with pytest.raises(InputError, match="share"):
         figures([[1.0, 1.0]], availability=1.5)
+
+
+def test_what_is_published_is_measured_apart() -> None:
+    errors = np.array([[1.0, 0.0], [8.0, 0.0], [30.0, 0.0]])
+    covariances = np.eye(2)[None] * np.array([1.0, 4.0, 1.0])[:, None, None]
+    found = published_figures(errors, covariances, [True, True, False])
+    assert found["published_mean_error_m"] == pytest.approx(4.5)
+    assert found["published_anees"] == pytest.approx((1.0 / 2 + 16.0 / 2) / 2)
+    assert found["published_coverage_95"] == found["published_beyond_999"] == 0.5
+    assert published_figures(errors, covariances, [False] * 3) == {}
