@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +32,10 @@ _FROM_MODE = FlowLossWeights(alpha=20.0, beta=(5.0, 5.0))
 """From a mode the flow is a part of a cell: the paper's 100 made the confidence nine tenths of the sum, and the pose a
 hundredth."""
 
-_WEIGHTS_WITHOUT = {
-    MATCHING_LOSS: FlowLossWeights(matching=0.0),
-    POSITION_LOSS: FlowLossWeights(beta=(0.0, 0.0)),
-    CONFIDENCE: FlowLossWeights(alpha=0.0),
+_WITHOUT: Mapping[str, Mapping[str, Any]] = {
+    MATCHING_LOSS: {"matching": 0.0},
+    POSITION_LOSS: {"beta": (0.0, 0.0)},
+    CONFIDENCE: {"alpha": 0.0},
 }
 
 
@@ -90,7 +92,7 @@ class FlowObjective:
     ) -> None:
         self._model = model
         usual = FlowLossWeights() if model.flow_config.start == ZERO else _FROM_MODE
-        self._weights = weights or _WEIGHTS_WITHOUT.get(model.flow_config.without, usual)
+        self._weights = weights or replace(usual, **_WITHOUT.get(model.flow_config.without, {}))
         self._sampling = sampling or FlowSampling()
         self._pairs: int | None = None
 

@@ -14,7 +14,7 @@ from torch import nn
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import flow_ablation
 from geoflow_ros.model import DenseFlow, DenseFlowConfig, load_dense_flow, save_checkpoint
-from geoflow_ros.model.dense_flow import ABLATIONS
+from geoflow_ros.model.dense_flow import ABLATIONS, flow_from_zero
 from geoflow_ros.training.flow_objective import FlowObjective
 from geoflow_ros.training.methods import METHODS, ablated
 from geoflow_ros.training.run import SyntheticTraining
@@ -23,9 +23,12 @@ from geoflow_ros.training.trainer import TrainingResult
 TINY_FLOW = DenseFlowConfig(fine_reach=4, coarse_reach=3, hidden=6, motion=8, iterations=2)
 
 
-def without(name: str) -> DenseFlow:
+FROM_ZERO = flow_from_zero(TINY_BIRDS_EYE, replace(TINY_FLOW, radius=2))
+
+
+def without(name: str, config: DenseFlowConfig = TINY_FLOW) -> DenseFlow:
     torch.manual_seed(4)
-    return DenseFlow(TINY_BIRDS_EYE, replace(TINY_FLOW, without=name)).eval()
+    return DenseFlow(TINY_BIRDS_EYE, replace(config, without=name)).eval()
 
 
 def test_without_projection_the_image_is_spread_over_the_cells() -> None:
@@ -66,8 +69,10 @@ def test_without_confidence_all_that_is_seen_weighs_the_same() -> None:
      ("confidence", (1.0, 0.0, 1.0))],
 )  # fmt: skip
 def test_a_loss_that_is_left_out_weighs_nothing(name: str, weights: tuple[float, float, float]) -> None:
-    found = FlowObjective(without(name))._weights
+    found = FlowObjective(without(name, FROM_ZERO))._weights
     assert (found.matching, found.alpha, found.beta[0]) == weights
+    of_mode = FlowObjective(without(name))._weights
+    assert [w == 0.0 for w in (of_mode.matching, of_mode.alpha, of_mode.beta[0])] == [w == 0.0 for w in weights]
 
 
 def test_what_is_no_ablation_is_refused() -> None:
