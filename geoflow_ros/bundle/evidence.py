@@ -6,11 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated
 
-from msgspec import Meta
-
-from geoflow_ros.bundle.constraints import Count, FiniteNumber, NonEmptyText
+from geoflow_ros.bundle.constraints import Count, FiniteNumber, NonEmptyText, Share
 from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW
 
 NEAR_M = 5.0
@@ -23,8 +20,6 @@ SIGNS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What each method's evidence weighs; `inference` says what each is."""
-
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle import Bundle, Evidence
+from geoflow_ros.bundle.birds_eye import ZERO
 from geoflow_ros.bundle.evidence import NEAR_M, SIGNS_OF
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.metrics import auroc
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.stress import RIGHT, Question, error_of, stress_answers
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, loaded, sampler_for
+from geoflow_ros.evaluation.stress import RIGHT, Question, ask, error_of, stress_answers
+from geoflow_ros.evaluation.synthetic import Protocol, camera_of, loaded, sampler_for
 from geoflow_ros.evaluation.tables import metres, share, table
 from geoflow_ros.inference import Fix, SearchSettings, open_localizer
 from geoflow_ros.world.conditions import EASY, ROAD
@@ -75,7 +76,7 @@ class EvidenceReport:
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
-        return {**asdict(self), "evidence": {**asdict(self.evidence), "weights": dict(self.evidence.weights)}}
+        return asdict(self)
 
 
 def fit_evidence(
@@ -101,12 +102,13 @@ def fit_evidence(
         GeoFlowError: a bundle that cannot be used, or answers that are all near or all far.
     """
     bundle = loaded(model)
+    if bundle.manifest.birds_eye is not None and bundle.manifest.birds_eye.flow_start == ZERO:
+        raise InputError(f"the bundle '{bundle.manifest.name}' has flow from zero: it has no posterior to weigh")
     bundle = Bundle(bundle.path, replace(bundle.manifest, evidence=None))
     names = SIGNS_OF[bundle.manifest.method]
     answers = [
         _Answer(name, np.array([fix.assessment.signs[sign] for sign in names]), is_near)
         for name, fix, is_near in _asked(bundle, pairs, seed, orthophotos, backend, progress)
-        if fix.assessment.signs
     ]
     data = f"{pairs} questions of {len({a.set for a in answers})} sets, right ones more often, seed {seed}"
     return weigh(answers, names, data)
@@ -129,12 +131,11 @@ def _asked(
         right = replace(protocol, pairs=_RIGHT_SHARE * pairs, seed=seed + 1, conditions=conditions)
         localizer = open_localizer(bundle, backend, search=SearchSettings(camera=camera_of(right)))
         name = RIGHT if conditions is ROAD else f"{RIGHT}, {conditions.name}"
-        for index, pair in enumerate(
-            render_pairs(sampler_for(bundle.manifest, right), right.pairs, f"{name} pairs", progress)
-        ):
-            localizer.forget()
-            fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
-            yield name, fix, _is_near(Question(pair.ground, pair, pair.satellite, pair.offset_m), fix)
+        pairs_of_it = render_pairs(sampler_for(bundle.manifest, right), right.pairs, f"{name} pairs", progress)
+        for index, question in enumerate(map(Question.of, pairs_of_it)):
+            answer = ask(localizer, question, index)
+            if answer is not None:
+                yield name, answer, _is_near(question, answer)
 
 
 def _is_near(question: Question, fix: Fix) -> bool:
@@ -153,7 +154,8 @@ def weigh(answers: Sequence[_Answer], names: Sequence[str], data: str) -> Eviden
         raise InputError("evidence needs more answers, some near the truth and some far: ask for more pairs")
     mean, scale = signs.mean(axis=0), np.maximum(signs.std(axis=0), 1e-6)
     standard = (signs - mean) / scale
-    # neighbours are of one world: a fold takes whole runs of them
+    # Neighbours are of one world: a fold takes whole runs of them. The same world with another thing wrong may be in
+    # another fold; a handful of weights cannot learn it by heart.
     fold = np.arange(len(answers)) * _FOLDS * 8 // len(answers) % _FOLDS
     unseen = np.empty(len(answers))
     for k in range(_FOLDS):

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.evidence import NEAR_M
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.geo.gaussian import chi_square_quantile
 
 RECALL_LIMITS_M = (1.0, 5.0)
 RECALL_LIMITS_DEG = (1.0, 5.0)
-WRONG_M = 5.0  # an answer farther off than this is what its quality should have warned of
 COVERAGE_LEVELS = (0.50, 0.90, 0.95)
 BEYOND = 0.999  # of an ellipse that hardly any error lies outside of
 LATENCY_PERCENTILES = (50, 95, 99)
@@ -228,9 +228,9 @@ def quality_figures(errors_forward_right: npt.ArrayLike, quality: npt.ArrayLike)
     Raises:
         InputError: as `figures` and `auroc`.
     """
-    is_wrong = np.linalg.norm(_errors(errors_forward_right), axis=1) > WRONG_M
+    is_wrong = np.linalg.norm(_errors(errors_forward_right), axis=1) > NEAR_M
     area = auroc(-np.asarray(quality, dtype=np.float64), is_wrong)
-    return {} if area is None else {f"auroc_{WRONG_M:.0f}m": area}
+    return {} if area is None else {f"auroc_{NEAR_M:.0f}m": area}
 
 
 def published_figures(

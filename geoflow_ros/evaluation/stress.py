@@ -63,6 +63,11 @@ class Question:
     offset_m: Float64Array
     before: Question | None = None
 
+    @classmethod
+    def of(cls, pair: Pair) -> Question:
+        """Returns the question of a pair as it is."""
+        return cls(pair.ground, pair, pair.satellite, pair.offset_m)
+
 
 def error_of(question: Question, fix: Fix) -> Float64Array:
     """(2,) answer less truth, (forward, right) of the patch in metres."""
@@ -108,24 +113,14 @@ class StressAnswers:
         Args:
             centre_std_m: standard deviation of the guess "the patch's centre": an answer that says as much is harmless.
         """
-        result: dict[str, Any] = dict.fromkeys(
-            (
-                "mean_error_m",
-                "median_error_m",
-                "sigma_m",
-                "anees",
-                "coverage_95",
-                "beyond_999",
-                "published_mean_error_m",
-            )
-        )
         published = np.array(self.published, bool)
-        result |= {
+        result: dict[str, Any] = {
+            **dict.fromkeys(_OF_ANSWERS),
             "asked": self.asked,
             "answered": len(self.errors_m),
             "published": float(published.sum() / self.asked),
+            "harmless": 1.0,
         }
-        result["harmless"] = 1.0
         if not self.errors_m:
             return result
         errors, covariances, distance = np.array(self.errors_m), np.array(self.covariances), self.distance_m
@@ -272,7 +267,7 @@ def stress_answers(
     localizer = open_localizer(bundle, backend or BackendOptions(ONNXRUNTIME), search=search)
     for name, questions in _sets(bundle.manifest, protocol, orthophotos, progress):
         for index, question in enumerate(questions):
-            yield name, question, _asked_as_a_vehicle(localizer, question, index)
+            yield name, question, ask(localizer, question, index)
 
 
 def _sets(
@@ -290,16 +285,16 @@ def _sets(
         return np.random.default_rng([protocol.split.seed(protocol.seed, 0), _STREAM, *name.encode()])
 
     right = rendered(sampler_for(manifest, protocol), RIGHT)
-    yield RIGHT, [_asked(pair) for pair in right]
+    yield RIGHT, [Question.of(pair) for pair in right]
     for name, change in IMAGES.items():
         rng = generator(name)
-        yield name, [replace(_asked(pair), image=change(pair.ground, rng)) for pair in right]
+        yield name, [replace(Question.of(pair), image=change(pair.ground, rng)) for pair in right]
     yield "frozen", _frozen(right)
     yield "other_place", _at_other_places(right)
-    yield "other_city", [replace(_asked(pair), patch=_of_next_world(right, i)) for i, pair in enumerate(right)]
+    yield "other_city", [replace(Question.of(pair), patch=_of_next_world(right, i)) for i, pair in enumerate(right)]
     for name, of_patch in (("map_rotated", rotated_map), ("placeholder_tiles", placeholder_tiles)):
         rng = generator(name)
-        yield name, [replace(_asked(pair), patch=of_patch(pair.satellite, rng)) for pair in right]
+        yield name, [replace(Question.of(pair), patch=of_patch(pair.satellite, rng)) for pair in right]
     plain: dict[str, Callable[[], PairSampler]] = {
         "wrong_heading": lambda: sampler_for(manifest, replace(protocol, heading=WrongHeading(*_HEADING_DEG))),
         "fov_60": lambda: sampler_for(manifest, protocol, horizontal_fov_deg=60.0),
@@ -309,17 +304,13 @@ def _sets(
     if orthophotos is not None:
         plain["orthophoto"] = lambda: sampler_for(manifest, replace(protocol, orthophotos=orthophotos))
     for name, sampler in plain.items():
-        yield name, [_asked(pair) for pair in rendered(sampler(), name)]
-
-
-def _asked(pair: Pair) -> Question:
-    return Question(pair.ground, pair, pair.satellite, pair.offset_m)
+        yield name, [Question.of(pair) for pair in rendered(sampler(), name)]
 
 
 def _frozen(pairs: Sequence[Pair]) -> list[Question]:
     """The vehicle has gone on to another place of its world, and the camera still shows the place before."""
     return [
-        replace(_asked(here), image=there.ground, before=_asked(there))
+        replace(Question.of(here), image=there.ground, before=Question.of(there))
         for there, here in ((_neighbour(pairs, i, 0.0), pair) for i, pair in enumerate(pairs))
     ]
 
@@ -356,15 +347,24 @@ def _camera_at(pair: Pair) -> Float64Array:
     return pair.centre_m + pair.offset_m @ forward_right_axes(np.array(pair.yaw_rad))
 
 
-def _asked_as_a_vehicle(localizer: PatchLocalizer, question: Question, index: int) -> Fix | None:
-    """Asks as a vehicle does: what cannot be a picture is not asked about, and the camera is one that drives."""
+def ask(localizer: PatchLocalizer, question: Question, index: int) -> Fix | None:
+    """Asks as a vehicle does: what cannot be a picture is not asked about, and the camera is one that drives.
+
+    Args:
+        localizer: that is asked; what it knows of another vehicle's camera is forgotten.
+        question: of an image on a patch.
+        index: of the question, which draws depend on.
+
+    Returns:
+        The fix; None where the picture is refused.
+    """
     localizer.forget()
     watch, moved_m = PictureWatch(), 0.0
-    if question.before is not None:
-        watch.check(question.before.image, localizer.manifest, moved_m)
-        _localize(localizer, question.before, index)
-        moved_m = math.dist(_camera_at(question.before.pair), _camera_at(question.pair))
     try:
+        if question.before is not None:
+            watch.check(question.before.image, localizer.manifest, moved_m)
+            _localize(localizer, question.before, index)
+            moved_m = math.dist(_camera_at(question.before.pair), _camera_at(question.pair))
         watch.check(question.image, localizer.manifest, moved_m)
         return _localize(localizer, question, index)
     except ImageError:

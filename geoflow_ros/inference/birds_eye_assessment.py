@@ -130,8 +130,7 @@ def pose_covariances(
     """
     search = posterior.search
     own, others = raw_covariances(posterior, pose, calibration.temperature, fitted)
-    half_widths = np.array([search.reach_m, search.reach_m, min(search.max_turn_rad, math.pi)])
-    return own + others, bounded_by_uniform(calibration.apply(own) + others, YAW_AXES @ pose, half_widths)
+    return own + others, bounded_by_uniform(calibration.apply(own) + others, YAW_AXES @ pose, search.half_widths)
 
 
 def raw_covariances(

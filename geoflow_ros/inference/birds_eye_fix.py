@@ -11,10 +11,12 @@ from geoflow_ros.bundle.evidence import Evidence
 from geoflow_ros.bundle.pose_calibration import PoseCalibration
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera
 from geoflow_ros.geo.patch import PatchFrame
-from geoflow_ros.inference.birds_eye_assessment import PoseLimits, assess_pose, pose_covariances
-from geoflow_ros.inference.fix import Fix, FixTimings
+from geoflow_ros.inference.birds_eye_assessment import YAW_AXES, PoseLimits, assess_pose, pose_covariances
+from geoflow_ros.inference.covariance import bounded_by_uniform
+from geoflow_ros.inference.fix import Assessment, Fix, FixTimings
 from geoflow_ros.inference.flow_refinement import FlowPose
 from geoflow_ros.inference.pose_posterior import PosePosterior
+from geoflow_ros.inference.pose_search import PoseSearch
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatellitePatch
 
@@ -106,7 +108,7 @@ def pose_fix(
         covariance=pose_covariance[:2, :2],
         hypotheses=positions,
         assessment=assess_pose(estimate, posterior.search, limits, evidence, float(posterior.scores.fine.max())),
-        timings=frame_timings(watch),
+        timings=_timings(watch),
         frame=frame,
         search_radius_m=posterior.search.reach_m,
         raw_covariance=raw,
@@ -120,7 +122,47 @@ def pose_fix(
     )
 
 
-def frame_timings(watch: Stopwatch) -> FixTimings:
+def flow_fix(
+    flow: FlowPose | None,
+    frame: PatchFrame,
+    search: PoseSearch,
+    calibration: PoseCalibration,
+    *,
+    stamp_ns: int,
+    watch: Stopwatch,
+) -> Fix:
+    """Returns a flow's pose as a fix of its own, or what is known without one: the search volume.
+
+    The arguments are those of `pose_fix`, but for the flow and the volume.
+    """
+    half_widths = search.half_widths
+    pose = np.zeros(3) if flow is None else flow.pose
+    raw = np.diag(half_widths**2 / 3.0) if flow is None else flow.covariance
+    calibrated = raw if flow is None else bounded_by_uniform(calibration.apply(raw), YAW_AXES @ pose, half_widths)
+    pose_covariance = enu_covariance(calibrated, frame)
+    position = frame.local_to_enu(pose[:2])
+    return Fix(
+        stamp_ns=stamp_ns,
+        east_m=float(position[0]),
+        north_m=float(position[1]),
+        covariance=pose_covariance[:2, :2],
+        hypotheses=position[None],
+        assessment=Assessment(
+            trustworthy=flow is not None,
+            reason="the flow determines no pose on the patch" if flow is None else "",
+            quality=-float(np.sqrt(np.trace(raw[:2, :2]))),
+            centre_distance_m=float(np.hypot(*pose[:2])),
+        ),
+        timings=_timings(watch),
+        frame=frame,
+        search_radius_m=search.reach_m,
+        raw_covariance=raw,
+        yaw_rad=float(frame.yaw_rad - pose[2]),
+        pose_covariance=pose_covariance,
+    )
+
+
+def _timings(watch: Stopwatch) -> FixTimings:
     """The stages; covariance is all that is left: the posterior, its moments and the assessment."""
     total_ms, stages = watch.total_ms, watch.stages_ms
     parts = stages["resize"], stages["satellite"], stages["ground"], stages["match"]

@@ -30,12 +30,12 @@ from geoflow_ros.errors import BundleError, GeometryError, InputError
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.assessment import require_finite
 from geoflow_ros.inference.birds_eye_assessment import PoseLimits
-from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, frame_timings, pose_fix
+from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, flow_fix, pose_fix
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
 from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
 from geoflow_ros.inference.fix import Fix
-from geoflow_ros.inference.flow_refinement import FlowPose, flow_fix, flow_pose
+from geoflow_ros.inference.flow_refinement import FlowPose, flow_pose
 from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, searched_radius_m
 from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
 from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
@@ -116,7 +116,9 @@ class BirdsEyeLocalizer:
         self._lock = threading.Lock()
         self._patches = KeptPatches(self._manifest, self._encode_patch)
         search = search or SearchSettings()
-        self._calibration = CameraCalibration(self._geometry.camera, search.camera, search.camera_file)
+        # flow from zero has no posterior that cameras could compete in
+        camera = None if self._model.flow_start == ZERO else search.camera
+        self._calibration = CameraCalibration(self._geometry.camera, camera, search.camera_file)
         self._belief = self._calibration.belief
         self._projection = self._project(self._belief.hypotheses)
         self._largest_turn_rad = math.pi
@@ -323,9 +325,8 @@ class BirdsEyeLocalizer:
     ) -> Fix:
         """The paper's answer: no posterior, and the camera as the model assumes it."""
         with watch.stage("match"):
-            at = self._project(CameraHypotheses.as_assumed())
-            flow = flow_pose(self._runner, satellite, features, at, np.zeros(3), search.reach_m)
-        return flow_fix(flow, frame, search, self._pose_calibration, stamp_ns, frame_timings(watch))
+            flow = flow_pose(self._runner, satellite, features, self._projection, np.zeros(3), search.reach_m)
+        return flow_fix(flow, frame, search, self._pose_calibration, stamp_ns=stamp_ns, watch=watch)
 
     def _lay_down(self, features: Mapping[str, Float32Array], cameras: CameraHypotheses, at: GroundProjection) -> _Seen:
         feed = {**features, "cells": at.cells, "colours": at.colours, "is_visible": at.is_visible}

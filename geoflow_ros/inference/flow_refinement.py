@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.backends.protocol import GraphRunner
 from geoflow_ros.bundle.methods import FLOW_REFINEMENT
-from geoflow_ros.bundle.pose_calibration import PoseCalibration
-from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.inference.birds_eye_assessment import YAW_AXES
 from geoflow_ros.inference.birds_eye_projection import GroundProjection
-from geoflow_ros.inference.covariance import bounded_by_uniform
-from geoflow_ros.inference.fix import Assessment, Fix, FixTimings
-from geoflow_ros.inference.pose_search import PoseSearch
-
-_UNDETERMINED = "the flow determines no pose on the patch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,41 +60,3 @@ def flow_pose(
     if not (np.isfinite(pose).all() and np.isfinite(covariance).all()) or np.abs(pose[:2]).max() > reach_m:
         return None
     return FlowPose(pose, YAW_AXES @ covariance @ YAW_AXES)
-
-
-def flow_fix(
-    flow: FlowPose | None,
-    frame: PatchFrame,
-    search: PoseSearch,
-    calibration: PoseCalibration,
-    stamp_ns: int,
-    timings: FixTimings,
-) -> Fix:
-    """Returns a flow's pose as a fix of its own, or what is known without one: the search volume."""
-    half_widths = np.array([search.reach_m, search.reach_m, search.max_turn_rad])
-    pose = np.zeros(3) if flow is None else flow.pose
-    raw = np.diag(half_widths**2 / 3.0) if flow is None else flow.covariance
-    calibrated = raw if flow is None else bounded_by_uniform(calibration.apply(raw), YAW_AXES @ pose, half_widths)
-    axes = np.eye(3)
-    axes[:2, :2] = frame.axes
-    covariance = axes @ calibrated @ axes.T
-    position = frame.local_to_enu(pose[:2])
-    return Fix(
-        stamp_ns=stamp_ns,
-        east_m=float(position[0]),
-        north_m=float(position[1]),
-        covariance=covariance[:2, :2],
-        hypotheses=position[None],
-        assessment=Assessment(
-            trustworthy=flow is not None,
-            reason=_UNDETERMINED if flow is None else "",
-            quality=-float(np.sqrt(np.trace(raw[:2, :2]))),
-            centre_distance_m=float(np.hypot(*pose[:2])),
-        ),
-        timings=timings,
-        frame=frame,
-        search_radius_m=search.reach_m,
-        raw_covariance=raw,
-        yaw_rad=float(frame.yaw_rad - pose[2]),
-        pose_covariance=covariance,
-    )

@@ -58,6 +58,11 @@ class PoseSearch:
         return self.reach_cells * self.cell_m
 
     @property
+    def half_widths(self) -> Float64Array:
+        """(3,) of the volume: forward and right in metres, turn in radians."""
+        return np.array([self.reach_m, self.reach_m, min(self.max_turn_rad, math.pi)])
+
+    @property
     def window_span_rad(self) -> float:
         """The turn from a window's centre to its end."""
         return self.window_turns * self.turn_step_rad / 2.0

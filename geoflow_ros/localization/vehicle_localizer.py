@@ -76,7 +76,7 @@ class VehicleLocalizer:
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.max_extrapolation_s)
         self._tracker = Tracker(self._odometry, self._settings.tracker)
         self._watch = PictureWatch()
-        self._last_place: Float64Array | None = None  # of the last picture that was looked at
+        self._last_shown: OdometryPose | None = None  # where the last picture that was looked at was taken
         self._last_image_ns: int | None = None
         self._last_gnss: GnssPosition | None = None
         self._first_gnss_ns: int | None = None
@@ -127,6 +127,7 @@ class VehicleLocalizer:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
                 self._last_image_ns = None
                 self._last_gnss = self._first_gnss_ns = None
+                self._last_shown = None
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Take one absolute heading (yaw of base_link in the map).
@@ -215,7 +216,7 @@ class VehicleLocalizer:
             tracked = self._tracked_at(stamp_ns)
             prior = self._camera_prior(tracked)
         self._last_image_ns = stamp_ns
-        self._check_picture(rgb, tracked)
+        self._check_picture(rgb, tracked.odometry)
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -235,10 +236,10 @@ class VehicleLocalizer:
                 RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
             )
 
-    def _check_picture(self, rgb: UInt8Array, tracked: TrackedPose) -> None:
-        place = np.array([tracked.east_m, tracked.north_m])
-        moved_m = 0.0 if self._last_place is None else float(np.hypot(*(place - self._last_place)))
-        self._last_place = place
+    def _check_picture(self, rgb: UInt8Array, here: OdometryPose) -> None:
+        """Refuses a picture that shows nothing, or the same as before although the wheels have turned."""
+        last, self._last_shown = self._last_shown or here, here
+        moved_m = math.hypot(here.x_m - last.x_m, here.y_m - last.y_m)
         with frame_rejected_for(RejectReason.IMAGE, ImageError):
             self._watch.check(rgb, self.localizer.manifest, moved_m)
 

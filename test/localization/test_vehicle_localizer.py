@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes.bundle import GREY
 from fakes.vehicle import StraightDrive, picture
 
 from geoflow_ros.errors import TileMissingError
 from geoflow_ros.inference import Fix
 from geoflow_ros.localization import FrameRejected, GnssPosition, InputRejected, RejectReason, VehicleLocalizer
+from geoflow_ros.localization.picture_check import MOST_FROZEN_M
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tracking import OdometryPose, StartPose
 
@@ -59,6 +61,18 @@ def test_a_frozen_camera_gives_no_pose_until_it_shows_something_else(vehicle: St
     assert "the camera is frozen" in refused.detail
     vehicle.drive(0.2)
     assert vehicle.look().stamp_ns == vehicle.t_ns
+
+
+def test_a_camera_that_stands_is_not_frozen_though_fixes_move_the_track(vehicle: StraightDrive) -> None:
+    still = picture(red=GREY + 12, number=5)  # some metres ahead of where the track began
+    before = vehicle.localizer.newest_track()
+    for _ in range(4):
+        vehicle.drive(0.2, speed_mps=0.0)
+        vehicle.localizer.localize(still, vehicle.t_ns)
+    after = vehicle.localizer.newest_track()
+    assert before is not None
+    assert after is not None
+    assert math.hypot(after.east_m - before.east_m, after.north_m - before.north_m) > MOST_FROZEN_M
 
 
 def test_a_covered_camera_gives_no_pose(vehicle: StraightDrive) -> None:
