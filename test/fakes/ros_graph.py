@@ -315,14 +315,17 @@ class Graph:
         self.wait(lambda: self.t_ns in self.stamps(name), f"{name} at {self.t_ns / NS:.2f} s")
         return self.received[name][self.stamps(name).index(self.t_ns)]
 
-    def diagnosed(self, text: str) -> Any:
-        """The next status whose message holds a text."""
+    def diagnosed(self, text: str, key: str = "") -> Any:
+        """The next status whose message holds a text, and which has a value of a key where one is asked for."""
+
+        def fits(status: Any) -> bool:
+            return text in status.message and (not key or any(item.key == key for item in status.values))
 
         def find() -> Any:
             recent = self.received["diagnostics"][-3:]
-            return next((s for array in reversed(recent) for s in array.status if text in s.message), None)
+            return next((s for array in reversed(recent) for s in array.status if fits(s)), None)
 
-        return self.wait(find, f"a diagnostic with '{text}'")
+        return self.wait(find, f"a diagnostic with '{text}' {key}")
 
     def localized_at(self, name: str, stamp: int) -> Any:
         """The message of a stamp (ns) on one of the node's topics."""
