@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.calibrated_range import scales_within
 from geoflow_ros.bundle.constraints import CountOrZero, NonEmptyText, PositiveNumber
 from geoflow_ros.errors import InputError
 
@@ -15,13 +16,16 @@ from geoflow_ros.errors import InputError
 class Calibration:
     """Scale and floor, per axis of the patch, from the head's covariance to that of the errors which were observed.
 
-    calibrated = S raw S + diag(floor^2), S = diag(forward_scale, right_scale).
+    calibrated = S raw S + diag(floor^2), S = diag(forward_scale, right_scale). A scale below 1 fades to 1 where the
+    head is less sure than on any pair that it was fitted on.
 
     Attributes:
         forward_scale, right_scale: factors on the standard deviation, positive.
         forward_floor_m, right_floor_m: standard deviation in metres that is there however sure the head is, positive.
         pairs: number of held-out pairs that it was fitted on; 0 says that it was never fitted.
         data: what these pairs were.
+        forward_most_m, right_most_m: the head's standard deviations on these pairs, nearly the largest (99 %); None
+            where that is not known.
     """
 
     forward_scale: PositiveNumber
@@ -30,6 +34,8 @@ class Calibration:
     right_floor_m: PositiveNumber
     pairs: CountOrZero
     data: NonEmptyText
+    forward_most_m: PositiveNumber | None = None
+    right_most_m: PositiveNumber | None = None
 
     def __post_init__(self) -> None:
         for name in ("forward_scale", "right_scale", "forward_floor_m", "right_floor_m"):
@@ -47,6 +53,7 @@ class Calibration:
 
     def apply(self, raw_covariance: Float64Array) -> Float64Array:
         """Calibrated covariance (..., 2, 2) in m^2 of the raw one (..., 2, 2) in m^2, both (forward, right)."""
-        scale = np.array([self.forward_scale, self.right_scale])
+        most_m = (self.forward_most_m, self.right_most_m)
+        scale = scales_within(raw_covariance, (self.forward_scale, self.right_scale), most_m)
         floor_m = np.array([self.forward_floor_m, self.right_floor_m])
-        return raw_covariance * np.outer(scale, scale) + np.diag(floor_m**2)
+        return raw_covariance * (scale[..., :, None] * scale[..., None, :]) + np.diag(floor_m**2)

@@ -16,7 +16,7 @@ NEAR_M = 5.0
 SIGNS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         GEOFLOW: ("log_spread", "log_sigma_forward", "log_sigma_right", "log_kappa", "misfit", "log_apart"),
-        BIRDS_EYE: ("entropy", "log_rest", "logit_none", "log_sigma", "highest_score"),
+        BIRDS_EYE: ("entropy", "log_rest", "logit_none", "log_sigma", "highest_score", "turn"),
     }
 )
 """What each method's evidence weighs; `inference` says what each is."""

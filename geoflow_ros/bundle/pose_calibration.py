@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.bundle.calibrated_range import scales_within
 from geoflow_ros.bundle.constraints import CountOrZero, NonEmptyText, NumberFromZero, PositiveNumber
 from geoflow_ros.errors import InputError
 
@@ -17,7 +18,8 @@ class PoseCalibration:
 
     The covariance is that of the posterior whose scores are all divided by the temperature; the pose, its modes and
     their masses are those of the scores themselves. calibrated = S own S + diag(floor^2) + others, S = diag(scales):
-    the answer's own hill is scaled, and other places count in full.
+    the answer's own hill is scaled, and other places count in full. A scale below 1 fades to 1 where the hill is wider
+    than on any pair that it was fitted on.
 
     Attributes:
         temperature: of the scores that the covariance is taken from, positive.
@@ -26,6 +28,8 @@ class PoseCalibration:
         yaw_floor_rad: likewise of the yaw.
         pairs: number of held-out pairs that it was fitted on; 0 says that it was never fitted.
         data: what these pairs were.
+        forward_most_m, right_most_m, yaw_most_rad: the hills' standard deviations on these pairs, nearly the largest
+            (99 %); None where that is not known.
     """
 
     temperature: PositiveNumber
@@ -37,6 +41,9 @@ class PoseCalibration:
     yaw_floor_rad: NumberFromZero
     pairs: CountOrZero
     data: NonEmptyText
+    forward_most_m: PositiveNumber | None = None
+    right_most_m: PositiveNumber | None = None
+    yaw_most_rad: PositiveNumber | None = None
 
     def __post_init__(self) -> None:
         for name in ("temperature", "forward_scale", "right_scale", "yaw_scale"):
@@ -57,9 +64,10 @@ class PoseCalibration:
 
     def apply(self, own: Float64Array) -> Float64Array:
         """Calibrated covariance (..., 3, 3) of a hill's own (..., 3, 3), both of (forward, right, yaw) in m and rad."""
-        scale = np.array([self.forward_scale, self.right_scale, self.yaw_scale])
+        most = (self.forward_most_m, self.right_most_m, self.yaw_most_rad)
+        scale = scales_within(own, (self.forward_scale, self.right_scale, self.yaw_scale), most)
         floor = np.array([self.forward_floor_m, self.right_floor_m, self.yaw_floor_rad])
-        return np.asarray(own * np.outer(scale, scale) + np.diag(floor**2))
+        return np.asarray(own * (scale[..., :, None] * scale[..., None, :]) + np.diag(floor**2))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ def _add_calibrate(parser: CommandParser) -> None:
     parser.add_argument("--model", required=True, help=MODEL_HELP)
     _add_pairs(parser, 1000, "how many image pairs of each of the conditions")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=["easy"], help="of the pairs, mixed")
+    options.add_orthophotos(parser, "half as many pairs of these as well, under the last conditions")
+    options.add_held_out(parser)
     options.add_json(parser)
     options.add_quiet(parser)
     parser.set_defaults(run=calibrate)
@@ -240,7 +242,7 @@ def synthetic(args: argparse.Namespace) -> int:
 
 def calibrate(args: argparse.Namespace) -> int:
     """A bundle's covariance, fitted and written into its manifest."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from geoflow_ros.bundle import PoseCalibrations
     from geoflow_ros.evaluation.annotate import store_calibration
@@ -255,6 +257,10 @@ def calibrate(args: argparse.Namespace) -> int:
         Protocol(Area(args.area), args.pairs, args.seed, split=Split.CALIBRATION, conditions=conditions_named(name))
         for name in args.conditions
     ]
+    orthophotos = options.orthophotos(args)
+    if orthophotos is not None:
+        half = max(1, args.pairs // 2)
+        protocols.append(replace(protocols[-1], pairs=half, photometric=True, orthophotos=orthophotos))
     calibration = fit(args.model, protocols, progress=not args.quiet)
     store_calibration(model_path(args.model), calibration)
     if isinstance(calibration, PoseCalibrations):

@@ -16,7 +16,7 @@ from geoflow_ros.bundle.methods import BIRDS_EYE
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.answers import true_yaw_rad
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, describe, loaded, sampler_for
+from geoflow_ros.evaluation.synthetic import Protocol, answer_to, camera_of, describe, loaded, sampler_for
 from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.inference import GeoFlowLocalizer, SearchSettings, fit_calibration, open_localizer
 from geoflow_ros.inference.birds_eye_assessment import raw_covariances
@@ -50,7 +50,7 @@ def calibrate(
     for protocol in protocols:
         sampler = sampler_for(bundle.manifest, protocol)
         for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
-            fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
+            fix = answer_to(localizer, pair, index, protocol)
             errors.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
             raw.append(fix.raw_covariance)
     return fit_calibration(np.array(errors), np.array(raw), _description(protocols))
@@ -74,8 +74,7 @@ def _fitted(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> Po
         localizer = open_localizer(bundle, BackendOptions(ONNXRUNTIME), search=search)
         sampler = sampler_for(bundle.manifest, protocol)
         for index, pair in enumerate(render_pairs(sampler, protocol.pairs, "calibrating", progress)):
-            localizer.forget()
-            fix = localizer.localize(pair.ground, as_patch(pair, bundle.manifest), stamp_ns=index)
+            fix = answer_to(localizer, pair, index, protocol)
             if not isinstance(fix, BirdsEyeFix):
                 raise InputError(f"the bundle '{bundle.manifest.name}' has flow from zero: it has no posterior to fit")
             assert fix.yaw_rad is not None
@@ -83,7 +82,7 @@ def _fitted(bundle: Bundle, protocols: Sequence[Protocol], progress: bool) -> Po
             errors.append(np.append(fix.frame.enu_to_local(fix.position) - pair.offset_m, yaw_error_rad))
             raw.append(_raw_covariances(fix))
     return fit_pose_calibration(
-        np.array(errors), np.array(raw), TEMPERATURES, _volume(bundle.manifest), _description(protocols)
+        np.array(errors), np.array(raw), TEMPERATURES, _half_widths(bundle.manifest), _description(protocols)
     )
 
 
@@ -95,16 +94,19 @@ def _raw_covariances(fix: BirdsEyeFix) -> list[tuple[Float64Array, Float64Array]
     return [raw_covariances(fix.posterior, pose, temperature, fitted) for temperature in TEMPERATURES]
 
 
-def _volume(manifest: Manifest) -> float:
-    """What is searched, m^2 rad."""
-    return (2.0 * manifest.search_radius_m) ** 2 * 2.0 * math.radians(manifest.geometry.max_turn_deg)
+def _half_widths(manifest: Manifest) -> Float64Array:
+    """(3,) of what is searched: m, m, rad."""
+    radius_m = manifest.search_radius_m
+    return np.array([radius_m, radius_m, math.radians(manifest.geometry.max_turn_deg)])
 
 
 def _description(protocols: Sequence[Protocol]) -> str:
     first = protocols[0]
-    pairs = sum(protocol.pairs for protocol in protocols)
-    conditions = ", ".join(protocol.conditions.name for protocol in protocols)
-    return (
-        f"{pairs} {first.area.value}-area pairs, conditions {conditions}, seed {first.seed}, heading error "
-        f"{describe(first.heading)}"
-    )
+    parts = [
+        f"{protocol.pairs} {protocol.area.value}-area pairs"
+        if protocol.orthophotos is None
+        else f"{protocol.pairs} pairs of orthophotos"
+        for protocol in protocols
+    ]
+    mixed = ", ".join(f"{part} ({p.conditions.name})" for part, p in zip(parts, protocols, strict=True))
+    return f"{mixed}, seed {first.seed}, heading error {describe(first.heading)}"

@@ -23,7 +23,7 @@ from geoflow_ros.evaluation.synthetic import (
     HYPOTHESES,
     NOMINAL,
     Protocol,
-    as_patch,
+    answer_to,
     camera_of,
     describe,
     loaded,
@@ -168,7 +168,7 @@ def compare(
     for index, pairs in enumerate(zip(*renderings, strict=True)):
         rendered = dict(zip(samplers, pairs, strict=True))
         for contender in contenders:
-            contender.answer(rendered[contender.sizes], index, protocol.prior_radius_m, ablation)
+            contender.answer(rendered[contender.sizes], index, protocol, ablation)
         if matcher is not None:
             pair = rendered[first.sizes]
             matched.append(matcher.locate(pair.ground, pair.satellite) - pair.offset_m)
@@ -198,10 +198,8 @@ class _Contender:
         satellite, ground = self.manifest.satellite, self.manifest.ground
         return satellite.size_px, satellite.ground_resolution_m, (ground.height_px, ground.width_px)
 
-    def answer(self, pair: Pair, index: int, radius_m: float | None, ablation: bool) -> None:
-        self.localizer.forget()
-        patch = as_patch(pair, self.manifest)
-        fix = self.localizer.localize(pair.ground, patch, stamp_ns=index, position_error_m=radius_m)
+    def answer(self, pair: Pair, index: int, protocol: Protocol, ablation: bool) -> None:
+        fix = answer_to(self.localizer, pair, index, protocol)
         self.answers.add(pair, fix, world=index // PAIRS_PER_WINDOW)
         if ablation and isinstance(self.localizer, GeoFlowLocalizer):
             engine = self.localizer.backend

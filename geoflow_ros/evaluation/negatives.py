@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from geoflow_ros.backends import BackendOptions
 from geoflow_ros.backends.options import ONNXRUNTIME
 from geoflow_ros.evaluation.metrics import auroc
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, camera_of, loaded, sampler_for
+from geoflow_ros.evaluation.synthetic import Protocol, answer_to, camera_of, loaded, sampler_for
 from geoflow_ros.evaluation.tables import share, table
 from geoflow_ros.inference import SearchSettings, open_localizer
 from geoflow_ros.world.pairs import PAIRS_PER_WINDOW
@@ -75,13 +75,11 @@ def measure_negatives(
     qualities, trusted = [], []  # of (right, wrong)
     count = protocol.pairs + PAIRS_PER_WINDOW
     for index, pair in enumerate(render_pairs(sampler, count, bundle.manifest.name, progress)):
-        earlier.append(as_patch(pair, bundle.manifest))
+        earlier.append(pair.satellite)
         if index < PAIRS_PER_WINDOW:
             continue
-        answers = []
-        for patch in (earlier[-1], earlier.pop(0)):
-            localizer.forget()
-            answers.append(localizer.localize(pair.ground, patch, stamp_ns=index).assessment)
+        asked = [replace(pair, satellite=satellite) for satellite in (earlier[-1], earlier.pop(0))]
+        answers = [answer_to(localizer, one, index, protocol).assessment for one in asked]
         qualities.append([answer.quality for answer in answers])
         trusted.append([answer.trustworthy for answer in answers])
     right, wrong = np.array(qualities).T

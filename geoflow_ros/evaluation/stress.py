@@ -32,6 +32,7 @@ from geoflow_ros.world.conditions import ROAD, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.other_style import OtherStylePairs
 from geoflow_ros.world.pairs import PAIRS_PER_WINDOW, Area, Pair, PairSampler
+from geoflow_ros.world.priors import HeadingError
 
 RIGHT = "right"
 _PAIRS_PER_WORLD = 8
@@ -207,6 +208,11 @@ class WrongHeading:
         """Draws (n,) radians."""
         return np.asarray(np.radians(rng.uniform(self.low_deg, self.high_deg, n) * rng.choice((-1.0, 1.0), n)))
 
+    @property
+    def stated_rad(self) -> float:
+        """That of a heading which is right: nobody knows."""
+        return HeadingError().stated_rad
+
 
 def measure_stress(
     model: str | Path,
@@ -373,7 +379,7 @@ def ask(localizer: PatchLocalizer, question: Question, index: int) -> Fix | None
 
 def _localize(localizer: PatchLocalizer, question: Question, index: int) -> Fix:
     patch = as_patch(replace(question.pair, satellite=question.patch), localizer.manifest)
-    return localizer.localize(question.image, patch, stamp_ns=index)
+    return localizer.localize(question.image, patch, index, HeadingError().stated_rad)
 
 
 def _report(

@@ -7,14 +7,15 @@ from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.patch import PatchFrame
+from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty
 from geoflow_ros.inference.inputs import searched_radius_m
 from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
-from geoflow_ros.world.pairs import Area, HeadingError, Pair, PairSampler
-from geoflow_ros.world.priors import HeadingErrors
+from geoflow_ros.world.pairs import Area, Pair, PairSampler
+from geoflow_ros.world.priors import HeadingError, HeadingErrors
 from geoflow_ros.world.splits import Split
 
 NOMINAL, HYPOTHESES = "nominal", "hypotheses"
@@ -28,7 +29,7 @@ class Protocol:
         area: the town of the training (other drives, other light, an older map), or cities of which training saw none.
         pairs: how many.
         seed: which; with `Area.CROSS`, also which cities.
-        heading: how wrong the assumed heading is.
+        heading: how wrong the assumed heading is; localizers are told how wrong it may be.
         split: whose worlds. `Split` keeps them apart from those of the training, whatever the seed.
         conditions: how hard. The pairs' places, offsets and headings are the same under all of them.
         camera: what the localizer is told of the camera's pose above the ground: "nominal" (it stands exactly as the
@@ -122,6 +123,20 @@ def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
     """Places a pair's patch in a map of its own: its centre is the origin, its forward the east."""
     frame = PatchFrame(0.0, 0.0, 0.0, manifest.satellite.size_px, manifest.satellite.ground_resolution_m)
     return SatellitePatch(pair.satellite, frame)
+
+
+def answer_to(localizer: PatchLocalizer, pair: Pair, index: int, protocol: Protocol) -> Fix:
+    """Asks about a pair of a protocol, which says how wrong heading and position may be.
+
+    Args:
+        localizer: that is asked; what it knows of another vehicle's camera is forgotten.
+        pair: of the protocol.
+        index: of the pair, which draws depend on.
+        protocol: of the pair.
+    """
+    localizer.forget()
+    patch = as_patch(pair, localizer.manifest)
+    return localizer.localize(pair.ground, patch, index, protocol.heading.stated_rad, protocol.prior_radius_m)
 
 
 def heading_error(normal_deg: float | None, uniform_deg: float | None) -> HeadingError:

@@ -58,8 +58,8 @@ class PoseAssessment(Assessment):
     """What speaks for and against a pose. Without the bundle's evidence its quality is the probability of its mode.
 
     Its signs are the posterior's entropy (nats), the logarithm of the share that is not the first mode's, the logit of
-    "none of these", the logarithm of the position's standard deviation in the posterior (m, geometric mean of the axes)
-    and the highest score of a cell of the fine level.
+    "none of these", the logarithm of the position's standard deviation in the posterior (m, geometric mean of the
+    axes), the highest score of a cell of the fine level, and the turn over the error that the heading may have.
 
     Attributes:
         mass: share of the first mode in the probability of all places.
@@ -93,7 +93,7 @@ def assess_pose(
         highest_score: of a cell of the fine level.
     """
     first = estimate.modes[0]
-    signs = _signs(estimate, highest_score)
+    signs = _signs(estimate, highest_score, search)
     probability, doubt = weighed(signs, evidence, _doubt(estimate, search, limits))
     reason = doubt or _at_end(estimate, search, limits)
     return PoseAssessment(
@@ -144,7 +144,7 @@ def raw_covariances(
     return YAW_AXES @ own @ YAW_AXES if fitted is None else fitted, YAW_AXES @ others @ YAW_AXES
 
 
-def _signs(estimate: PoseEstimate, highest_score: float) -> dict[str, float]:
+def _signs(estimate: PoseEstimate, highest_score: float, search: PoseSearch) -> dict[str, float]:
     """See `PoseAssessment`; probabilities are kept a little off 0 and 1."""
     none = min(max(estimate.none_probability, _LEAST), 1.0 - _LEAST)
     return {
@@ -153,6 +153,7 @@ def _signs(estimate: PoseEstimate, highest_score: float) -> dict[str, float]:
         "logit_none": math.log(none / (1.0 - none)),
         "log_sigma": float(np.linalg.slogdet(estimate.covariance[:2, :2])[1]) / 4.0,
         "highest_score": highest_score,
+        "turn": search.turn_share(float(estimate.pose[2])),
     }
 
 

@@ -176,8 +176,9 @@ class BirdsEyeLocalizer:
             patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`. What is encoded of it is kept for the
                 next call with the same object.
             stamp_ns: of the image.
-            heading_error_rad: by how much the patch's yaw may be wrong; what the model was trained for where None.
-                Wider searches cost more.
+            heading_error_rad: by how much the patch's yaw may be wrong, three standard deviations or a bound; smaller
+                errors are then more probable than larger ones. Where None, it may be wrong by what the model was
+                trained for, by any as probably. Wider searches cost more.
             position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
                 search radius where None.
 
@@ -249,6 +250,7 @@ class BirdsEyeLocalizer:
     def _search(self, heading_error_rad: float | None, position_error_m: float | None) -> PoseSearch:
         """The smallest volume that has the heading and the position in it."""
         search = search_of(self._geometry).within(searched_radius_m(self._manifest, position_error_m))
+        search = replace(search, heading_error_rad=heading_error_rad)
         own_rad = min(search.max_turn_rad, self._largest_turn_rad)
         windows = _WINDOWS if len(self._belief.hypotheses) == 1 else _WINDOWS_OF_CAMERAS
         if heading_error_rad is None or heading_error_rad <= own_rad:
@@ -374,7 +376,8 @@ class BirdsEyeLocalizer:
         require_finite(scores)
         beyond = self._geometry.reach_cells // COARSE - frame.search.coarse_reach
         inside = slice(beyond, scores.shape[-1] - beyond)
-        return scores[..., inside, inside]
+        weights = frame.search.turn_score(turns).astype(np.float32)
+        return np.asarray(scores[..., inside, inside] + weights[:, None, None])
 
     def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, _Seen]:
         """Looks into the best window through cameras nearer to the one that explains it best.
@@ -409,7 +412,7 @@ class BirdsEyeLocalizer:
         feed = {**frame.satellite, **seen.cells, **places}
         fine = self._runner.run(FINE_MATCHER_WIDE if _is_wide(frame.search) else FINE_MATCHER, feed)["fine_scores"]
         require_finite(fine)
-        return fine.astype(np.float64)
+        return np.asarray(fine + frame.search.turn_score(windows.turn_rad)[..., None, None])
 
     def _view(self, image: UInt8Array, first: _Seen, closer: _Seen, posterior: PosePosterior) -> GroundView:
         """The most probable camera of those that the image was first seen through, and of the closer ones."""

@@ -207,8 +207,13 @@ def fit_calibration(errors: ArrayLike, raw_covariances: ArrayLike, data: str = "
     start = np.log([forward[0], right[0], forward[1], right[1]])
     logs = compass_search(lambda trial: _negative_log_likelihood(trial, e, raw), start, *_LOG_RANGE)
     forward_scale, right_scale, forward_floor_m, right_floor_m = (float(value) for value in np.exp(logs))
-    return Calibration(forward_scale, right_scale, forward_floor_m, right_floor_m, len(e), data)
+    most_m = np.quantile(np.sqrt(raw[:, [0, 1], [0, 1]]), FITTED_SHARE, axis=0)
+    fitted = forward_scale, right_scale, forward_floor_m, right_floor_m
+    return Calibration(*fitted, len(e), data, float(most_m[0]), float(most_m[1]))
 
+
+FITTED_SHARE = 0.99
+"""Of the pairs' standard deviations that are said to be what a calibration was fitted on: the last ones are too few."""
 
 _LOG_RANGE = (np.log(1e-2), np.log(1e2))
 """Range of scales and of floors in metres: one centimetre is below what a map pixel can tell."""

@@ -13,6 +13,10 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
 
 _TOLERANCE = 1e-6  # turns are compared with this tolerance
+_TURN_SIGMA = 0.75
+"""Headings are weighted by a normal distribution of so many times the error that they may have. That is usually stated
+as three standard deviations; 2.25 of them hold a fifth of what the heading says: enough to refuse what no compass is
+wrong by, and little enough for a track to fuse the answer's yaw beside that heading."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class PoseSearch:
         windows: places that the fine level looks at.
         window_cells: fine cells from a window's centre to its end; a multiple of `COARSE`.
         window_turns: headings of a window, T; even, so that they lie between those of the coarse level.
+        heading_error_rad: by how much the heading may be wrong, where that is told: turns are weighted by it.
     """
 
     cell_m: float
@@ -38,6 +43,7 @@ class PoseSearch:
     windows: int = 3
     window_cells: int = WINDOW_CELLS
     window_turns: int = WINDOW_TURNS
+    heading_error_rad: float | None = None
 
     def __post_init__(self) -> None:
         if self.reach_cells < COARSE or self.reach_cells % COARSE or self.window_cells % COARSE:
@@ -85,6 +91,20 @@ class PoseSearch:
             count = 2 * math.ceil(self.max_turn_rad / self.coarse_turn_step_rad - _TOLERANCE)
             step = self.coarse_turn_step_rad
         return np.asarray((np.arange(count) - (count - 1) / 2.0) * step)
+
+    def turn_score(self, turn_rad: Float64Array) -> Float64Array:
+        """Returns what the heading's error adds to the score of turns of any shape; its mean weight is about 1."""
+        if self.heading_error_rad is None or self.heading_error_rad >= math.pi:
+            return np.zeros_like(turn_rad)
+        sigma_rad = max(_TURN_SIGMA * self.heading_error_rad, self.turn_step_rad)
+        turns = self.coarse_turns()
+        mean = np.exp(-((turns / sigma_rad) ** 2) / 2.0).mean()
+        return np.asarray(-((turn_rad / sigma_rad) ** 2) / 2.0 - math.log(mean))
+
+    def turn_share(self, turn_rad: float) -> float:
+        """Returns how far a turn goes in the error that the heading may have, or in the range where none is told."""
+        told_rad = self.max_turn_rad if self.heading_error_rad is None else self.heading_error_rad
+        return abs(turn_rad) / max(told_rad, self.turn_step_rad)
 
     def fine_cell_count(self) -> float:
         """Returns how many fine cells the whole volume would have."""

@@ -97,8 +97,8 @@ class PatchLocalizer(Protocol):
             ground: RGB uint8 (h, w, 3) with the aspect ratio of the model's camera.
             patch: RGB uint8 (P, P, 3) in the frame of `manifest.patch_frame`, around where the camera is thought to be.
             stamp_ns: of the image.
-            heading_error_rad: by how much the patch's yaw may be wrong; None for what the model was trained for. A
-                method that takes the yaw as known has no use for it.
+            heading_error_rad: by how much the patch's yaw may be wrong, three standard deviations or a bound; None for
+                what the model was trained for. A method that takes the yaw as known has no use for it.
             position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
                 search radius where None.
 

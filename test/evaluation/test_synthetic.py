@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle import Bundle
 from geoflow_ros.evaluation import synthetic
+from geoflow_ros.inference import GeoFlowFix, GeoFlowLocalizer
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world import Area, HeadingError, Split
 from geoflow_ros.world.conditions import ROAD
@@ -46,3 +49,31 @@ def test_recorded_figures_of_other_conditions_do_not_replace_the_easy_ones() -> 
     protocol = synthetic.Protocol(Area.CROSS, 1, 1)
     assert protocol.key == "synthetic-cross"
     assert replace(protocol, conditions=ROAD).key == "synthetic-cross-road"
+
+
+@pytest.mark.parametrize(
+    ("heading", "stated_deg"),
+    [(HeadingError(2.0), 6.0), (HeadingError(uniform_deg=45.0), 45.0), (HeadingError(0.5), 1.5)],
+)
+def test_localizers_are_told_how_wrong_heading_and_position_may_be(
+    converging_bundle: Path, heading: HeadingError, stated_deg: float
+) -> None:
+    bundle = Bundle.load(converging_bundle)
+    protocol = synthetic.Protocol(Area.CROSS, 1, 3, heading=heading, prior_radius_m=8.0)
+    pair = synthetic.sampler_for(bundle.manifest, protocol).pair(0)
+    localizer = _Asked(bundle)
+    synthetic.answer_to(localizer, pair, 7, protocol)
+    told = localizer.told
+    assert told is not None
+    assert (told[0], told[2]) == (7, 8.0)
+    assert np.degrees(told[1]) == pytest.approx(stated_deg)
+
+
+class _Asked(GeoFlowLocalizer):
+    """A localizer that remembers what it was told."""
+
+    told: tuple[Any, ...] | None = None
+
+    def localize(self, ground: UInt8Array, patch: SatellitePatch, *told: Any, **named: Any) -> GeoFlowFix:
+        self.told = told
+        return super().localize(ground, patch, *told, **named)

@@ -78,7 +78,14 @@ def test_all_around_has_no_end() -> None:
 
 
 def evidence(least: float) -> Evidence:
-    weights = {"entropy": -1.0, "log_rest": 0.0, "logit_none": 0.0, "log_sigma": -1.0, "highest_score": 0.1}
+    weights = {
+        "entropy": -1.0,
+        "log_rest": 0.0,
+        "logit_none": 0.0,
+        "log_sigma": -1.0,
+        "highest_score": 0.1,
+        "turn": -2.0,
+    }
     return Evidence(weights, -6.5, least, 100, "a test")
 
 
@@ -96,3 +103,10 @@ def test_evidence_is_weighed_in_the_place_of_doubts() -> None:
     assert "16.0 m" in at_end.reason
     assert plain.signs["log_rest"] == pytest.approx(math.log(0.1))
     assert plain.signs["logit_none"] == pytest.approx(math.log(0.02 / 0.98))
+
+
+def test_a_turn_is_judged_by_the_error_that_the_heading_may_have() -> None:
+    turned = estimate((3.0, 4.0, 4.0, 0.9))
+    known = replace(SEARCH, heading_error_rad=math.radians(5.0))
+    shares = [assess_pose(turned, search, PoseLimits(), evidence(0.5)).signs["turn"] for search in (SEARCH, known)]
+    assert shares == pytest.approx([math.radians(4.0) / SEARCH.max_turn_rad, 0.8])

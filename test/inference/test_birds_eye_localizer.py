@@ -116,6 +116,16 @@ def test_a_volume_bounds_the_covariance(matcher: BirdsEyeMatcher, runner: SceneR
     assert fix.yaw_variance_rad2 <= math.radians(10.0) ** 2 / 3.0 + math.radians(TURN_DEG * 1.2) ** 2
 
 
+def test_a_heading_that_is_known_well_weighs_against_large_turns(bundle: Bundle, localizer: BirdsEyeLocalizer) -> None:
+    def mean_turn_deg(heading_error_deg: float | None) -> float:
+        told = None if heading_error_deg is None else math.radians(heading_error_deg)
+        posterior = localizer.localize(IMAGE, patch_at(bundle), heading_error_rad=told).posterior
+        return float(np.degrees(posterior.given_present @ np.abs(posterior.pose[:, 2])))
+
+    untold, vague, known = (mean_turn_deg(told) for told in (None, 10.0, 2.0))
+    assert known < vague < untold
+
+
 @pytest.mark.parametrize(
     ("known_to_deg", "turn_deg", "is_wide"), [(9.0, -7.5, False), (40.0, 33.0, True), (170.0, -150.0, True)]
 )

@@ -49,6 +49,18 @@ def scores_of(*hills: tuple[tuple[float, float, float], float], none: float = NO
     return PoseScores(coarse, turns, np.zeros(1), windows, fine, none, outside=0.0)
 
 
+@pytest.mark.parametrize("told_deg", [0.0, 2.0, 6.0, 10.0, 45.0])
+def test_the_weights_of_headings_are_about_one_on_average(told_deg: float) -> None:
+    search = PoseSearch(0.78, 20, math.radians(1.25), math.radians(2.5), math.radians(max(told_deg, 10.0)))
+    turns = search.coarse_turns()
+    assert (search.turn_score(turns) == 0.0).all()
+    told = replace(search, heading_error_rad=math.radians(told_deg))
+    weights = np.exp(told.turn_score(turns))
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights.argmax() in (len(turns) // 2 - 1, len(turns) // 2)
+    assert (replace(search, heading_error_rad=math.pi).turn_score(turns) == 0.0).all()
+
+
 def test_the_mode_is_finer_than_the_cells_and_the_moments_are_the_hills() -> None:
     truth = (5.3, -7.1, math.radians(3.3))
     answer = PosePosterior.of(scores_of((truth, 0.0)), SEARCH).estimate()
