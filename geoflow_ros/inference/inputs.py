@@ -11,11 +11,14 @@ import numpy as np
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.bundle.manifest import NORTH_UP, Manifest
-from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.errors import ImageError, InputError, TileMissingError
 from geoflow_ros.tiles import SatellitePatch
 
 ASPECT_TOLERANCE = 0.03
 """Relative difference of width / height that resizing may swallow: a row or two of cropping, not another lens."""
+
+LEAST_GROUND_SHARE = 0.5
+"""Of a patch, that must show ground."""
 
 _RESOLUTION_TOLERANCE = 1e-3
 _LEAST_BLANK_HEIGHT_PX = 8
@@ -41,6 +44,7 @@ class KeptPatches(Generic[Encoded]):
 
         Raises:
             InputError: the patch does not fit the model.
+            TileMissingError: it shows too little ground.
             BackendError: the back end failed.
         """
         for kept, encoded in self._kept:
@@ -114,6 +118,7 @@ def check_patch(patch: SatellitePatch, manifest: Manifest) -> None:
 
     Raises:
         InputError: its size, type, ground resolution or alignment is another.
+        TileMissingError: less than `LEAST_GROUND_SHARE` of it shows ground.
     """
     size = manifest.satellite.size_px
     if patch.pixels.shape != (size, size, 3) or patch.pixels.dtype != np.uint8:
@@ -129,3 +134,9 @@ def check_patch(patch: SatellitePatch, manifest: Manifest) -> None:
         )
     if manifest.alignment == NORTH_UP and abs(patch.frame.yaw_rad) > 1e-6:
         raise InputError(f"the model '{manifest.name}' takes north-up patches: cut it with manifest.patch_frame")
+    if patch.ground_share < LEAST_GROUND_SHARE:
+        rest = ", ".join(f"{kind.words} {100 * share:.0f} %" for kind, share in patch.shares_without_ground.items())
+        raise TileMissingError(
+            f"only {100 * patch.ground_share:.0f} % of the satellite patch shows ground ({rest}), and "
+            f"{100 * LEAST_GROUND_SHARE:.0f} % are needed: take a map that covers the place"
+        )

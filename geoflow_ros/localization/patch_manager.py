@@ -98,6 +98,12 @@ class PatchManager:
         self._next: Future[SatellitePatch] | None = None
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="patch")
 
+    @property
+    def ground_share(self) -> float:
+        """The share of the patch in use that shows ground; nan before the first."""
+        kept = self._kept
+        return math.nan if kept is None else kept.ground_share
+
     def close(self) -> None:
         """Waits for a patch that is being made; none is begun afterwards.
 

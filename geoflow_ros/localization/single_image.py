@@ -58,6 +58,7 @@ class LocalizedImage:
             **measured,
             "covariance_m2": fix.covariance.tolist(),
             "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
+            "patch_ground_share": self.patch.ground_share,
             "quality": asdict(fix.assessment),
             "timings": asdict(fix.timings),
         }

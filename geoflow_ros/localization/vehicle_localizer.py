@@ -222,6 +222,7 @@ class VehicleLocalizer:
         with (
             frame_rejected_for(RejectReason.BACKEND, Exception),
             frame_rejected_for(RejectReason.IMAGE, ImageError),
+            frame_rejected_for(RejectReason.TILES, TileError),
         ):
             fix = self.localizer.localize(rgb, patch, stamp_ns, _heading_error(patch, prior, tracked.yaw_std_rad))
         track, relocalized = self._track_through(fix)
@@ -423,6 +424,7 @@ class VehicleLocalizer:
             "patches_awaited": str(patches.awaited),
             "patch_frames_late_most": str(patches.most_frames_late),
             "patch_preparations_failed": str(patches.failed),
+            "patch_ground_share": f"{self._patches.ground_share:.2f}",
             "cached_tiles": str(self.satellite_map.cached_tiles),
         }
 

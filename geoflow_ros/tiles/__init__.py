@@ -11,6 +11,7 @@ from geoflow_ros.tiles.raster import TileFormat, decode_tile, encode_tile
 from geoflow_ros.tiles.satellite_map import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.server import TileServer
 from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD, TileSource
+from geoflow_ros.tiles.validity import NoGround
 from geoflow_ros.tiles.xyz import XyzSource
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FolderSource",
     "MBTilesSource",
     "MBTilesWriter",
+    "NoGround",
     "SatelliteMap",
     "SatellitePatch",
     "TileFormat",

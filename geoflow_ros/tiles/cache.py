@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import InputError, TileCorruptError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.tiles.raster import decode_tile
 from geoflow_ros.tiles.source import TileSource
+from geoflow_ros.tiles.validity import Tile
 
 TileKey = tuple[int, int, int]  # zoom, x, y
 
@@ -43,38 +43,37 @@ class TileCache:
         self._pool = ThreadPoolExecutor(fetchers, thread_name_prefix="tile")
         self._lock = threading.Lock()
         self._closed = False
-        self._tiles: OrderedDict[TileKey, UInt8Array] = OrderedDict()
+        self._tiles: OrderedDict[TileKey, Tile] = OrderedDict()
         self._failures: dict[TileKey, tuple[float, TileError]] = {}  # until when (monotonic seconds), error
         # Not the pool's own futures: those of reads under way could not be ended by `close`.
-        self._pending: dict[TileKey, Future[UInt8Array]] = {}
+        self._pending: dict[TileKey, Future[Tile]] = {}
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._tiles)
 
-    def get(self, keys: Sequence[TileKey]) -> list[UInt8Array]:
-        """Returns the pixels of the tiles, in the order of the keys.
+    def get(self, keys: Sequence[TileKey]) -> list[Tile | TileMissingError]:
+        """Returns the tiles in the order of the keys, and why it is missing for one that the source does not have.
 
         Raises:
-            TileMissingError, TileCorruptError, TileSourceUnavailableError: that of the first tile that cannot be had;
+            TileCorruptError, TileSourceUnavailableError: that of the first tile that should be there and cannot be had;
                 the message also says how many more cannot.
         """
         found = [self._find(key) for key in keys]
-        tiles, errors = [], []
+        tiles: list[Tile | TileMissingError] = []
+        errors: list[TileError] = []
         for entry in found:
             if isinstance(entry, Future):
                 try:
                     entry = entry.result()
                 except TileError as error:
                     entry = error
-            if isinstance(entry, TileError):
-                errors.append(entry)
-            else:
+            if isinstance(entry, Tile | TileMissingError):
                 tiles.append(entry)
+            else:
+                errors.append(entry)
         if errors:
-            # A new exception: one kept in memory would gather the traceback of every caller.
-            others = f" (and {len(errors) - 1} more of the {len(keys)} tiles needed)" if len(errors) > 1 else ""
-            raise type(errors[0])(f"{errors[0]}{others}") from errors[0]
+            raise first_of(errors, len(keys))
         return tiles
 
     def close(self) -> None:
@@ -87,7 +86,7 @@ class TileCache:
             tile.set_exception(self._closed_error())
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _find(self, key: TileKey) -> UInt8Array | TileError | Future[UInt8Array]:
+    def _find(self, key: TileKey) -> Tile | TileError | Future[Tile]:
         with self._lock:
             if self._closed:
                 return self._closed_error()
@@ -124,12 +123,11 @@ class TileCache:
         if waited_for is not None:
             waited_for.set_result(tile)
 
-    def _read(self, key: TileKey) -> UInt8Array:
+    def _read(self, key: TileKey) -> Tile:
         zoom, x, y = key
         data = self._source.read(zoom, x, y)
-        tile = decode_tile(data, self._source.tile_size, f"tile {zoom}/{x}/{y} of '{self._source.name}'")
-        tile.flags.writeable = False
-        return tile
+        label = f"tile {zoom}/{x}/{y} of '{self._source.name}'"
+        return Tile.judged(*decode_tile(data, self._source.tile_size, label), data)
 
     def _closed_error(self) -> TileSourceUnavailableError:
         return TileSourceUnavailableError(f"the map '{self._source.name}' is closed")
@@ -138,3 +136,14 @@ class TileCache:
         now = time.monotonic()
         self._failures = {k: f for k, f in self._failures.items() if f[0] > now}  # keeps it small
         self._failures[key] = (now + self._failure_memory_s, error)
+
+
+def first_of(errors: Sequence[TileError], needed: int) -> TileError:
+    """Makes one error of those of several tiles, of as many as were needed.
+
+    It is a new one: an error that is kept in memory would gather the traceback of every caller.
+    """
+    others = f" (and {len(errors) - 1} more of the {needed} tiles needed)" if len(errors) > 1 else ""
+    error = type(errors[0])(f"{errors[0]}{others}")
+    error.__cause__ = errors[0]
+    return error

@@ -9,6 +9,7 @@ fails.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -16,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.arrays import UInt8Array
-from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError
+from geoflow_ros.arrays import BoolArray, UInt8Array
+from geoflow_ros.errors import InputError, TileCorruptError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK_OVERHEAD = 12  # bytes of a chunk besides its data: length, type and checksum
+_PNG_KEYED = {0: 1, 2: 3}  # channels of the colour types, grey and RGB, that have a transparent colour
 _PNG_COMPRESSION = 4  # of 0 to 9: beyond it, files hardly get smaller and writing takes twice as long
 _OPAQUE_ALPHA = 128  # a pixel with less alpha than this (of 255) shows no ground
 
@@ -64,8 +66,8 @@ def tile_format(data: bytes, label: str) -> TileFormat:
     return found
 
 
-def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
-    """Returns the pixels of an encoded tile.
+def decode_tile(data: bytes, tile_size: int, label: str) -> tuple[UInt8Array, BoolArray | None]:
+    """Returns the pixels of an encoded tile, and which of them are opaque.
 
     Args:
         data: encoded tile.
@@ -73,11 +75,11 @@ def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
         label: what to call the tile in an error.
 
     Returns:
-        (tile_size, tile_size, 3) uint8 RGB.
+        (tile_size, tile_size, 3) uint8 RGB, and (tile_size, tile_size) of the pixels that show something, by the alpha
+        channel or the transparent colour of a PNG; None where all of them do.
 
     Raises:
         TileCorruptError: not a whole image of 8-bit pixels and of that size.
-        TileMissingError: a transparent image: sources mark ground without imagery so.
     """
     image = _decode_as_stored(data, label)
     if image.dtype != np.uint8:
@@ -87,13 +89,15 @@ def decode_tile(data: bytes, tile_size: int, label: str) -> UInt8Array:
             f"{label} is {image.shape[1]}x{image.shape[0]} px where {tile_size}x{tile_size} is expected; "
             "open the source with its true tile size"
         )
-    if image.ndim == 2 or image.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
-    if image.shape[2] == 4:
-        if image[..., 3].min() < _OPAQUE_ALPHA:
-            raise TileMissingError(f"{label} is transparent where there is no imagery")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGB), np.uint8)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    if image.ndim == 3 and image.shape[2] == 4:
+        opaque: BoolArray | None = image[..., 3] >= _OPAQUE_ALPHA
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
+    else:
+        is_grey = image.ndim == 2 or image.shape[2] == 1
+        rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_grey else cv2.COLOR_BGR2RGB)
+        key = _png_transparent_colour(data)
+        opaque = None if key is None else (rgb != key).any(axis=-1)
+    return np.asarray(rgb, np.uint8), None if opaque is None or opaque.all() else opaque
 
 
 def tile_side(data: bytes, label: str) -> int:
@@ -145,12 +149,40 @@ def _decode_as_stored(data: bytes, label: str) -> NDArray[Any]:
 
 def _png_is_whole(data: bytes) -> bool:
     """Tells whether every chunk up to the end marker is there and matches its checksum."""
+    return any(kind == b"IEND" for kind, _ in _png_chunks(data))
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Gives type and data of the chunks up to the end marker, or to the first that is cut short or damaged."""
     at = len(_PNG_SIGNATURE)
     while at + _PNG_CHUNK_OVERHEAD <= len(data):
         end = at + _PNG_CHUNK_OVERHEAD + int.from_bytes(data[at : at + 4], "big")
         if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return False
-        if data[at + 4 : at + 8] == b"IEND":
-            return True
+            return
+        kind = data[at + 4 : at + 8]
+        yield kind, data[at + 8 : end - 4]
+        if kind == b"IEND":
+            return
         at = end
-    return False
+
+
+def _png_transparent_colour(data: bytes) -> UInt8Array | None:
+    """(3,) RGB that a grey or RGB PNG of up to 8 bits declares transparent (chunk tRNS); None where it declares none.
+
+    OpenCV gives palettes an alpha channel, RGB as well (not in every version), and forgets the key of grey pictures.
+    """
+    if not data.startswith(_PNG_SIGNATURE):
+        return None
+    depth = colour_type = 0
+    for kind, content in _png_chunks(data):
+        if kind == b"IHDR":
+            depth, colour_type = content[8], content[9]
+        elif kind == b"tRNS":
+            if colour_type not in _PNG_KEYED or len(content) != 2 * _PNG_KEYED[colour_type]:
+                return None
+            levels = np.frombuffer(content, ">u2") & (2**depth - 1)
+            full = levels.astype(np.int64) * 255 // (2**depth - 1)  # as pixels of fewer bits are decoded
+            return np.broadcast_to(full, 3).astype(np.uint8)
+        elif kind == b"IDAT":  # after it, there is none
+            return None
+    return None

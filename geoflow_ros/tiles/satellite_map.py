@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 
 import cv2
 import numpy as np
 
-from geoflow_ros.arrays import UInt8Array
-from geoflow_ros.errors import GeometryError, InputError, TileMissingError
+from geoflow_ros.arrays import BoolArray, Float32Array, UInt8Array
+from geoflow_ros.errors import GeometryError, InputError, TileError, TileMissingError
 from geoflow_ros.geo import Datum, PatchFrame, ground_resolution
-from geoflow_ros.tiles.cache import TileCache
+from geoflow_ros.tiles.cache import TileCache, first_of
+from geoflow_ros.tiles.mosaic import Mosaic
 from geoflow_ros.tiles.source import TileSource
+from geoflow_ros.tiles.validity import NoGround, Tile, shares_without_ground
 from geoflow_ros.tiles.warp import PatchWarp
 
 COARSER_IS_FINE = 1.15
@@ -34,20 +38,38 @@ class SatellitePatch:
     Attributes:
         pixels: (P, P, 3) uint8 RGB; +x is forward, +y is right (see `PatchFrame`).
         frame: where the picture lies in the map.
+        no_ground: (P, P) uint8, why a pixel shows no ground (`NoGround`) or 0; None where all of them show it.
 
     Raises:
-        InputError: pixels that do not fit the frame.
+        InputError: pixels or marks that do not fit the frame.
     """
 
     pixels: UInt8Array
     frame: PatchFrame
+    no_ground: UInt8Array | None = None
 
     def __post_init__(self) -> None:
-        expected = (self.frame.size_px, self.frame.size_px, 3)
-        if self.pixels.dtype != np.uint8 or self.pixels.shape != expected:
-            raise InputError(
-                f"a patch of this frame is uint8 of shape {expected}, not {self.pixels.dtype} of {self.pixels.shape}"
-            )
+        side = self.frame.size_px
+        for array, expected in ((self.pixels, (side, side, 3)), (self.no_ground, (side, side))):
+            if array is not None and (array.dtype != np.uint8 or array.shape != expected):
+                raise InputError(
+                    f"a patch of this frame is uint8 of shape {expected}, not {array.dtype} of {array.shape}"
+                )
+
+    @property
+    def validity(self) -> BoolArray | None:
+        """(P, P) of the pixels that show ground; None where all of them do."""
+        return None if self.no_ground is None else self.no_ground == 0
+
+    @cached_property
+    def ground_share(self) -> float:
+        """The share of the patch that shows ground, 0 to 1."""
+        return 1.0 if self.no_ground is None else float(np.count_nonzero(self.no_ground == 0) / self.no_ground.size)
+
+    @cached_property
+    def shares_without_ground(self) -> Mapping[NoGround, float]:
+        """The share of the patch that each kind of no ground takes, the largest first."""
+        return {} if self.no_ground is None else shares_without_ground(self.no_ground)
 
 
 class SatelliteMap:
@@ -104,8 +126,11 @@ class SatelliteMap:
     def patch(self, frame: PatchFrame) -> SatellitePatch:
         """Cuts the satellite picture of a frame. Its pixels are read-only.
 
+        What shows no ground, missing tiles among it, has the mean colour of what does; the patch tells which pixels and
+        how much of it that is (`SatellitePatch.no_ground`). How much a localizer bears is for that to say.
+
         Raises:
-            TileMissingError: the patch's centre is outside the map, or a tile that it touches is missing.
+            TileMissingError: the patch's centre is outside the map, or it shows no ground and a tile of it is missing.
             TileCorruptError: a tile that it touches is not a whole image.
             TileSourceUnavailableError: the source does not answer.
             GeometryError: the patch leaves the map frame or web mercator, or does not suit the tiles' resolution.
@@ -120,15 +145,19 @@ class SatelliteMap:
                 f"map '{self.source.name}' has {frame.ground_resolution_m / ratio:.2f} m a pixel at zoom {zoom}: too "
                 f"coarse for a patch of {frame.ground_resolution_m:.2f} m a pixel; use a map with finer zooms"
             )
-        mosaic, origin = self._mosaic(warp, zoom)
+        mosaic, missing = self._mosaic(warp, zoom)
         # Bilinear sampling alone reads 2 x 2 tile pixels; from 1.5 tile pixels a patch pixel on, some would be skipped.
         samples = max(1, round(ratio))
-        map_x, map_y = warp.sample_maps(origin, samples)
-        pixels = cv2.remap(mosaic, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        map_x, map_y = warp.sample_maps(mosaic.origin, samples)
+        pixels = cv2.remap(mosaic.pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if samples > 1:
             pixels = cv2.resize(pixels, (frame.size_px, frame.size_px), interpolation=cv2.INTER_AREA)
         pixels.flags.writeable = False
-        return SatellitePatch(np.asarray(pixels, np.uint8), frame)
+        no_ground = None if mosaic.no_ground is None else _resampled(mosaic.no_ground, map_x, map_y, samples)
+        patch = SatellitePatch(np.asarray(pixels, np.uint8), frame, no_ground)
+        if missing and patch.ground_share == 0.0:
+            raise first_of(missing, len(warp.tiles(tile_size)))
+        return patch
 
     def close(self) -> None:
         """Stops fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
@@ -151,8 +180,8 @@ class SatelliteMap:
                 f"(latitude {south:.6f} to {north:.6f}, longitude {west:.6f} to {east:.6f})"
             )
 
-    def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[UInt8Array, tuple[int, int]]:
-        """Joins the touched tiles side by side, with the global pixel of the first. Tiles not touched stay unset."""
+    def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[Mosaic, list[TileError]]:
+        """Joins the touched tiles side by side; returns also why some are missing."""
         size = self.source.tile_size
         # Compare sizes before listing: a wrong resolution would list millions.
         across = warp.mercator_pixels_per_pixel * warp.size_px / size
@@ -161,13 +190,19 @@ class SatelliteMap:
                 f"a patch would need about {across * across:.0f} tiles at zoom {zoom} (at most {MAX_PATCH_TILES}); "
                 "use a coarser zoom or a smaller patch"
             )
-        tiles = warp.tiles(size)
-        columns, rows = zip(*tiles, strict=True)
-        left, top = min(columns), min(rows)
+        places = warp.tiles(size)
         world = 2**zoom
-        pixels = self._cache.get([(zoom, x % world, y) for x, y in tiles])
-        shape = ((max(rows) - top + 1) * size, (max(columns) - left + 1) * size, 3)
-        mosaic = np.empty(shape, np.uint8)
-        for (x, y), tile in zip(tiles, pixels, strict=True):
-            mosaic[(y - top) * size : (y - top + 1) * size, (x - left) * size : (x - left + 1) * size] = tile
-        return mosaic, (left * size, top * size)
+        found = self._cache.get([(zoom, x % world, y) for x, y in places])
+        tiles = [tile if isinstance(tile, Tile) else None for tile in found]
+        missing: list[TileError] = [tile for tile in found if isinstance(tile, TileMissingError)]
+        return Mosaic.join(places, tiles, size), missing
+
+
+def _resampled(no_ground: UInt8Array, map_x: Float32Array, map_y: Float32Array, samples: int) -> UInt8Array | None:
+    """(P, P) of the marks at the places of a patch's pixels; None where all of them show ground."""
+    middle = slice(samples // 2, None, samples)
+    marks = cv2.remap(
+        no_ground, map_x[middle, middle], map_y[middle, middle], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
+    marks.flags.writeable = False
+    return np.asarray(marks, np.uint8) if marks.any() else None

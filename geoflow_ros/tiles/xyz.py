@@ -28,6 +28,7 @@ from geoflow_ros.tiles.template import TileTemplate
 USER_AGENT = f"geoflow_ros/{geoflow_ros.__version__}"
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a tile is under 1 MB; stop reading whatever is not one
 _MISSING = frozenset({204, 404, 410})  # some servers answer "no content" where there is no imagery
+_NO_TILE = {"X-VE-Tile-Info": "no-tile"}  # headers with which others send a placeholder there (Bing Maps)
 _WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
 # A server that gave no answer is not asked again for so long: a patch takes a dozen tiles, and each would wait.
 UNAVAILABLE_MEMORY_S = 2.0
@@ -160,6 +161,8 @@ class XyzSource:
             with self._session.get(url, stream=True, timeout=self._timeout_s) as answer:
                 if answer.status_code in _MISSING:
                     raise TileMissingError(f"{label}: the server has no such tile (HTTP {answer.status_code})")
+                if any(answer.headers.get(name, "").lower() == value for name, value in _NO_TILE.items()):
+                    raise TileMissingError(f"{label}: the server says that it has no imagery there")
                 if answer.status_code in _WORTH_RETRYING:
                     raise _TransientError(f"the server answers HTTP {answer.status_code}")
                 if answer.status_code != 200:
@@ -171,6 +174,8 @@ class XyzSource:
             raise _NoAnswerError(_describe(error)) from error
         except requests.RequestException as error:
             raise _TransientError(_describe(error)) from error
+        if not data:
+            raise TileMissingError(f"{label}: the server's answer is empty, as where it has no imagery")
         tile_format(data, label)
         return data
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
-from geoflow_ros.errors import GeoFlowError, ImageError, InputError, TileError
+from geoflow_ros.errors import GeoFlowError, ImageError, InputError, TileError, TileMissingError
 from geoflow_ros.geo import Datum, GeoBounds, PatchFrame, ground_resolution
 from geoflow_ros.images import read_image
 from geoflow_ros.tiles import WEB_MERCATOR_WORLD, SatelliteMap, TileSource, open_tile_source
@@ -30,6 +30,7 @@ DEFAULT_HELD_OUT = ("santa_monica", "chico", EAST_PART)
 _FINEST_M, _COARSEST_M = 0.1, 0.8  # ground resolutions at which roads are both narrow enough and still to be seen
 _LEAST_SIDE_M = 90.0  # of a square, mirrored beyond its edges: about a patch
 _TILE_SQUARE_M, _TILE_SQUARE_PX = 150.0, 300  # squares cut from tile sources
+_LEAST_GROUND_SHARE = 0.99  # of such a square: nothing is learned from what has no imagery
 _WEST_SHARE = 0.8  # of a tile source: training's part
 _MOST_TILE_SQUARES = 20_000  # 21 km x 21 km; of larger sources every n-th row and column
 _SET_ASIDE = 4  # every fourth place of the held-out cities is not for tests
@@ -267,8 +268,10 @@ def _tile_reader(source: TileSource, name: str, lat_deg: float, lon_deg: float) 
     def read() -> Square:
         resolution = _TILE_SQUARE_M / _TILE_SQUARE_PX
         with SatelliteMap(source, Datum(lat_deg, lon_deg), cache_tiles=64) as satellite_map:
-            rgb = satellite_map.patch(PatchFrame(0.0, 0.0, 0.0, _TILE_SQUARE_PX, resolution)).pixels
-        return Square(name, rgb, resolution)
+            patch = satellite_map.patch(PatchFrame(0.0, 0.0, 0.0, _TILE_SQUARE_PX, resolution))
+        if patch.ground_share < _LEAST_GROUND_SHARE:
+            raise TileMissingError(f"only {100 * patch.ground_share:.0f} % of the square {name} shows ground")
+        return Square(name, patch.pixels, resolution)
 
     return read
 

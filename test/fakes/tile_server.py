@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fakes.tiles import GREY
@@ -29,6 +30,8 @@ class _FailingHandler(BaseHTTPRequestHandler):
             self.answer(200, GREY[:-30])
         elif failure == "empty":
             self.answer(200, b"")
+        elif failure == "placeholder":  # as Bing Maps where it has no imagery
+            self.answer(200, GREY, headers={"X-VE-Tile-Info": "no-tile"})
         elif failure == "short":  # promises more than it sends
             self.answer(200, GREY[:-30], length=len(GREY))
             self.close_connection = True
@@ -51,8 +54,12 @@ class _FailingHandler(BaseHTTPRequestHandler):
         else:
             self.answer(200, GREY)
 
-    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+    def answer(
+        self, status: int, body: bytes, length: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         if status != 204:

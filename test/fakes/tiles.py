@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from geoflow_ros.arrays import Float64Array
+from geoflow_ros.arrays import BoolArray, Float64Array, UInt8Array
 from geoflow_ros.errors import TileError
 from geoflow_ros.geo import Datum, GeoBounds, tile_at
 from geoflow_ros.tiles import WEB_MERCATOR_WORLD, MBTilesWriter, TileFormat, encode_tile
@@ -89,6 +90,39 @@ class MemorySource:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def ground(x: int, y: int, size: int = 256) -> UInt8Array:
+    """(size, size, 3) of a tile that looks like ground: soft noise, other at every place, neither black nor white."""
+    cells = np.random.default_rng([x, y]).integers(40, 220, (32, 32, 3)).astype(np.uint8)
+    return np.asarray(cv2.resize(cells, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+class PlaceSource(MemorySource):
+    """A source whose tiles depend on their place: `tile(x, y)` gives pixels (RGB or RGBA), or encoded bytes."""
+
+    def __init__(self, tile: Callable[[int, int], UInt8Array | bytes] = ground, fmt: str = "png") -> None:
+        super().__init__(b"")
+        self.tile, self.fmt = tile, fmt
+
+    def read(self, zoom: int, x: int, y: int) -> bytes:
+        super().read(zoom, x, y)
+        return encoded(self.tile(x, y), self.fmt)
+
+
+def encoded(tile: UInt8Array | bytes, fmt: str = "png") -> bytes:
+    """A tile (N, N, 3) or, with alpha, (N, N, 4) as a file; bytes are one already."""
+    if isinstance(tile, bytes):
+        return tile
+    code = cv2.COLOR_RGBA2BGRA if tile.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    return bytes(cv2.imencode(f".{fmt}", cv2.cvtColor(tile, code))[1].tobytes())
+
+
+def with_alpha(tile: UInt8Array, is_hole: BoolArray) -> UInt8Array:
+    """RGBA of a tile with holes as GDAL makes them: black and transparent."""
+    pixels = np.dstack([tile, np.full(tile.shape[:2], 255, np.uint8)])
+    pixels[is_hole] = 0
+    return pixels
 
 
 def write_grey_map(path: Path, zooms: tuple[int, ...] = (18, 19)) -> None:

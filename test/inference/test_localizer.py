@@ -14,10 +14,10 @@ from fakes.heads import RecordingBackend, ground_image, patch_at, picture
 
 from geoflow_ros.backends import Backend, OnnxRuntimeBackend
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.errors import ImageError, InputError
+from geoflow_ros.errors import ImageError, InputError, TileMissingError
 from geoflow_ros.geo import PatchFrame
 from geoflow_ros.inference import GeoFlowLocalizer
-from geoflow_ros.tiles import SatellitePatch
+from geoflow_ros.tiles import NoGround, SatellitePatch
 
 RADIUS_M = 20.0
 
@@ -191,6 +191,24 @@ def test_a_patch_that_the_model_was_not_trained_on_is_refused(bundle: Bundle, ba
     coarse = PatchFrame(0.0, 0.0, 0.0, 128, 1.0)
     with pytest.raises(InputError, match="m per pixel"):
         localizer.localize(ground_image(), SatellitePatch(picture((128, 128, 3)), coarse))
+
+
+def test_a_patch_that_shows_too_little_ground_never_reaches_the_network(bundle: Bundle, backend: Backend) -> None:
+    recorder = RecordingBackend(backend)
+    localizer = GeoFlowLocalizer(bundle, recorder)
+    whole = patch_at(bundle)
+    marks = np.zeros(whole.pixels.shape[:2], np.uint8)
+    marks[: len(marks) // 4] = NoGround.BLACK
+    localizer.localize(ground_image(), replace(whole, no_ground=marks.copy()))
+    assert recorder.satellite_calls == 1
+    marks[len(marks) // 4 : 5 * len(marks) // 8] = NoGround.TRANSPARENT
+    little = replace(whole, no_ground=marks)
+    for ask in (lambda: localizer.localize(ground_image(), little), lambda: localizer.prepare(little)):
+        with pytest.raises(
+            TileMissingError, match=r"only 38 % .* shows ground \(transparent 38 %, black 25 %\), and 50 %"
+        ):
+            ask()
+    assert recorder.satellite_calls == 1
 
 
 def test_a_north_up_model_gets_patches_that_are_not_turned(bundle: Bundle, backend: Backend) -> None:

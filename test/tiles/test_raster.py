@@ -1,10 +1,11 @@
-"""Encoded tiles: a missing or corrupt one is an error, never black pixels."""
+"""Encoded tiles: a missing or corrupt one is an error, never black pixels; transparent ones are told apart."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
+from fakes import png
 from fakes.tiles import GREY, MemorySource
 
 from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError
@@ -40,22 +41,50 @@ def test_a_corrupt_tile_raises(kind: str) -> None:
         satellite_map.patch(PatchFrame(0.0, 0.0, 0.0, 512, 0.2))
 
 
-def test_a_transparent_tile_is_ground_without_imagery() -> None:
+def test_transparent_pixels_show_nothing_and_opaque_ones_do() -> None:
     image = np.full((256, 256, 4), 255, np.uint8)
-    assert decode_tile(cv2.imencode(".png", image)[1].tobytes(), 256, "tile").shape == (256, 256, 3)
-    image[:, :9, 3] = 0
-    with pytest.raises(TileMissingError, match="transparent"):
-        decode_tile(cv2.imencode(".png", image)[1].tobytes(), 256, "tile")
+    for fmt in (".png", ".webp"):
+        assert decode_tile(cv2.imencode(fmt, image)[1].tobytes(), 256, "tile")[1] is None
+    image[:, :9, 3], image[:, 9:20, 3] = 127, 128
+    for fmt in (".png", ".webp"):
+        pixels, opaque = decode_tile(cv2.imencode(fmt, image)[1].tobytes(), 256, "tile")
+        assert pixels.shape == (256, 256, 3)
+        assert opaque is not None
+        assert not opaque[:, :9].any()
+        assert opaque[:, 9:].all()
+
+
+LEVELS = np.tile(np.arange(16, dtype=np.uint8), (16, 1))
+PALETTE = bytes(range(48))
+KEYED_TILES = {
+    "palette": png.png(LEVELS, png.PALETTE, b"\xff\xff\xff\0", PALETTE),
+    "palette of 4 bits": png.png(LEVELS, png.PALETTE, b"\xff\xff\xff\0", PALETTE, depth=4),
+    "grey": png.png(LEVELS, png.GREY, b"\0\x03"),
+    "grey of 4 bits": png.png(LEVELS, png.GREY, b"\0\x03", depth=4),
+    "RGB": png.png(np.repeat(LEVELS[..., None], 3, axis=-1), png.RGB, b"\0\x03\0\x03\0\x03"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYED_TILES)
+def test_the_transparent_colour_of_a_png_shows_nothing(kind: str) -> None:
+    _, opaque = decode_tile(KEYED_TILES[kind], 16, "tile")
+    assert opaque is not None
+    np.testing.assert_array_equal(opaque, LEVELS != 3)
+
+
+def test_a_transparent_colour_that_no_pixel_has_costs_nothing() -> None:
+    pixels, opaque = decode_tile(png.png(LEVELS, png.GREY, b"\0\x77"), 16, "tile")
+    assert opaque is None
+    assert (pixels == LEVELS[..., None]).all()
 
 
 def test_tiles_are_decoded_as_rgb_whatever_their_encoding() -> None:
     red = np.zeros((64, 64, 3), np.uint8)
     red[..., 0] = 250
     for fmt in TileFormat:
-        pixels = decode_tile(encode_tile(red, fmt, quality=95), 64, "tile").astype(int)
+        pixels = decode_tile(encode_tile(red, fmt, quality=95), 64, "tile")[0].astype(int)
         assert np.abs(pixels - red).max() < 8
     grey = cv2.imencode(".png", np.full((64, 64), 77, np.uint8))[1].tobytes()
-    assert (decode_tile(grey, 64, "tile") == 77).all()
-    assert decode_tile(grey, 64, "tile").shape == (64, 64, 3)
+    assert (decode_tile(grey, 64, "tile")[0] == np.full((64, 64, 3), 77)).all()
     with pytest.raises(InputError, match="square uint8 RGB"):
         encode_tile(np.zeros((4, 5, 3), np.uint8), TileFormat.PNG)

@@ -28,11 +28,14 @@ from geoflow_ros.tiles.warp import PatchWarp
 
 def dots(centres_px: Float64Array, sigma_px: float) -> Painter:
     def painter(px: Float64Array, py: Float64Array) -> Float64Array:
-        grey = np.full(px.shape, 20.0)
+        light, is_near = np.zeros(px.shape), np.zeros(px.shape, bool)
         for cx, cy in centres_px:
-            if px.min() - 20 < cx < px.max() + 20 and py.min() - 20 < cy < py.max() + 20:
-                grey += 220.0 * np.exp(-((px - cx) ** 2 + (py - cy) ** 2) / (2 * sigma_px**2))
-        return grey
+            if px.min() - 30 < cx < px.max() + 30 and py.min() - 30 < cy < py.max() + 30:
+                distance_2 = (px - cx) ** 2 + (py - cy) ** 2
+                light += 220.0 * np.exp(-distance_2 / (2 * sigma_px**2))
+                is_near |= distance_2 < (8 * sigma_px) ** 2
+        pattern = 17.0 + 6.0 * ((px.astype(int) + py.astype(int)) % 2)  # all of one grey would be a placeholder
+        return np.where(is_near, 20.0, pattern) + light
 
     return painter
 

@@ -86,7 +86,16 @@ def test_a_server_that_refuses_is_not_tried_again_and_keys_stay_out_of_the_messa
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("failure", ["garbage", "cut", "empty"])
+@pytest.mark.parametrize("failure", ["empty", "placeholder"])
+def test_an_empty_answer_and_one_that_says_so_are_a_missing_tile(
+    failing_server: FailingTileServer, failure: str
+) -> None:
+    with pytest.raises(TileMissingError, match=f"/{failure}/19/3/4.png: .*imagery"):
+        failing_server.source(failure).read(19, 3, 4)
+    assert len(failing_server.seen) == 1
+
+
+@pytest.mark.parametrize("failure", ["garbage", "cut"])
 def test_an_answer_that_is_no_whole_image_is_corrupt(failing_server: FailingTileServer, failure: str) -> None:
     with pytest.raises(TileCorruptError, match=f"/{failure}/19/3/4.png is "):
         failing_server.source(failure).read(19, 3, 4)
