@@ -231,7 +231,7 @@ def cost_picture(result: Mapping[str, Any], path: Path) -> None:
         usual, found = engine["cases"][KNOWN], [f for case, f in engine["cases"].items() if case != NEW_PATCH]
         most = max(f["camera_hypotheses"] for f in found)
         for axes, (key, fixed) in zip(panels, _AXES.items(), strict=True):
-            for cameras, style in ((1, "o-"), (most, "o--")) if key == "range_m" else ((1, "o-"),):
+            for cameras, style in ({most: "o--", 1: "o-"} if key == "range_m" else {1: "o-"}).items():
                 held = usual | {"camera_hypotheses": cameras}
                 chosen = [f for f in found if all(f[other] == held[other] for other in fixed)]
                 points = sorted((f[key], f["stages_ms"]["total"]["p50"]) for f in chosen)
@@ -239,7 +239,7 @@ def cost_picture(result: Mapping[str, Any], path: Path) -> None:
                 axes.plot(*zip(*points, strict=True), style, color=f"C{number}", markersize=4, label=name)
     for axes, name in zip(panels, ("coarse headings (camera known)", "range, ± m", "ways of the camera"), strict=True):
         axes.set_xlabel(name)
-        axes.set_ylim(bottom=0.0)
+        axes.set(xlim=(0.0, None), ylim=(0.0, None))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("image to fix, ms")
     panels[1].legend(fontsize=8)

@@ -156,8 +156,8 @@ class GroundEncoder(nn.Module):
     def aligned(self) -> GroundEncoder:
         """Returns a copy for export that answers the same, with channels that engines like.
 
-        onnxruntime takes two and a half times as long for a convolution whose input channels are no multiple of 4. The
-        first one of the refinement gets spare ones, of which its weights take nothing.
+        onnxruntime leaves its fast layout for a convolution whose input channels are no multiple of 4. The first one of
+        the refinement gets spare ones, of which its weights take nothing.
         """
         encoder = copy.deepcopy(self)
         first = encoder.refine.wide[0]
