@@ -35,6 +35,12 @@ from geoflow_ros.visualization.plots import pyplot, save_figure
 RUNNERS = (ONNXRUNTIME, OPENVINO, TORCH)
 STAGES = ("decode", "resize", "satellite", "ground", "matching", "posterior", "total")
 KNOWN, NEW_PATCH, UNKNOWN = "camera known", "camera known, new patch", "camera unknown"
+_AXES: Mapping[str, tuple[str, ...]] = {
+    "headings": ("range_m", "camera_hypotheses"),
+    "range_m": ("headings", "camera_hypotheses"),
+    "camera_hypotheses": ("headings", "range_m"),
+}
+"""What a frame's time is drawn against, and what is then as usual."""
 _HALF_KNOWN = "mounting known, suspension not"
 _WARM_UP = 4  # frames that are not counted
 _PICTURES = 4
@@ -47,21 +53,27 @@ class _Case:
     Attributes:
         camera: what is known of it; all where None.
         heading_deg: how far it may be off; as far as the model was made for where None.
+        range_m: how far the camera may be from the patch's centre, likewise.
         is_kept: whether all frames are on one patch.
     """
 
     camera: CameraUncertainty | None = None
     heading_deg: float | None = None
+    range_m: float | None = None
     is_kept: bool = True
 
 
 _CASES: Mapping[str, _Case] = {
     KNOWN: _Case(),
+    "camera known, within ±10 m": _Case(range_m=10.0),
+    "camera known, within ±5 m": _Case(range_m=5.0),
     NEW_PATCH: _Case(is_kept=False),
     "camera known, heading ±45°": _Case(heading_deg=45.0),
     "camera known, any heading": _Case(heading_deg=180.0),
     _HALF_KNOWN: _Case(replace(EXTRINSICS, pitch_std_rad=0.0, roll_std_rad=0.0, height_std=0.0)),
     UNKNOWN: _Case(EXTRINSICS),
+    "camera unknown, within ±10 m": _Case(EXTRINSICS, range_m=10.0),
+    "camera unknown, within ±5 m": _Case(EXTRINSICS, range_m=5.0),
 }
 
 
@@ -145,6 +157,7 @@ def _measure(
     patch = pictures[0].patch(bundle.manifest)
     ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
     hypotheses = headings = 0
+    range_m = 0.0
     for index in range(_WARM_UP + frames):
         picture = pictures[index % len(pictures)]
         if not case.is_kept:
@@ -153,13 +166,13 @@ def _measure(
         begin = perf_counter()
         image = picture.decode()
         decoded = perf_counter()
-        fix = localizer.localize(image, patch, stamp_ns=index, heading_error_rad=heading_rad)
+        fix = localizer.localize(image, patch, index, heading_rad, case.range_m)
         done = perf_counter()
         assert isinstance(fix, BirdsEyeFix)  # as all that is matched
         if index < _WARM_UP:
             continue
         times, scores = fix.timings, fix.posterior.scores
-        hypotheses, headings = len(scores.coarse), len(scores.turn_rad)
+        hypotheses, headings, range_m = len(scores.coarse), len(scores.turn_rad), fix.search_radius_m
         values = (
             1e3 * (decoded - begin), times.resize_ms, times.satellite_ms, times.ground_ms, times.refine_ms,
             times.covariance_ms, 1e3 * (done - begin),
@@ -170,6 +183,7 @@ def _measure(
     return {
         "camera_hypotheses": hypotheses,
         "headings": headings,
+        "range_m": range_m,
         "stages_ms": {
             stage: {"p50": float(np.median(times)), "p95": float(np.percentile(times, 95))}
             for stage, times in ms.items()
@@ -195,37 +209,40 @@ def text_of(result: Mapping[str, Any]) -> str:
     for label, engine in result["backends"].items():
         rows = [
             [
-                case, str(found["camera_hypotheses"]), str(found["headings"]),
+                case, str(found["camera_hypotheses"]), str(found["headings"]), f"{found['range_m']:.1f}",
                 *(f"{found['stages_ms'][stage]['p50']:.1f}" for stage in STAGES),
                 f"{found['stages_ms']['total']['p95']:.1f}", f"{found['frames_per_second']:.1f}",
             ]
             for case, found in engine["cases"].items()
         ]  # fmt: skip
-        parts.append(table([f"{label}, ms", "cameras", "headings", *STAGES, "p95", "frames/s"], rows))
+        parts.append(table([f"{label}, ms", "cameras", "headings", "± m", *STAGES, "p95", "frames/s"], rows))
     parts += [f"left out: {label}: {reason}" for label, reason in result["left_out"].items()]
     return "\n\n".join(parts)
 
 
 def cost_picture(result: Mapping[str, Any], path: Path) -> None:
-    """Draws the time of a frame against the number of headings and of camera hypotheses, as PNG.
+    """Draws the time of a frame against what is not known: headings, range and how the camera stands, as PNG.
 
     Raises:
         InputError: matplotlib is not installed, or the place cannot be written.
     """
-    figure, (by_heading, by_camera) = pyplot().subplots(1, 2, figsize=(11.0, 4.2), sharey=True)
+    figure, panels = pyplot().subplots(1, 3, figsize=(13.0, 4.2), sharey=True)
     for number, (label, engine) in enumerate(result["backends"].items()):
-        kept = {case: found for case, found in engine["cases"].items() if case != NEW_PATCH}
-        known = [found for found in kept.values() if found["camera_hypotheses"] == 1]
-        usual = [found for found in kept.values() if found["headings"] == kept[KNOWN]["headings"]]
-        for axes, chosen, key in ((by_heading, known, "headings"), (by_camera, usual, "camera_hypotheses")):
-            points = sorted((found[key], found["stages_ms"]["total"]["p50"]) for found in chosen)
-            axes.plot(*zip(*points, strict=True), "o-", color=f"C{number}", markersize=4, label=label)
-    by_heading.set(xlabel="coarse headings (camera known)", ylabel="image to fix, ms")
-    by_camera.set(xlabel="ways in which the camera may stand")
-    by_heading.legend(fontsize=8)
-    for axes in (by_heading, by_camera):
-        axes.set_ylim(bottom=0.0)
+        usual, found = engine["cases"][KNOWN], [f for case, f in engine["cases"].items() if case != NEW_PATCH]
+        most = max(f["camera_hypotheses"] for f in found)
+        for axes, (key, fixed) in zip(panels, _AXES.items(), strict=True):
+            for cameras, style in ({most: "o--", 1: "o-"} if key == "range_m" else {1: "o-"}).items():
+                held = usual | {"camera_hypotheses": cameras}
+                chosen = [f for f in found if all(f[other] == held[other] for other in fixed)]
+                points = sorted((f[key], f["stages_ms"]["total"]["p50"]) for f in chosen)
+                name = label if cameras == 1 else f"{label}, camera unknown"
+                axes.plot(*zip(*points, strict=True), style, color=f"C{number}", markersize=4, label=name)
+    for axes, name in zip(panels, ("coarse headings (camera known)", "range, ± m", "ways of the camera"), strict=True):
+        axes.set_xlabel(name)
+        axes.set(xlim=(0.0, None), ylim=(0.0, None))
         axes.grid(alpha=0.3)
+    panels[0].set_ylabel("image to fix, ms")
+    panels[1].legend(fontsize=8)
     machine = result["machine"]
     figure.suptitle(f"{result['model']['name']}, {machine['cpu']}, {machine['cores']} cores", fontsize=10)
     save_figure(figure, path)

@@ -40,6 +40,7 @@ from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, s
 from geoflow_ros.inference.pose_posterior import PosePosterior, PoseScores, SearchWindows, choose_windows
 from geoflow_ros.inference.pose_search import CameraHypotheses, PoseSearch, search_of
 from geoflow_ros.inference.protocol import SearchSettings
+from geoflow_ros.inference.seen_ground import SeenGround
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatellitePatch
 
@@ -50,21 +51,6 @@ _WIDE_STEP = 2.0  # a wide search's coarse headings are so many times as far apa
 _WIDE_HEADINGS = 18  # that are scored at once
 _WINDOWS = 3  # places that the fine level looks at where the camera is known
 _WINDOWS_OF_CAMERAS = 6  # and where it is not: hypotheses of the camera compete for the same places
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """One image laid on the ground in C ways.
-
-    Attributes:
-        cameras: the ways.
-        cells: what the matchers take of it, by name.
-        confidence: (C, 1, F, R) of the fine cells.
-    """
-
-    cameras: CameraHypotheses
-    cells: Mapping[str, Float32Array]
-    confidence: Float32Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +66,7 @@ class _Frame:
 
     satellite: Mapping[str, Float32Array]
     features: Mapping[str, Float32Array]
-    seen: _Seen
+    seen: SeenGround
     search: PoseSearch
 
 
@@ -330,11 +316,13 @@ class BirdsEyeLocalizer:
             flow = flow_pose(self._runner, satellite, features, self._projection, np.zeros(3), search.reach_m)
         return flow_fix(flow, frame, search, self._pose_calibration, stamp_ns=stamp_ns, watch=watch)
 
-    def _lay_down(self, features: Mapping[str, Float32Array], cameras: CameraHypotheses, at: GroundProjection) -> _Seen:
+    def _lay_down(
+        self, features: Mapping[str, Float32Array], cameras: CameraHypotheses, at: GroundProjection
+    ) -> SeenGround:
         feed = {**features, "cells": at.cells, "colours": at.colours, "is_visible": at.is_visible}
         laid = self._runner.run(GROUND_PROJECTION, feed)
         cells = {name: laid[name] for name in ("ground_fine", "ground_coarse")}
-        return _Seen(cameras, cells, laid["fine_confidence"])
+        return SeenGround(cameras, cells, laid["fine_confidence"])
 
     def _match(self, frame: _Frame) -> PoseScores:
         """Scores the whole volume, then windows in it.
@@ -379,26 +367,34 @@ class BirdsEyeLocalizer:
         weights = frame.search.turn_score(turns).astype(np.float32)
         return np.asarray(scores[..., inside, inside] + weights[:, None, None])
 
-    def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, _Seen]:
+    def _close_in(self, frame: _Frame, scores: PoseScores) -> tuple[PoseScores, SeenGround]:
         """Looks into the best window through cameras nearer to the one that explains it best.
 
         Returns:
             The scores with those, and the image through them.
         """
         best, belief = scores.best_window, self._belief
-
-        def through(cameras: CameraHypotheses) -> tuple[_Seen, SearchWindows, Float64Array]:
-            seen = self._lay_down(frame.features, cameras, self._project(cameras))
-            windows = scores.windows.through(best, len(cameras))
-            return seen, windows, self._fine_scores(frame, seen, windows)
-
         about = belief.around(frame.seen.cameras.points[scores.windows.camera[best]], WIDE)
-        _, _, fine = through(about)
-        closer = belief.around(summit(belief, about, fine), NARROW)
-        seen, windows, fine = through(closer)
-        return scores.joined(closer.log_prior, windows, fine), seen
+        others = about.part(slice(1, None))  # the window was found through the first
+        around = self._fine_scores(frame, self._seen_again(frame, others), scores.windows.through(best, len(others)))
+        closer = belief.around(summit(belief, about, np.concatenate([scores.fine[best][None], around])), NARROW)
+        seen, windows = self._seen_through(frame, closer), scores.windows.through(best, len(closer))
+        return scores.joined(closer.log_prior, windows, self._fine_scores(frame, seen, windows)), seen
 
-    def _fine_scores(self, frame: _Frame, seen: _Seen, windows: SearchWindows) -> Float64Array:
+    def _seen_through(self, frame: _Frame, cameras: CameraHypotheses) -> SeenGround:
+        return self._lay_down(frame.features, cameras, self._project(cameras))
+
+    def _seen_again(self, frame: _Frame, cameras: CameraHypotheses) -> SeenGround:
+        """The image through cameras of which some are the belief's own: only others cost a projection."""
+        seen = frame.seen
+        number = seen.cameras.numbers_of(cameras)
+        if (number < 0).any():
+            more = self._seen_through(frame, cameras.part(number < 0))
+            number[number < 0] = len(seen.cameras) + np.arange(len(more.cameras))
+            seen = seen.joined(more)
+        return seen.part(number)
+
+    def _fine_scores(self, frame: _Frame, seen: SeenGround, windows: SearchWindows) -> Float64Array:
         """Scores windows.
 
         Raises:
@@ -414,7 +410,7 @@ class BirdsEyeLocalizer:
         require_finite(fine)
         return np.asarray(fine + frame.search.turn_score(windows.turn_rad)[..., None, None])
 
-    def _view(self, image: UInt8Array, first: _Seen, closer: _Seen, posterior: PosePosterior) -> GroundView:
+    def _view(self, image: UInt8Array, first: SeenGround, closer: SeenGround, posterior: PosePosterior) -> GroundView:
         """The most probable camera of those that the image was first seen through, and of the closer ones."""
         best = int(posterior.camera_probability.argmax())
         seen, number = (first, best) if best < len(first.cameras) else (closer, best - len(first.cameras))

@@ -141,9 +141,10 @@ class CameraCalibration:
         self._assumed, self._file = assumed, file
         self._mean, self._variance = np.zeros(3), self._prior.slow**2
         self.frames = 0
+        self._belief = self._first_belief = self._of_the_moment()
         if file is not None and not self.is_known:
             self._load(file)
-        self._belief = self._of_the_moment()
+            self._belief = self._of_the_moment()
 
     @property
     def belief(self) -> CameraBelief:
@@ -180,7 +181,7 @@ class CameraCalibration:
     def forget(self) -> None:
         """Goes back to what was known before the first drive; a file is left as it is."""
         self._mean, self._variance, self.frames = np.zeros(3), self._prior.slow**2, 0
-        self._belief = self._of_the_moment()
+        self._belief = self._first_belief
 
     def learn(self, cross: CameraHypotheses, probability: ArrayLike) -> None:
         """Takes what a trusted fix says.

@@ -13,8 +13,11 @@ from geoflow_ros.arrays import Float64Array
 from geoflow_ros.inference.camera_calibration import CameraBelief
 from geoflow_ros.inference.pose_search import CameraHypotheses
 
-WIDE, NARROW = 0.75, 0.375
-"""Reach of the crosses, as shares of the step between the belief's own hypotheses."""
+WIDE, NARROW = 1.0, 0.375
+"""Reach of the crosses, as shares of the step between the belief's own hypotheses.
+
+With the same step most of the wide cross is among these: the image need not be laid on the ground again for it.
+"""
 
 _LONGEST = 1.5  # a step, in reaches of the cross: a parabola says little beyond
 _LEAST_CURVATURE = 1e-3  # nats; flatter ones have no summit

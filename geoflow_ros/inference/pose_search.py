@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geoflow_ros.arrays import Float64Array
+from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.bundle.birds_eye import COARSE, WINDOW_CELLS, WINDOW_TURNS, BirdsEyeGeometry
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import GroundCamera, VirtualCamera
 
 _TOLERANCE = 1e-6  # turns are compared with this tolerance
+_SAME = 1e-9  # radians, log metres: hypotheses that are nearer to each other are the same
 _TURN_SIGMA = 0.75
 """Headings are weighted by a normal distribution of so many times the error that they may have. That is usually stated
 as three standard deviations; 2.25 of them hold a fifth of what the heading says: enough to refuse what no compass is
@@ -197,6 +199,15 @@ class CameraHypotheses:
         """Returns these and then others."""
         log_prior = np.concatenate([self.log_prior, others.log_prior])
         return CameraHypotheses.at(np.concatenate([self.points, others.points]), log_prior)
+
+    def part(self, number: Int64Array | NDArray[np.bool_] | slice) -> CameraHypotheses:
+        """Returns those with these numbers."""
+        return CameraHypotheses.at(self.points[number], self.log_prior[number])
+
+    def numbers_of(self, others: CameraHypotheses) -> Int64Array:
+        """Returns which of these each of (R,) others is, (R,); -1 for one that is not among them."""
+        is_same = np.abs(others.points[:, None] - self.points).max(axis=2) < _SAME
+        return np.where(is_same.any(axis=1), is_same.argmax(axis=1), -1)
 
     def __len__(self) -> int:
         """Returns P."""

@@ -6,6 +6,7 @@ is the centre of the pixels that it covers.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from geoflow_ros.inference.birds_eye_projection import GroundProjection, project
 from geoflow_ros.model.birds_eye_config import BirdsEyeConfig
 
 _STEM_CHANNELS = 8
+_ALIGNMENT = 4  # channels
 
 
 class SatelliteCells(NamedTuple):
@@ -129,6 +131,7 @@ class GroundEncoder(nn.Module):
         w = config.width
         self.trunk = _Trunk(config)
         self.flat = _convolution(3, w, 4, 2)
+        self._spare = 0
         self.refine = RefineBlock(3 * w + 2, 2 * w, config.refine_kernel)
         self.down = nn.Sequential(_convolution(2 * w, 4 * w, 4, 2), Residual(4 * w))
         self.lower = nn.Sequential(_convolution(4 * w, 4 * w, 4, 2), Residual(4 * w))
@@ -150,6 +153,20 @@ class GroundEncoder(nn.Module):
         """The projection of the configuration's camera."""
         return Projection(self._cells, self._colours, self._visible)
 
+    def aligned(self) -> GroundEncoder:
+        """Returns a copy for export that answers the same, with channels that engines like.
+
+        onnxruntime leaves its fast layout for a convolution whose input channels are no multiple of 4. The first one of
+        the refinement gets spare ones, of which its weights take nothing.
+        """
+        encoder = copy.deepcopy(self)
+        first = encoder.refine.wide[0]
+        assert isinstance(first, nn.Conv2d)  # see `_convolution`
+        encoder._spare = -first.in_channels % _ALIGNMENT
+        first.in_channels += encoder._spare
+        first.weight = nn.Parameter(F.pad(first.weight.detach(), (0, 0, 0, 0, 0, encoder._spare)))
+        return encoder
+
     def image_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Returns features (B, 2 width, h, w) at a quarter of the image, and the image itself, both without the sky."""
         below = images[:, :, self.config.sky_rows_px :]
@@ -167,10 +184,12 @@ class GroundEncoder(nn.Module):
         sampled = sampled * visible
         colours = _sample(images, at.colours) * F.interpolate(visible, scale_factor=2.0)
         distance = self._distance.expand(count, -1, -1, -1)
-        fine = self.refine(torch.cat([sampled, self.flat(colours), visible, distance], dim=1))
+        spare = [visible] * self._spare
+        fine = self.refine(torch.cat([sampled, self.flat(colours), visible, distance, *spare], dim=1))
         context = self.down(fine)
         context = self.mix_coarse(context + self.lateral(_doubled(self.lower(context))))
-        fine = self.fine(self.mix_fine(fine + self.reduce(_doubled(context))))
+        # a 1x1 convolution before enlarging is the same as after, at a quarter of the cost
+        fine = self.fine(self.mix_fine(fine + _doubled(self.reduce(context))))
         coarse = self.coarse(context)
         fine_confidence = torch.sigmoid(fine[:, :1]) * visible
         coarse_confidence = torch.sigmoid(coarse[:, :1]) * F.avg_pool2d(visible, COARSE)

@@ -50,7 +50,7 @@ class _GroundEncoder(nn.Module):
 class _GroundProjection(nn.Module):
     def __init__(self, model: BirdsEyeMatcher) -> None:
         super().__init__()
-        self.encoder = model.ground
+        self.encoder = model.ground.aligned()
 
     def forward(
         self, ground_features: Tensor, ground_image: Tensor, cells: Tensor, colours: Tensor, is_visible: Tensor

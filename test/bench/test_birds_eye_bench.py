@@ -26,6 +26,9 @@ def test_every_case_is_measured_from_the_jpeg_to_the_fix(result: dict[str, Any])
     assert cases[UNKNOWN]["camera_hypotheses"] > 7
     headings = [found["headings"] for found in cases.values()]
     assert max(headings) > 2 * min(headings)
+    for camera in (KNOWN, UNKNOWN):
+        ranges_m = [found["range_m"] for case, found in cases.items() if case.startswith(camera)]
+        assert sorted({round(range_m / 5.0) for range_m in ranges_m}) == [1, 2, 4]
     for found in cases.values():
         stages = found["stages_ms"]
         assert set(stages) == set(STAGES)

@@ -58,6 +58,7 @@ class SceneRunner:
         pitch_rad, height_scale: how it stands; only a hypothesis of it that is near sees the place.
         clarity: 1, or less for features that are less like the patch's.
         calls: names of the graphs that ran.
+        projected: how many cameras the image was laid on the ground through, call by call.
     """
 
     name, precision = "scene", "fp32"
@@ -66,6 +67,7 @@ class SceneRunner:
         self.model, self.offset_m, self.turn_deg = model, offset_m, turn_deg
         self.pitch_rad, self.height_scale, self.clarity = 0.0, 1.0, 1.0
         self.calls: list[str] = []
+        self.projected: list[int] = []
         self.broken = ""
 
     def run(self, graph: str, feed: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -86,6 +88,7 @@ class SceneRunner:
         _, seen = scene(self.model, self.offset_m, self.turn_deg)
         _, other = scene(self.model, self.offset_m, self.turn_deg, seed=77)
         config, sizes = self.model.config, []
+        self.projected.append(len(feed["cells"]))
         truth = CameraHypotheses(np.array([self.pitch_rad]), np.array([self.height_scale]), np.zeros(1))
         (camera,) = truth.cameras(config.camera)
         assert isinstance(camera, VirtualCamera)

@@ -248,6 +248,7 @@ def test_a_camera_between_the_hypotheses_is_closed_in_on(bundle: Bundle, runner:
     fix = localizer.localize(IMAGE, patch_at(bundle))
     scores = fix.posterior.scores
     assert len(scores.log_prior) == len(scores.coarse) + 7
+    assert runner.projected == [len(scores.coarse), 2, 7]  # of the first cross, only the heights are new
     # a camera of which little is unknown is not worth it
     little = CameraUncertainty(math.radians(0.2), math.radians(0.2), 0.02, math.radians(0.4))
     other = BirdsEyeLocalizer(bundle, runner, SearchSettings(camera=little)).localize(IMAGE, patch_at(bundle))

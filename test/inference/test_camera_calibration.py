@@ -152,12 +152,14 @@ def test_uncertainties_that_cannot_be_are_refused() -> None:
 
 def test_what_was_learned_is_forgotten() -> None:
     calibration = CameraCalibration(CAMERA, EXTRINSICS)
-    mean, sigma = calibration.mean, calibration.sigma
+    mean, sigma, belief = calibration.mean, calibration.sigma, calibration.belief
     for _ in range(30):
         hypotheses = calibration.hypotheses
         calibration.learn(hypotheses, np.eye(len(hypotheses))[hypotheses.pitch_rad.argmax()])
     assert np.abs(calibration.mean - mean).max() > 1e-3
+    assert calibration.belief is not belief
     calibration.forget()
     assert calibration.frames == 0
+    assert calibration.belief is belief
     np.testing.assert_array_equal(calibration.mean, mean)
     np.testing.assert_array_equal(calibration.sigma, sigma)

@@ -38,6 +38,17 @@ def matcher() -> BirdsEyeMatcher:
     return model.eval()
 
 
+def test_spare_channels_for_engines_change_no_answer(matcher: BirdsEyeMatcher) -> None:
+    encoder = matcher.ground
+    aligned = encoder.aligned()
+    assert encoder.refine.wide[0].in_channels == 3 * 4 + 2
+    assert aligned.refine.wide[0].in_channels == aligned.refine.wide[0].weight.shape[1] == 16
+    images = torch.randn((1, 3, 128, 512), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for found, wanted in zip(aligned(images), encoder(images), strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("cells", [(10, 8), (12, 6), (7, 8)])
 def test_correlation_by_matrix_product_is_convolution_and_so_is_that_by_spectra(cells: tuple[int, int]) -> None:
     grid = BirdsEyeGrid(1.0, 0, *cells)
