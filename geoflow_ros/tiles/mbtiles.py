@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import tempfile
 import threading
@@ -87,6 +88,22 @@ class MBTilesSource:
         except sqlite3.Error as error:
             raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
         return {int(zoom): int(count) for zoom, count in rows}
+
+    def some_places(self, zoom: int, most: int) -> list[tuple[int, int]]:
+        """Lists (x, y) of tiles of a zoom, some by chance, always the same, where it has more than `most`.
+
+        Raises:
+            TileSourceUnavailableError: the file is damaged.
+        """
+        try:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT tile_column, tile_row FROM tiles WHERE zoom_level = ?", (zoom,)
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
+        picked = random.Random(0).sample(rows, min(most, len(rows)))
+        return [(int(column), 2**zoom - 1 - int(row)) for column, row in picked]
 
     def close(self) -> None:
         """Closes the file; later reads fail."""

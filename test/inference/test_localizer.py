@@ -205,7 +205,7 @@ def test_a_patch_that_shows_too_little_ground_never_reaches_the_network(bundle: 
     little = replace(whole, no_ground=marks)
     for ask in (lambda: localizer.localize(ground_image(), little), lambda: localizer.prepare(little)):
         with pytest.raises(
-            TileMissingError, match=r"only 38 % .* shows ground \(transparent 38 %, black 25 %\), and 50 %"
+            TileMissingError, match=r"only 38 % .* shows ground \(transparent 38 %, black 25 %\), and 70 %"
         ):
             ask()
     assert recorder.satellite_calls == 1

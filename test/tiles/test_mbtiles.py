@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.tiles import GREY, write_grey_map
+from fakes.tiles import GREY, encoded, ground, with_alpha, write_grey_map
 
 from geoflow_ros.errors import InputError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import GeoBounds, tile_at, tile_bounds
@@ -40,6 +40,7 @@ def test_mbtiles_come_back_as_written_with_the_metadata_of_the_specification(tmp
     assert info["format"] == "png"
     assert info["ground_resolution_m"] == pytest.approx(0.1959, abs=1e-4)
     assert info["description"] == "all grey"
+    assert (info["ground_share"], info["no_ground"]) == (0.0, {"tiles of one colour": 1.0})
     source.close()
     with pytest.raises(TileSourceUnavailableError, match="closed database"):
         source.read(19, *tile_at(49.0, 8.4, 19))
@@ -48,6 +49,24 @@ def test_mbtiles_come_back_as_written_with_the_metadata_of_the_specification(tmp
     db.close()
     assert set(metadata) >= {"name", "format", "bounds", "center", "minzoom", "maxzoom", "type", "description"}
     assert [float(v) for v in metadata["center"].split(",")] == [8.4, 49.0, 19]
+
+
+def test_a_description_tells_how_much_of_the_map_shows_ground_by_some_of_its_tiles(tmp_path: Path) -> None:
+    path = tmp_path / "holes.mbtiles"
+    with MBTilesWriter(path, "holes", "png", GeoBounds(8.39, 48.99, 8.41, 49.01)) as writer:
+        for x, y in ((x, y) for x in range(20) for y in range(20)):
+            is_hole = np.zeros((256, 256), bool)
+            is_hole[:128] = y < 10
+            writer.add(19, 274000 + x, 180000 + y, encoded(with_alpha(ground(x, y), is_hole)))
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE tiles SET tile_data = substr(tile_data, 1, 900) WHERE tile_column >= 274016")
+    source = MBTilesSource(path)
+    assert len(source.some_places(19, 100)) == 100
+    assert set(source.some_places(19, 1000)) == {(274000 + x, 180000 + y) for x in range(20) for y in range(20)}
+    info = tile_source_info(source)
+    source.close()
+    assert info["ground_share"] == pytest.approx(0.6, abs=0.08)
+    assert info["no_ground"] == {"transparent": pytest.approx(0.2, abs=0.06), "damaged": pytest.approx(0.2, abs=0.08)}
 
 
 def test_mbtiles_rows_count_from_the_south_in_the_file(tmp_path: Path) -> None:
