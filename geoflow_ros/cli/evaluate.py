@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoflow_ros.cli import options
+from geoflow_ros.cli import evaluate_drives, options
 from geoflow_ros.cli.options import (
     AREAS,
     CONDITIONS,
@@ -32,6 +32,7 @@ def add_options(parser: CommandParser) -> None:
         ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
         ("stress", _add_stress, "what a bundle says of wrong maps, wrong pictures and worlds of other kinds"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
+        ("drives", evaluate_drives.add_options, "whole simulated drives, offline: the track and what is published"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
         ("flow-ablation", _add_flow_ablation, "the paper's ablations of dense flow, each trained for as many steps"),
