@@ -70,4 +70,13 @@ def run(args: argparse.Namespace) -> int:
     report = measure_drives(args.model, protocol, backend=backend, progress=not args.quiet)
     print(report.text())
     options.write_json(args.json, report.as_json())
+    if args.out:
+        from geoflow_ros.visualization.drives import TrackErrors, drives_picture
+
+        rows = {
+            name: {model: TrackErrors(*drive.plotted()) for model, drive in of_models.items()}
+            for name, of_models in report.worst().items()
+        }
+        drives_picture(f"{protocol.title}: of each row the drive with the largest error", rows, args.out)
+        print(f"\n{args.out}")
     return 0

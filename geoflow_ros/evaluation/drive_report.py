@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from geoflow_ros.evaluation.drive_answers import PUBLISHED, DriveAnswers, figures_of
+import numpy as np
+
+from geoflow_ros.evaluation.drive_answers import PUBLISHED, THINNED, DriveAnswers, figures_of
 from geoflow_ros.evaluation.drive_protocol import DriveProtocol
 from geoflow_ros.evaluation.tables import metres, share, table
+from geoflow_ros.tracking import TrackState
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,16 @@ class DrivesReport:
 
     def text(self) -> str:
         """Formats the tables that the command prints."""
-        parts = [self.protocol.title, self._track_table(), self._published_table(), self._outcome_table()]
-        parts.append(self._speed())
-        return "\n\n".join(parts)
+        tables = self._track_table(), self._published_table(), self._state_table(), self._outcome_table()
+        return "\n\n".join([self.protocol.title, *tables, self._speed()])
+
+    def worst(self) -> dict[str, dict[str, DriveAnswers]]:
+        """Returns, by disturbance and model, the drive whose track was off most: one that is worth a look."""
+        names = {name: None for of_model in self.answers.values() for name in of_model}
+        return {
+            name: {model: max(of_model[name], key=_mean_square_error) for model, of_model in self.answers.items()}
+            for name in names
+        }
 
     def _track_table(self) -> str:
         header = ["track after every frame", "RMSE m", "95 % of", "median m", "p95 m", "NEES/2", "95 % of", "in 95 %"]
@@ -80,13 +90,33 @@ class DrivesReport:
             ])  # fmt: skip
         return table(header, rows)
 
+    def _state_table(self) -> str:
+        header = [
+            "states, % of the frames",
+            *(state.value for state in TrackState),
+            "drives lost",
+            "after s",
+            "after m",
+        ]
+        header += ["not lost: RMSE m", "NEES/2", "in 95 %", "largest sigmas"]
+        rows = []
+        for run in self.runs:
+            lost, vouched = run["lost"], run["vouched_for"]
+            rows.append([
+                _named(run), *(share(run["states"][state.value]) for state in TrackState),
+                f"{lost['drives']} of {len(run['drives'])}", metres(lost["median_after_s"]),
+                metres(lost["median_after_m"]), metres(vouched["rmse_m"]), metres(vouched["anees"]),
+                share(vouched["coverage_95"]), metres(vouched["largest_sigmas"]),
+            ])  # fmt: skip
+        return table(header, rows)
+
     def _outcome_table(self) -> str:
         found = {name for run in self.runs for name in run["outcomes"]}
-        names = [*([PUBLISHED] if PUBLISHED in found else []), *sorted(found - {PUBLISHED})]
+        names = [name for name in (PUBLISHED, THINNED) if name in found]
+        names += sorted(found - set(names))
         header = ["frames, %", *(name.replace("_", " ") for name in names)]
-        return table(
-            header, [[_named(run), *(share(run["outcomes"].get(name, 0.0)) for name in names)] for run in self.runs]
-        )
+        rows = [[_named(run), *(share(run["outcomes"].get(name, 0.0)) for name in names)] for run in self.runs]
+        return table(header, rows)
 
     def _speed(self) -> str:
         """Returns what the wall clock said, in a line."""
@@ -95,6 +125,11 @@ class DrivesReport:
             per_frame = [drive.seconds_per_frame for drives in of_model.values() for drive in drives]
             took.append(f"{model} {1e3 * sum(per_frame) / len(per_frame):.0f} ms a frame")
         return f"rendered {self.rendered_per_second:.1f} frames a second; {', '.join(took)}, decoding included"
+
+
+def _mean_square_error(drive: DriveAnswers) -> float:
+    distance = drive.track.distance_m
+    return float(np.mean(distance**2)) if len(distance) else 0.0
 
 
 def _named(run: Mapping[str, Any]) -> str:

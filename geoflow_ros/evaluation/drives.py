@@ -113,9 +113,11 @@ def measure_drives(
             with progress_bar(frames, label, "frames", is_shown=progress) as bar:
                 for name in protocol.disturbed:
                     tiles = _map_for(name, here, protocol, number)
+                    onset_s = _black_from_s(here.drive) if name == BLACK_CAMERA else 0.0
                     for contender in contenders:
-                        events = _disturbed_events(name, here, following)
-                        answers = _follow(contender, here, tiles, events, bar)
+                        recorder = DriveRecorder(here.drive.seed, here.drive.states, _FIRST_NS, onset_s)
+                        events = recorder.watched(_disturbed_events(name, here, following))
+                        answers = _follow(contender.localizer, here, tiles, events, recorder, bar)
                         contender.answers.setdefault(name, []).append(answers)
             shutil.rmtree(here.recorded.folder)
     speed = _frame_count(protocol) * len(rendering_s) / sum(rendering_s)
@@ -203,10 +205,14 @@ def _disturbed_events(name: str, here: _Rendered, following: _Rendered | None) -
 def _blackened(events: Iterable[DriveEvent], drive: DisturbedDrive) -> Iterator[DriveEvent]:
     camera = drive.camera
     black = encode_jpeg(np.zeros((camera.height, camera.width, 3), np.uint8), JPEG_QUALITY)
-    from_ns = stamp_at(min(BLACK_FROM_S, drive.duration_s / 2.0), _FIRST_NS)
+    from_ns = stamp_at(_black_from_s(drive), _FIRST_NS)
     for event in events:
         is_black = isinstance(event, CameraFrame) and event.stamp_ns >= from_ns
         yield CameraFrame(event.stamp_ns, black) if is_black else event
+
+
+def _black_from_s(drive: DisturbedDrive) -> float:
+    return min(BLACK_FROM_S, drive.duration_s / 2.0)
 
 
 def _with_pictures_of(events: Iterable[DriveEvent], others: Iterable[DriveEvent]) -> Iterator[DriveEvent]:
@@ -216,23 +222,27 @@ def _with_pictures_of(events: Iterable[DriveEvent], others: Iterable[DriveEvent]
 
 
 def _follow(
-    contender: _Contender, here: _Rendered, tiles: Path, events: Iterable[DriveEvent], bar: ProgressBar
+    localizer: PatchLocalizer,
+    here: _Rendered,
+    tiles: Path,
+    events: Iterable[DriveEvent],
+    recorder: DriveRecorder,
+    bar: ProgressBar,
 ) -> DriveAnswers:
-    """Has a model follow a drive, from its start pose on."""
-    contender.localizer.forget()
-    recorder = DriveRecorder(here.drive.seed, here.drive.states, _FIRST_NS)
+    """Has a vehicle localizer follow a drive on a map, from its start pose on."""
+    localizer.forget()
     settings = VehicleSettings(lever_arm_m=here.recorded.lever_arm_m, wait_for_odometry_s=0.0)
     with ExitStack() as stack:
         source = open_tile_source(tiles)
         stack.callback(source.close)
         satellite_map = SatelliteMap(source, here.drive.world.datum)
-        vehicle = stack.enter_context(VehicleLocalizer(contender.localizer, satellite_map, settings, InlineExecutor()))
+        vehicle = stack.enter_context(VehicleLocalizer(localizer, satellite_map, settings, InlineExecutor()))
         started_s = time.perf_counter()
-        for answer in replay(vehicle, recorder.watched(events)):
+        for answer in replay(vehicle, events):
             if isinstance(answer, VehicleFix):
-                recorder.add(answer, answer.track)
+                recorder.add(answer, answer.track, vehicle.status.state)
             elif isinstance(answer, FrameRejected):
-                recorder.add(answer, answer.track or vehicle.newest_track())
+                recorder.add(answer, answer.track or vehicle.newest_track(), vehicle.status.state)
             else:
                 recorder.add_rejected_input(answer)
                 continue

@@ -12,7 +12,7 @@ from fakes.command_line import only_line, run
 
 from geoflow_ros.cli import evaluate_drives
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.drive_answers import PUBLISHED, DriveAnswers, Poses, figures_of
+from geoflow_ros.evaluation.drive_answers import PUBLISHED, THINNED, DriveAnswers, Poses, figures_of
 from geoflow_ros.evaluation.drive_protocol import DISTURBED, DriveProtocol
 from geoflow_ros.evaluation.drive_report import DrivesReport
 from geoflow_ros.evaluation.drives import measure_drives
@@ -56,6 +56,17 @@ def test_the_same_drives_give_the_same_figures_to_the_last_digit(report: DrivesR
     assert first == second
 
 
+def test_the_worst_drive_of_each_row_is_drawn(report: DrivesReport, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are an extra")
+    from geoflow_ros.visualization.drives import TrackErrors, drives_picture
+
+    worst = report.worst()
+    assert list(worst) == list(DISTURBED)
+    rows = {name: {model: TrackErrors(*drive.plotted()) for model, drive in of.items()} for name, of in worst.items()}
+    drives_picture(report.protocol.title, rows, tmp_path / "drives.png")
+    assert (tmp_path / "drives.png").stat().st_size > 10_000
+
+
 def poses(*rows: tuple[float, float, float]) -> Poses:
     """Of errors forward and to the right, and a standard deviation on both axes; one a second."""
     errors = np.array([row[:2] for row in rows]).reshape(-1, 2)
@@ -63,10 +74,25 @@ def poses(*rows: tuple[float, float, float]) -> Poses:
     return Poses(np.arange(1, len(rows) + 1) * NANOSECONDS_PER_SECOND, errors, covariances)
 
 
-def answers(track: Poses, published: Poses, outcomes: tuple[str, ...], seed: int = 0) -> DriveAnswers:
-    frames = np.arange(1, len(outcomes) + 1) * NANOSECONDS_PER_SECOND
-    driven = np.arange(len(track.stamps_ns), dtype=np.float64)
-    return DriveAnswers(seed, 0, 9.0, frames, outcomes, track, published, driven, 0, 0.01)
+def answers(
+    track: Poses, published: Poses, outcomes: tuple[str, ...], seed: int = 0, states: tuple[str, ...] = ()
+) -> DriveAnswers:
+    """A drive of 10 m/s with a frame each second, from the first second on; what is wrong is so from the second on."""
+    frames = np.arange(1, len(outcomes) + 1)
+    return DriveAnswers(
+        seed=seed,
+        first_ns=0,
+        onset_s=2.0,
+        stamps_ns=frames * NANOSECONDS_PER_SECOND,
+        driven_m=10.0 * frames,
+        outcomes=outcomes,
+        states=states or ("TRACKING",) * len(outcomes),
+        track=track,
+        track_frames=np.arange(len(track.stamps_ns)),
+        published=published,
+        inputs_rejected=0,
+        seconds_per_frame=0.01,
+    )
 
 
 def test_figures_are_those_of_the_track_and_of_what_is_published() -> None:
@@ -89,6 +115,28 @@ def test_drives_without_a_pose_have_figures_all_the_same() -> None:
     assert found["published"]["count"] == 0
     assert found["published"]["mean_error_m"] is found["published"]["largest_sigmas"] is None
     assert "rmse_m" not in found
+
+
+def test_a_pose_that_is_no_news_is_an_answer_and_not_published() -> None:
+    found = figures_of([answers(poses((1.0, 0.0, 1.0)), poses((1.0, 0.0, 1.0)), (PUBLISHED, THINNED, "bad_images"))])
+    assert found["availability"] == 1.0
+    assert found["published"]["count"] == 1
+    assert found["outcomes"][THINNED] == pytest.approx(1 / 3)
+
+
+def test_the_way_until_a_track_is_lost_is_from_the_onset_and_what_is_lost_is_not_vouched_for() -> None:
+    track = poses((1.0, 0.0, 1.0), (1.0, 0.0, 1.0), (2.0, 0.0, 1.0), (50.0, 0.0, 1.0))
+    outcomes = ("bad_images",) * 4
+    lost = answers(track, poses(), outcomes, states=("LOST", "TRACKING", "DEGRADED", "LOST"))
+    never = answers(track, poses(), outcomes)
+    assert lost.until_lost == pytest.approx((2.0, 20.0))
+    assert never.until_lost is None
+    found = figures_of([lost, never])
+    assert found["lost"] == {"drives": 1, "median_after_s": 2.0, "median_after_m": 20.0}
+    assert found["states"] == {"WAITING": 0.0, "TRACKING": 0.625, "DEGRADED": 0.125, "LOST": 0.25}
+    assert figures_of([lost])["vouched_for"]["rmse_m"] == pytest.approx(math.sqrt(2.5))
+    always = answers(track, poses(), outcomes, states=("LOST",) * 4)
+    assert figures_of([always])["vouched_for"]["anees"] is None
 
 
 def test_intervals_are_over_drives() -> None:
