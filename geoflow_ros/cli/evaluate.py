@@ -184,6 +184,7 @@ def _add_bag(parser: CommandParser) -> None:
         ("odometry", "the vehicle's odometry"),
         ("fixes", "published poses"),
         ("track", "tracked odometry in the map frame"),
+        ("hypotheses", "hypotheses, one message a fix"),
         ("image", "camera images"),
     ):
         parser.add_argument(f"--{name}", default=getattr(topics, name), metavar="TOPIC", help=what)
@@ -368,7 +369,8 @@ def bag(args: argparse.Namespace) -> int:
     from geoflow_ros.evaluation.tables import drive_table
     from geoflow_ros.visualization.drive import error_picture
 
-    topics = Topics(truth=args.truth, odometry=args.odometry, fixes=args.fixes, track=args.track, image=args.image)
+    names = ("truth", "odometry", "fixes", "track", "hypotheses", "image")
+    topics = Topics(**{name: getattr(args, name) for name in names})
     record = read_drive(args.bag, topics)
     metrics = drive_figures(record)
     print(drive_table(metrics))

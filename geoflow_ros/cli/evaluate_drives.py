@@ -77,6 +77,6 @@ def run(args: argparse.Namespace) -> int:
             name: {model: TrackErrors(*drive.plotted()) for model, drive in of_models.items()}
             for name, of_models in report.worst().items()
         }
-        drives_picture(f"{protocol.title}: of each row the drive with the largest error", rows, args.out)
+        drives_picture(f"{protocol.title}\nof each row and model the drive with the largest error", rows, args.out)
         print(f"\n{args.out}")
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, Int64Array
-from geoflow_ros.evaluation.bag import FRESH_FIX_NS
+from geoflow_ros.evaluation.bag import availability
 from geoflow_ros.evaluation.metrics import BEYOND, COVERAGE_LEVELS, figures, resampled_interval
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.geo.gaussian import chi_square_quantile
@@ -90,15 +90,10 @@ class DriveAnswers:
     seconds_per_frame: float
 
     @property
-    def answered(self) -> int:
-        """Frames with a pose of their own, published or thinned, or of a frame at most a second before it."""
-        has_pose = np.isin(self.outcomes, (PUBLISHED, THINNED))
-        posed_ns = self.stamps_ns[has_pose]
-        if not len(posed_ns):
-            return 0
-        last = np.searchsorted(posed_ns, self.stamps_ns, side="right") - 1
-        age_ns = self.stamps_ns - posed_ns[np.maximum(last, 0)]
-        return int(((last >= 0) & (age_ns <= FRESH_FIX_NS)).sum())
+    def availability(self) -> float:
+        """Share of frames with a pose of their own, published or thinned, or of a frame at most a second before."""
+        posed_ns = self.stamps_ns[np.isin(self.outcomes, (PUBLISHED, THINNED))]
+        return availability(self.stamps_ns, np.stack([posed_ns, posed_ns], axis=1))
 
     @property
     def vouched_for(self) -> Poses:
@@ -245,7 +240,7 @@ def figures_of(drives: Sequence[DriveAnswers]) -> dict[str, Any]:
         "frames": frames,
         "tracked": sum(len(drive.track.stamps_ns) for drive in drives),
         "distance_m": sum(float(drive.driven_m[-1]) for drive in drives),
-        "availability": sum(drive.answered for drive in drives) / frames,
+        "availability": sum(drive.availability * len(drive.stamps_ns) for drive in drives) / frames,
         "outcomes": {name: count / frames for name, count in sorted(outcomes.items())},
         "states": {state.value: _share(state.value, drives) for state in TrackState},
         "lost": _lost_figures(drives),

@@ -71,10 +71,12 @@ class DriveProtocol:
     def title(self) -> str:
         """What is driven, in a line."""
         changed = ", strong photometric change" if self.photometric else ""
+        last = self.seed + self.drives - 1
+        which = f"{self.drives} drives" if self.drives > 1 else "1 drive"
+        seeds = f"seeds {self.seed} to {last}" if self.drives > 1 else f"seed {last}"
         return (
-            f"{self.drives} drives of {self.seconds:g} s, {self.area.value}-area, {self.split.name.lower()} split, "
-            f"seeds {self.seed} to {self.seed + self.drives - 1}, conditions {self.conditions.name}{changed}, "
-            f"{self.rate_hz:g} frames a second"
+            f"{which} of {self.seconds:g} s, {self.area.value}-area, {self.split.name.lower()} split, {seeds}, "
+            f"conditions {self.conditions.name}{changed}, {self.rate_hz:g} frames a second"
         )
 
     def drive(self, number: int, camera: Camera) -> DisturbedDrive:

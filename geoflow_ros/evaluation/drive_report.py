@@ -59,7 +59,7 @@ class DrivesReport:
 
     def worst(self) -> dict[str, dict[str, DriveAnswers]]:
         """Returns, by disturbance and model, the drive whose track was off most: one that is worth a look."""
-        names = {name: None for of_model in self.answers.values() for name in of_model}
+        names = dict.fromkeys(name for of_model in self.answers.values() for name in of_model)
         return {
             name: {model: max(of_model[name], key=_mean_square_error) for model, of_model in self.answers.items()}
             for name in names

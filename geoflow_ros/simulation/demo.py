@@ -43,6 +43,7 @@ RECORDED = (
     "/geoflow_localizer/pose",
     "/geoflow_localizer/fix",
     "/geoflow_localizer/track",
+    "/geoflow_localizer/status",
     "/geoflow_localizer/hypotheses",
     "/diagnostics",
     "/tf",
