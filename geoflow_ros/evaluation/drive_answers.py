@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.evaluation.bag import availability
@@ -21,8 +22,8 @@ from geoflow_ros.world.drive import States
 
 PUBLISHED, THINNED = "published", "thinned"
 FAR_SIGMAS = 5.0  # a published pose with a larger error is one that a filter cannot survive
-_BOTH_AXES = 2
 LOST = TrackState.LOST.value
+_BOTH_AXES = 2
 _LEVEL_95 = max(COVERAGE_LEVELS)
 
 
@@ -40,15 +41,56 @@ class Poses:
     errors_m: Float64Array
     covariances: Float64Array
 
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, Float64Array, Float64Array]]) -> Poses:
+        """Makes poses of rows of a stamp, an error (2,) and a covariance (2, 2)."""
+        return cls(
+            np.array([row[0] for row in rows], np.int64),
+            np.array([row[1] for row in rows], np.float64).reshape(-1, 2),
+            np.array([row[2] for row in rows], np.float64).reshape(-1, 2, 2),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Poses]) -> Poses:
+        """Makes one of several, at least one."""
+        fields = ("stamps_ns", "errors_m", "covariances")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> Poses:
+        """Returns those that are kept, (n,)."""
+        return Poses(self.stamps_ns[kept], self.errors_m[kept], self.covariances[kept])
+
     @property
     def distance_m(self) -> Float64Array:
         """(n,) from the truth."""
         return np.asarray(np.hypot(*self.errors_m.T))
 
     @property
+    def rmse_m(self) -> float | None:
+        """Root mean square of the distance; None without poses."""
+        return float(np.sqrt(np.mean(self.distance_m**2))) if len(self) else None
+
+    @property
     def nees(self) -> Float64Array:
         """(n,) squared errors in standard deviations, over both axes."""
         return np.asarray(np.einsum("ni,nij,nj->n", self.errors_m, np.linalg.inv(self.covariances), self.errors_m))
+
+    @property
+    def anees(self) -> float | None:
+        """Mean of `nees` over the number of axes (truthful: 1); None without poses."""
+        return float(self.nees.mean() / _BOTH_AXES) if len(self) else None
+
+    @property
+    def largest_sigmas(self) -> float | None:
+        """The largest error in its own standard deviations; None without poses."""
+        return float(np.sqrt(self.nees.max())) if len(self) else None
+
+    def share_within(self, level: float) -> float | None:
+        """Share of errors inside the ellipse that should hold a share of them; None without poses."""
+        return float(np.mean(self.nees <= chi_square_quantile(level, _BOTH_AXES))) if len(self) else None
 
     @property
     def sigmas_m(self) -> Float64Array:
@@ -98,8 +140,7 @@ class DriveAnswers:
     @property
     def vouched_for(self) -> Poses:
         """The track where the localizer does not call it lost."""
-        kept = np.array([self.states[frame] != LOST for frame in self.track_frames], bool)
-        return Poses(self.track.stamps_ns[kept], self.track.errors_m[kept], self.track.covariances[kept])
+        return self.track.take(np.array([self.states[frame] != LOST for frame in self.track_frames], bool))
 
     @property
     def until_lost(self) -> tuple[float, float] | None:
@@ -113,22 +154,20 @@ class DriveAnswers:
 
     def plotted(self) -> tuple[str, Float64Array, Float64Array, Float64Array, list[str]]:
         """Returns what a picture of the track shows: see `visualization.drives.TrackErrors`."""
-        frames, distance = self.track_frames, self.track.distance_m
-        off = f", RMSE {np.sqrt(np.mean(distance**2)):.1f} m" if len(distance) else ""
+        frames, rmse_m = self.track_frames, self.track.rmse_m
+        caption = f"seed {self.seed}" + ("" if rmse_m is None else f", RMSE {rmse_m:.1f} m")
         states = [self.states[frame] for frame in frames]
-        return f"seed {self.seed}{off}", self.driven_m[frames], self.track.errors_m, self.track.sigmas_m, states
+        return caption, self.driven_m[frames], self.track.errors_m, self.track.sigmas_m, states
 
     def figures(self) -> dict[str, Any]:
         """Computes the few figures of the drive that a person looks for where one drive is odd."""
-        distance = self.track.distance_m
-        is_tracked = len(distance) > 0
         return {
             "seed": self.seed,
             "distance_m": float(self.driven_m[-1]),
-            "rmse_m": float(np.sqrt(np.mean(distance**2))) if is_tracked else None,
-            "anees": float(self.track.nees.mean() / _BOTH_AXES) if is_tracked else None,
-            "published": len(self.published.stamps_ns),
-            "published_largest_sigmas": _largest_sigmas([self.published]),
+            "rmse_m": self.track.rmse_m,
+            "anees": self.track.anees,
+            "published": len(self.published),
+            "published_largest_sigmas": self.published.largest_sigmas,
             "until_lost_s": None if self.until_lost is None else self.until_lost[0],
         }
 
@@ -204,9 +243,9 @@ class DriveRecorder:
             driven_m=np.interp(self._seconds(stamps_ns), states.t_s, driven_m),
             outcomes=tuple(self._outcomes),
             states=tuple(self._called),
-            track=_poses(self._track),
+            track=Poses.of(self._track),
             track_frames=np.array(self._track_frames, np.int64),
-            published=_poses(self._published),
+            published=Poses.of(self._published),
             inputs_rejected=self._inputs_rejected,
             seconds_per_frame=seconds / max(len(self._stamps_ns), 1),
         )
@@ -220,14 +259,6 @@ class DriveRecorder:
         return stamp_ns, axes @ (position - [east, north]), axes @ covariance @ axes.T
 
 
-def _poses(rows: Sequence[tuple[Any, ...]]) -> Poses:
-    return Poses(
-        np.array([row[0] for row in rows], np.int64),
-        np.array([row[1] for row in rows], np.float64).reshape(-1, 2),
-        np.array([row[2] for row in rows], np.float64).reshape(-1, 2, 2),
-    )
-
-
 def figures_of(drives: Sequence[DriveAnswers]) -> dict[str, Any]:
     """Computes the figures of drives with the same model under the same disturbance.
 
@@ -238,23 +269,23 @@ def figures_of(drives: Sequence[DriveAnswers]) -> dict[str, Any]:
     outcomes = Counter(outcome for drive in drives for outcome in drive.outcomes)
     result: dict[str, Any] = {
         "frames": frames,
-        "tracked": sum(len(drive.track.stamps_ns) for drive in drives),
+        "tracked": sum(len(drive.track) for drive in drives),
         "distance_m": sum(float(drive.driven_m[-1]) for drive in drives),
         "availability": sum(drive.availability * len(drive.stamps_ns) for drive in drives) / frames,
         "outcomes": {name: count / frames for name, count in sorted(outcomes.items())},
         "states": {state.value: _share(state.value, drives) for state in TrackState},
         "lost": _lost_figures(drives),
-        "vouched_for": _vouched_figures([drive.vouched_for for drive in drives]),
+        "vouched_for": _vouched_figures(Poses.joined([drive.vouched_for for drive in drives])),
         "inputs_rejected": sum(drive.inputs_rejected for drive in drives),
-        "published": _published_figures([drive.published for drive in drives]),
+        "published": _published_figures(Poses.joined([drive.published for drive in drives])),
         "drives": [drive.figures() for drive in drives],
     }
-    tracks = [drive.track for drive in drives if len(drive.track.stamps_ns)]
+    tracks = [drive.track for drive in drives if len(drive.track)]
     if tracks:
-        errors = np.concatenate([track.errors_m for track in tracks])
-        covariances = np.concatenate([track.covariances for track in tracks])
-        result |= {key: value for key, value in figures(errors, covariances).items() if key != "frames"}
-        result["max_error_m"] = float(np.hypot(*errors.T).max())
+        track = Poses.joined(tracks)
+        of_track = figures(track.errors_m, track.covariances)
+        result |= {key: value for key, value in of_track.items() if key != "frames"}
+        result["max_error_m"] = float(track.distance_m.max())
         result |= _intervals(tracks)
     return result
 
@@ -284,35 +315,24 @@ def _lost_figures(drives: Sequence[DriveAnswers]) -> dict[str, Any]:
     return {"drives": len(found), "median_after_s": after_s, "median_after_m": after_m}
 
 
-def _vouched_figures(vouched: Sequence[Poses]) -> dict[str, Any]:
+def _vouched_figures(track: Poses) -> dict[str, Any]:
     """Computes the few figures of the track where it is not called lost; None where it always is."""
-    nees = np.concatenate([poses.nees for poses in vouched])
-    if not len(nees):
-        return dict.fromkeys(("rmse_m", "anees", "coverage_95", "largest_sigmas"))
-    distance = np.concatenate([poses.distance_m for poses in vouched])
     return {
-        "rmse_m": float(np.sqrt(np.mean(distance**2))),
-        "anees": float(nees.mean() / _BOTH_AXES),
-        "coverage_95": float(np.mean(nees <= chi_square_quantile(_LEVEL_95, _BOTH_AXES))),
-        "largest_sigmas": float(np.sqrt(nees.max())),
+        "rmse_m": track.rmse_m,
+        "anees": track.anees,
+        "coverage_95": track.share_within(_LEVEL_95),
+        "largest_sigmas": track.largest_sigmas,
     }
 
 
-def _published_figures(published: Sequence[Poses]) -> dict[str, Any]:
-    """Computes what a filter sees that takes the published poses."""
-    count = sum(len(poses.stamps_ns) for poses in published)
-    result: dict[str, Any] = {"count": count, "mean_error_m": None, "anees": None, "beyond_999": None}
-    result |= {"largest_sigmas": _largest_sigmas(published), "beyond_5_sigma": 0}
-    if count:
-        nees = np.concatenate([poses.nees for poses in published])
-        result["mean_error_m"] = float(np.concatenate([poses.distance_m for poses in published]).mean())
-        result["anees"] = float(nees.mean() / _BOTH_AXES)
-        result["beyond_999"] = float(np.mean(nees > chi_square_quantile(BEYOND, _BOTH_AXES)))
-        result["beyond_5_sigma"] = int((nees > FAR_SIGMAS**2).sum())
-    return result
-
-
-def _largest_sigmas(published: Sequence[Poses]) -> float | None:
-    """The largest error of poses in their own standard deviations; None where there is none."""
-    nees = np.concatenate([poses.nees for poses in published])
-    return float(np.sqrt(nees.max())) if len(nees) else None
+def _published_figures(poses: Poses) -> dict[str, Any]:
+    """Computes what a filter sees that takes the published poses; None where there is none."""
+    within = poses.share_within(BEYOND)
+    return {
+        "count": len(poses),
+        "mean_error_m": float(poses.distance_m.mean()) if len(poses) else None,
+        "anees": poses.anees,
+        "beyond_999": None if within is None else 1.0 - within,
+        "largest_sigmas": poses.largest_sigmas,
+        "beyond_5_sigma": int((poses.nees > FAR_SIGMAS**2).sum()),
+    }

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from geoflow_ros.evaluation.drive_answers import PUBLISHED, THINNED, DriveAnswers, figures_of
 from geoflow_ros.evaluation.drive_protocol import DriveProtocol
 from geoflow_ros.evaluation.tables import metres, share, table
@@ -61,7 +59,10 @@ class DrivesReport:
         """Returns, by disturbance and model, the drive whose track was off most: one that is worth a look."""
         names = dict.fromkeys(name for of_model in self.answers.values() for name in of_model)
         return {
-            name: {model: max(of_model[name], key=_mean_square_error) for model, of_model in self.answers.items()}
+            name: {
+                model: max(of_model[name], key=lambda drive: drive.track.rmse_m or 0.0)
+                for model, of_model in self.answers.items()
+            }
             for name in names
         }
 
@@ -125,11 +126,6 @@ class DrivesReport:
             per_frame = [drive.seconds_per_frame for drives in of_model.values() for drive in drives]
             took.append(f"{model} {1e3 * sum(per_frame) / len(per_frame):.0f} ms a frame")
         return f"rendered {self.rendered_per_second:.1f} frames a second; {', '.join(took)}, decoding included"
-
-
-def _mean_square_error(drive: DriveAnswers) -> float:
-    distance = drive.track.distance_m
-    return float(np.mean(distance**2)) if len(distance) else 0.0
 
 
 def _named(run: Mapping[str, Any]) -> str:
