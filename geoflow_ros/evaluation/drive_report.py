@@ -67,8 +67,8 @@ class DrivesReport:
         }
 
     def _track_table(self) -> str:
-        header = ["track after every frame", "RMSE m", "95 % of", "median m", "p95 m", "NEES/2", "95 % of", "in 95 %"]
-        header += ["95 % of", "available %"]
+        header = ["track after every frame", "RMSE m", "95 % interval", "median m", "p95 m"]
+        header += ["NEES/2", "interval", "in 95 %", "interval", "available %"]
         rows = [
             [
                 _named(run), metres(run.get("rmse_m")), _interval(run, "rmse_m"),
@@ -92,13 +92,8 @@ class DrivesReport:
         return table(header, rows)
 
     def _state_table(self) -> str:
-        header = [
-            "states, % of the frames",
-            *(state.value for state in TrackState),
-            "drives lost",
-            "after s",
-            "after m",
-        ]
+        header = ["states, % of the frames", *(state.value for state in TrackState)]
+        header += ["drives lost", "after s", "after m"]
         header += ["not lost: RMSE m", "NEES/2", "in 95 %", "largest sigmas"]
         rows = []
         for run in self.runs:
