@@ -163,8 +163,8 @@ def _rendered(protocol: DriveProtocol, number: int, camera: Camera, root: Path, 
     drive = protocol.drive(number, camera)
     folder = root / str(number)
     folder.mkdir()
-    label = f"drive {number + 1} of {protocol.drives}, rendering"
-    with progress_bar(_frame_count(protocol), label, "frames", is_shown=progress) as bar:
+    which = f"drive {number + 1} of {protocol.drives}" if number < protocol.drives else "the other drive"
+    with progress_bar(_frame_count(protocol), f"{which}, rendering", "frames", is_shown=progress) as bar:
         started_s = time.perf_counter()
         write_recorded_drive(
             folder,

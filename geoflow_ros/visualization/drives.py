@@ -80,11 +80,11 @@ def _draw(axes: Any, track: TrackErrors) -> None:
         axes.plot(track.driven_m, track.errors_m[:, axis], color=colour, lw=1.3)
     axes.axhline(0.0, color="grey", lw=0.6)
     seen = np.concatenate([np.abs(track.errors_m), track.sigmas_m])
-    limit = float(np.clip(1.2 * np.percentile(seen, 99), _LEAST_LIMIT_M, _MOST_LIMIT_M)) if seen.size else 1.0
+    limit = float(np.clip(1.15 * seen.max(initial=0.0), _LEAST_LIMIT_M, _MOST_LIMIT_M))
     axes.set_ylim(-limit * (1.0 + 2.0 * _STRIP), limit)
     for first, last, state in _spans(track):
         axes.axvspan(first, last, 0.0, _STRIP, color=_STATES.get(state, _NO_STATE), lw=0)
-    axes.text(0.995, 0.97, track.caption, transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    axes.set_title(track.caption, loc="right", fontsize=7)
     axes.tick_params(labelsize=7)
     axes.margins(x=0.0)
     axes.grid(alpha=0.3)
