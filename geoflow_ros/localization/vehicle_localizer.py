@@ -320,9 +320,8 @@ class VehicleLocalizer:
         if decision.verdict is Verdict.UNPROVEN:
             raise FrameRejected(
                 RejectReason.UNPROVEN,
-                f"a fix of a lost track waits for others that agree with it over "
-                f"{self._settings.tracker.relocalize_distance_m:g} m (gate.relocalize_distance_m): "
-                f"{decision.rejected_in_a_row} so far",
+                "a fix of a lost track waits for others that agree with it (gate.relocalize_after, "
+                f"gate.relocalize_distance_m): {decision.rejected_in_a_row} so far",
                 track,
             )
         return track, decision

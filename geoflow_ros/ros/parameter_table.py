@@ -239,8 +239,9 @@ SPECS: Mapping[str, ParameterSpec] = {
         5, "number of consecutive rejected, mutually consistent fixes that move the track", (2, 200), dynamic=True
     ),
     "gate.relocalize_distance_m": ParameterSpec(
-        10.0,
-        "rejected fixes move the track only if they span at least this distance, metres",
+        20.0,
+        "rejected fixes move the track only if they span at least this distance, metres; half of it is enough for "
+        "fixes that find a lost track where it is",
         (0.0, 1000.0),
         dynamic=True,
     ),
@@ -250,7 +251,7 @@ SPECS: Mapping[str, ParameterSpec] = {
     "gate.lost_after_m": ParameterSpec(
         16.0,
         "LOST after driving so far without a fix that is used, metres: nothing is published from then on, until fixes "
-        "agree with each other over gate.relocalize_distance_m; how far the odometry alone is believed",
+        "agree with each other (gate.relocalize_*); how far the odometry alone is believed",
         (0.1, 100_000.0),
         dynamic=True,
     ),

@@ -1,9 +1,11 @@
 """Whether fixes follow the motion: their differences against those of the odometry and of the search area.
 
-A fix that comes from the picture moves with the wheels. One that does not stays where it was looked for, and jumps when
-the search area does. Between two fixes the odometry and the centre of the search area move by different amounts; which
-of the two the fixes moved by is a likelihood ratio, summed from pair to pair (a sequential test, Wald 1945, with Page's
-bound, so that it neither remembers a good hour when the pictures fail nor the failure when they are back).
+A fix that comes from the picture moves with the wheels, and its error is much like that of its neighbour, which saw
+the same street. One that does not either stays where it was looked for and jumps when the search area does, or lies
+anywhere about there, each on its own. Between two fixes the odometry and the centre of the search area move by
+different amounts: how probable the difference of the fixes is under each assumption is a likelihood ratio, summed from
+pair to pair (a sequential test, Wald 1945, with Page's bound, so that it neither remembers a good hour when the
+pictures fail nor the failure when they are back).
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ from geoflow_ros.tracking.values import TrackerSettings
 _LEAST_STEP_M = 1.5
 # Fixes that are further apart than this are not compared: the odometry has errors of its own.
 _FARTHEST_M = 20.0
-# At least this share of a fix's variance is its own, however near its neighbour is.
-_LEAST_INDEPENDENT = 0.1
+# At least this share of a fix's variance is its own, however near its neighbour is: 0.15 to 0.2 was measured.
+_LEAST_INDEPENDENT = 0.3
 # An axis of one fix counts where the other measured it too, up to this squared sine of the angle between them.
 _MOST_UNMEASURED = 0.1
-# Bounds of the sum: how long it remembers.
-_LEAST, _MOST = -6.0, 4.0
+# Bounds of the sums: how long they remember.
+_LEAST, _MOST = -4.0, 4.0
 # A fix that is off by more standard deviations than this is an outlier, under either assumption.
 _OUTLIER_SIGMAS = 3.0
 
@@ -44,7 +46,7 @@ class _Place:
 
 
 class FollowingTest:
-    """The sequential test of what fixes follow; keeps one fix and one number. Not thread-safe."""
+    """The sequential test of what fixes follow; keeps one fix and two numbers. Not thread-safe."""
 
     def __init__(self) -> None:
         self.clear()
@@ -52,17 +54,17 @@ class FollowingTest:
     def clear(self) -> None:
         """Begin again: the track is another one."""
         self._last: _Place | None = None
-        self._log_ratio = _LEAST / 2.0
+        self._log_ratios = np.full(2, _LEAST / 2.0)  # of what is not the wheels: see `_log_ratios`
 
     def doubt(self) -> None:
         """Begin again without a bias: the fixes failed, and may be right from now on."""
         self.clear()
-        self._log_ratio = 0.0
+        self._log_ratios = np.zeros(2)
 
     @property
     def inflation(self) -> float:
-        """How much more probable it is that fixes follow the search area than the wheels; at least 1."""
-        return math.exp(max(self._log_ratio, 0.0))
+        """How much more probable it is that fixes do not follow the wheels than that they do; at least 1."""
+        return math.exp(max(float(self._log_ratios.max()), 0.0))
 
     def add(
         self,
@@ -86,33 +88,49 @@ class FollowingTest:
         if step_m < _LEAST_STEP_M:
             return
         if self._last is not None and step_m <= _FARTHEST_M:
-            log_ratio = self._log_ratio + _log_ratio(self._last, place, inflation, settings)
-            self._log_ratio = min(max(log_ratio, _LEAST), _MOST)
+            said = _log_ratios(self._last, place, inflation, settings)
+            self._log_ratios = np.clip(self._log_ratios + said, _LEAST, _MOST)
         self._last = place
 
 
-def _log_ratio(last: _Place, now: _Place, inflation: float, settings: TrackerSettings) -> float:
-    """Logarithm of p(fixes | they follow the search area) / p(fixes | they follow the wheels), for one pair."""
+def _log_ratios(last: _Place, now: _Place, inflation: float, settings: TrackerSettings) -> Float64Array:
+    """How much more probable one pair of fixes is if it does not follow the wheels, (2,) logarithms.
+
+    The first: the fixes stay where they are looked for, with errors as alike as those of good ones. The second: each
+    lies on its own about where it is looked for.
+    """
     step_m = now.state.driven_m - last.state.driven_m
     correlation = min(math.exp(-step_m / settings.fix_correlation_length_m), 1.0 - _LEAST_INDEPENDENT)
-    driven = _driven(last.state, now.state)
-    by_wheels = now.position_m - last.position_m - driven
-    lead = driven - (now.centre_m - last.centre_m)  # of the wheels before the search area
-    covariance = now.state.covariance
-    odometry_m2 = float(driven @ driven) * (covariance[YAW, YAW] + covariance[SCALE, SCALE])
-    odometry_m2 += settings.position_noise_m_per_sqrt_m**2 * step_m
-    total = 0.0
+    moved = now.position_m - last.position_m
+    by_wheels = moved - _driven(last.state, now.state)
+    by_area = moved - (now.centre_m - last.centre_m)
+    odometry_m2 = _odometry_variance(last.state, now.state, settings)
+    total = np.zeros(2)
     for axis in now.axes:
         cosines = [float(axis.direction @ other.direction) for other in last.axes]
         if 1.0 - sum(cosine**2 for cosine in cosines) > _MOST_UNMEASURED:
             continue
-        before_m2 = sum(cosine**2 * other.variance_m2 for cosine, other in zip(cosines, last.axes, strict=True))
-        fixes_m2 = axis.variance_m2 + before_m2 - 2.0 * correlation * math.sqrt(axis.variance_m2 * before_m2)
-        variance_m2 = inflation * fixes_m2 + odometry_m2
-        unexplained = [float(axis.direction @ misses) for misses in (by_wheels, by_wheels + lead)]
-        wheels, area = (min(miss**2 / variance_m2, _OUTLIER_SIGMAS**2) for miss in unexplained)
-        total += (wheels - area) / 2.0
+        now_m2 = axis.variance_m2
+        last_m2 = sum(cosine**2 * other.variance_m2 for cosine, other in zip(cosines, last.axes, strict=True))
+        apart_m2 = inflation * (now_m2 + last_m2) + odometry_m2
+        alike_m2 = apart_m2 - inflation * 2.0 * correlation * math.sqrt(now_m2 * last_m2)
+        wheels = _log_density(float(axis.direction @ by_wheels), alike_m2)
+        miss_m = float(axis.direction @ by_area)
+        total += np.array([_log_density(miss_m, alike_m2), _log_density(miss_m, apart_m2)]) - wheels
     return total
+
+
+def _log_density(miss_m: float, variance_m2: float) -> float:
+    """Logarithm of a normal density, but for a constant; an outlier is not less probable than at its limit."""
+    return -(min(miss_m**2 / variance_m2, _OUTLIER_SIGMAS**2) + math.log(variance_m2)) / 2.0
+
+
+def _odometry_variance(last: FilterState, now: FilterState, settings: TrackerSettings) -> float:
+    """Variance of the way between two states by odometry, along any direction, m²."""
+    way = _driven(last, now)
+    shares = now.covariance[YAW, YAW] + now.covariance[SCALE, SCALE]
+    noise = settings.position_noise_m_per_sqrt_m**2 * (now.driven_m - last.driven_m)
+    return float(way @ way * shares + noise)
 
 
 def _driven(last: FilterState, now: FilterState) -> Float64Array:

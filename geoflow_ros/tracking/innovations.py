@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from geoflow_ros.arrays import Float64Array
 from geoflow_ros.tracking.values import TrackerSettings
 
 # What was found is forgotten with distance, to 1/e over this many metres.
@@ -34,7 +31,6 @@ class InnovationTest:
         self._driven_m: float | None = None
         self._axes = 0.0  # independent ones in the window
         self._squares = 0.0
-        self._squares_m2 = 0.0
 
     @property
     def inflation(self) -> float:
@@ -43,20 +39,13 @@ class InnovationTest:
         mean = (self._squares + _HONEST_BEFORE) / axes
         return max(mean / (1.0 + _CHANCE_SIGMAS * math.sqrt(2.0 / axes)), 1.0)
 
-    @property
-    def spread_m(self) -> float:
-        """Root mean square of the innovations per axis, metres; 0 before the first."""
-        return math.sqrt(self._squares_m2 / self._axes) if self._axes > 0.0 else 0.0
-
-    def add(
-        self, driven_m: float, squared_distance: float, residuals_m: Float64Array, settings: TrackerSettings
-    ) -> None:
+    def add(self, driven_m: float, squared_distance: float, axes: int, settings: TrackerSettings) -> None:
         """Take one fix, whether the gate lets it pass or not.
 
         Args:
             driven_m: distance driven from the start of the track to the fix.
             squared_distance: its normalised innovation squared, over all its axes.
-            residuals_m: (k,) the innovation along each axis.
+            axes: how many it measured.
             settings: over which distance the errors of fixes are correlated. Fixes closer together count for less: so
                 much as they add to the certainty of a variance, nothing at rest.
         """
@@ -64,13 +53,9 @@ class InnovationTest:
         if self._driven_m is not None:
             step_m = max(driven_m - self._driven_m, 0.0)
             kept = math.exp(-step_m / _WINDOW_M)
-            self._axes, self._squares, self._squares_m2 = (
-                kept * value for value in (self._axes, self._squares, self._squares_m2)
-            )
+            self._axes, self._squares = kept * self._axes, kept * self._squares
             # (1 - φ²) / (1 + φ²) for neighbours whose errors have the correlation φ = exp(-step / length).
             share = math.tanh(step_m / settings.fix_correlation_length_m)
         self._driven_m = driven_m
-        axes = len(residuals_m)
         self._axes += share * axes
         self._squares += share * min(squared_distance, _MOST_PER_AXIS * axes)
-        self._squares_m2 += share * float(np.sum(residuals_m**2))

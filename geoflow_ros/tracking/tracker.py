@@ -41,6 +41,9 @@ from geoflow_ros.tracking.values import (
 _MAX_STEP_NS = NANOSECONDS_PER_SECOND // 4
 # A lever arm is not linear in a yaw that is known less well than this.
 _LINEAR_YAW_STD_RAD = math.radians(15.0)
+# Fixes that find a lost track where it is prove less than those that move one: this share of the distance is enough.
+# Pictures of another street err smoothly too, and agree with each other for some ten metres.
+_PROOF_WHERE_THE_TRACK_IS = 0.5
 
 
 class Tracker:
@@ -250,7 +253,7 @@ class Tracker:
         """
         was_lost, settings = self._trust.is_lost, self._settings
         if not was_lost:
-            self._innovations.add(state.driven_m, squared_distance, innovation.residuals_m, settings)
+            self._innovations.add(state.driven_m, squared_distance, len(innovation.axes), settings)
         if passes or was_lost:
             self._following.add(state, innovation, centre_m, self._innovations.inflation, settings)
         if was_lost or self._inflation < DISBELIEVED_INFLATION:
@@ -259,9 +262,9 @@ class Tracker:
             self._trust.disbelieve("fixes do not follow the motion")
         else:
             self._trust.disbelieve("fixes contradict the motion and each other")
-        # Some of them were fused: the track is no better than they are.
+        # The track was made of such fixes: its covariance is as much too small as theirs.
         assert self._state is not None
-        std_m = min(self._innovations.spread_m, settings.relocalize_max_std_m)
+        std_m = min(state.pose.position_std_m * math.sqrt(self._inflation), settings.relocalize_max_std_m)
         self._state = ekf.inflate_position(self._state, std_m)
         self._following.doubt()
 
@@ -272,7 +275,8 @@ class Tracker:
         settings' limit: a track that is wrong on the axis that fixes see is hardly right on the one that they do not.
         """
         self._rejections.add(RejectedFix(state.driven_m, innovation.correction_m, innovation.axes), self._settings)
-        correction = self._rejections.common_correction(self._settings)
+        span_m = self._settings.relocalize_distance_m * (_PROOF_WHERE_THE_TRACK_IS if passes else 1.0)
+        correction = self._rejections.common_correction(self._settings, span_m)
         if correction is None or self._following.inflation > 1.0:
             if passes:
                 self.counts.unproven += 1

@@ -32,7 +32,7 @@ class TrackerSettings:
         relocalize_after: so many rejected fixes in a row, consistent with each other, mean that the track is wrong and
             not they.
         relocalize_distance_m: the rejected fixes must also span this distance, or one strange scene could move the
-            track.
+            track; half of it where they find a lost track where it is.
         relocalize_max_std_m: a relocalization inflates the standard deviation of the position up to this at most: a
             vehicle that finds its track too uncertain asks for no more fixes.
         degraded_after_m: without a fix over this much driving, odometry carries the track.
@@ -51,7 +51,7 @@ class TrackerSettings:
     fix_correlation_time_s: float = 30.0
     gate_probability: float = 0.997
     relocalize_after: int = 5
-    relocalize_distance_m: float = 10.0
+    relocalize_distance_m: float = 20.0
     relocalize_max_std_m: float = 12.0
     degraded_after_m: float = 8.0
     lost_after_m: float = 16.0

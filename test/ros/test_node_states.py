@@ -78,13 +78,14 @@ def test_nothing_is_published_of_a_lost_track_until_fixes_agree_again(tracked: G
 
 def test_poses_come_once_in_so_many_metres_and_hypotheses_for_every_fix(tracked: Graph) -> None:
     go_on(tracked, 10)  # 20 m
+    tracked.wait(lambda: tracked.count("fixes") == 11, "every fix to be counted")
     tracked.wait(lambda: len(tracked.received["hypotheses"]) == 11, "hypotheses of every fix")
-    assert tracked.count("fixes") == 11
-    assert tracked.count("poses") == len(tracked.stamps()) == 3
+    tracked.wait(lambda: len(tracked.stamps()) == 3, "three poses")
+    assert tracked.count("poses") == 3
     assert set_parameter(tracked, "output.spacing_m", 0.0).successful
     go_on(tracked, 2)
     tracked.localized()
-    assert tracked.count("poses") == 5
+    tracked.wait(lambda: tracked.count("poses") == 5, "the poses to be counted")
 
 
 def test_a_node_that_is_paused_waits(tracked: Graph) -> None:
