@@ -15,8 +15,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from geoflow_ros.resources import config_file
-from geoflow_ros.simulation.drive_map import write_drive_map
 from geoflow_ros.world import Area, Drive, World
+from geoflow_ros.world.drive_map import write_drive_map
 from launch import LaunchContext, LaunchDescription
 
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoflow_ros.cli import options
+from geoflow_ros.cli import evaluate_drives, options
 from geoflow_ros.cli.options import (
     AREAS,
     CONDITIONS,
@@ -32,6 +32,7 @@ def add_options(parser: CommandParser) -> None:
         ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
         ("stress", _add_stress, "what a bundle says of wrong maps, wrong pictures and worlds of other kinds"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
+        ("drives", evaluate_drives.add_options, "whole simulated drives, offline: the track and what is published"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
         ("flow-ablation", _add_flow_ablation, "the paper's ablations of dense flow, each trained for as many steps"),
@@ -185,6 +186,7 @@ def _add_bag(parser: CommandParser) -> None:
         ("odometry", "the vehicle's odometry"),
         ("fixes", "published poses"),
         ("track", "tracked odometry in the map frame"),
+        ("hypotheses", "hypotheses, one message a fix"),
         ("image", "camera images"),
     ):
         parser.add_argument(f"--{name}", default=getattr(topics, name), metavar="TOPIC", help=what)
@@ -373,7 +375,8 @@ def bag(args: argparse.Namespace) -> int:
     from geoflow_ros.evaluation.tables import drive_table
     from geoflow_ros.visualization.drive import error_picture
 
-    topics = Topics(truth=args.truth, odometry=args.odometry, fixes=args.fixes, track=args.track, image=args.image)
+    names = ("truth", "odometry", "fixes", "track", "hypotheses", "image")
+    topics = Topics(**{name: getattr(args, name) for name in names})
     record = read_drive(args.bag, topics)
     metrics = drive_figures(record)
     print(drive_table(metrics))

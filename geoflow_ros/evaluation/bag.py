@@ -25,12 +25,16 @@ FRESH_FIX_NS = NANOSECONDS_PER_SECOND
 
 @dataclass(frozen=True)
 class Topics:
-    """The topics of a recorded drive."""
+    """The topics of a recorded drive.
+
+    Poses are thinned (`output.spacing_m`); hypotheses come with every fix, and tell which frames had one.
+    """
 
     truth: str = "/ground_truth/odom"
     odometry: str = "/odom"
     fixes: str = "/geoflow_localizer/pose"
     track: str = "/geoflow_localizer/track"
+    hypotheses: str = "/geoflow_localizer/hypotheses"
     image: str = "/image/compressed"
 
 
@@ -48,9 +52,12 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
     poses: dict[str, list[tuple[Any, ...]]] = {name: [] for name in (names.truth, names.odometry, names.fixes)}
     poses[names.track] = []
     images: list[int] = []
-    for topic, received_ns, message in messages(path, [*poses, names.image]):
+    answers: list[tuple[int, int]] = []
+    for topic, received_ns, message in messages(path, [*poses, names.image, names.hypotheses]):
         if topic == names.image:
             images.append(stamp_ns(message.header.stamp))
+        elif topic == names.hypotheses:
+            answers.append((stamp_ns(message.header.stamp), received_ns))
         else:
             poses[topic].append(_pose_row(message, received_ns))
     for needed in (names.truth, names.odometry):
@@ -59,12 +66,15 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
                 f"bag {path} holds no drive: topic {needed} has {len(poses[needed])} messages; name the topic that has "
                 f"them (the bag's topics: {', '.join(_topics_in(path)) or 'none'})"
             )
+    fixes = _trajectory(poses[names.fixes])
+    answers = answers or list(zip(fixes.stamps_ns.tolist(), fixes.received_ns.tolist(), strict=True))
     return DriveRecord(
         truth=_trajectory(poses[names.truth]),
         odometry=_trajectory(poses[names.odometry]),
-        fixes=_trajectory(poses[names.fixes]),
+        fixes=fixes,
         track=_trajectory(poses[names.track]),
         image_stamps_ns=np.sort(np.array(images, dtype=np.int64)),
+        answers_ns=np.array(sorted(answers), dtype=np.int64).reshape(-1, 2),
     )
 
 
@@ -89,11 +99,13 @@ def _topics_in(path: str | Path) -> list[str]:
 
 
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
-    """Computes the figures of a drive: dead reckoning, fixes and track against the truth, rate, latency, availability.
+    """Computes the figures of a drive: dead reckoning, poses and track against the truth, rates, latency, availability.
 
-    `fixes` also holds the fixed figures of `metrics.figures`, in the vehicle's frame. Latency is from the image's stamp
-    to the recording of its pose; `latency_ms` is None where a pose was recorded before its image was taken, because
-    then the camera's and the recorder's clocks differ and no latency means anything.
+    Fixes a second and availability are those of the frames that gave a fix; in a bag without hypotheses, of the poses
+    that were published. `fixes` are the published poses, with the fixed figures of `metrics.figures` in the vehicle's
+    frame too. Latency is from the image's stamp to the recording of its pose; `latency_ms` is None where a pose was
+    recorded before its image was taken, because then the camera's and the recorder's clocks differ and no latency means
+    anything.
 
     Raises:
         InputError: no fix or no track within the time of the ground truth.
@@ -105,6 +117,8 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
     for name, trajectory in (("pose", fixes), ("track", track)):
         if len(trajectory) == 0:
             raise InputError(f"the localizer published no {name} during the drive: look at its log and diagnostics")
+    answers_ns = record.answers_ns
+    answers_ns = answers_ns[(answers_ns[:, 0] >= first_ns) & (answers_ns[:, 0] <= last_ns)]
     images = record.image_stamps_ns[(record.image_stamps_ns >= first_ns) & (record.image_stamps_ns <= last_ns)]
     forward_right, covariances = _in_vehicle_frame(fixes, record.truth)
     latencies_ms = (fixes.received_ns - fixes.stamps_ns) * 1e-6
@@ -118,22 +132,27 @@ def drive_figures(record: DriveRecord) -> dict[str, Any]:
             **figures(forward_right, covariances),
         },
         "track": dict(trajectory_figures(_errors(track, record.truth))),
-        "fixes_per_second": len(fixes) / duration_s,
+        "fixes_per_second": len(answers_ns) / duration_s,
+        "poses_per_second": len(fixes) / duration_s,
         "latency_ms": timing(latencies_ms)["latency_ms"] if same_clock else None,
-        "availability": availability(images, fixes),
+        "availability": availability(images, answers_ns),
         "camera_frames_per_second": len(images) / duration_s,
         "duration_s": duration_s,
         "distance_m": float(np.linalg.norm(steps_m, axis=1).sum()),
     }
 
 
-def availability(image_stamps_ns: Int64Array, fixes: Trajectory) -> float:
+def availability(image_stamps_ns: Int64Array, answers_ns: Int64Array) -> float:
     """Computes the share of camera frames with an answer, as `metrics.figures` has it; 0 without frames.
 
     On a drive, a frame's answer is its own fix or that of an earlier frame whose stamp is at most `FRESH_FIX_NS` before
     its own. A fix that was received later than that after its stamp counts for no frame.
+
+    Args:
+        image_stamps_ns: (k,) of the camera frames.
+        answers_ns: (m, 2) of the frames that gave a fix: stamp, ascending, and reception.
     """
-    in_time_ns = fixes.stamps_ns[fixes.received_ns - fixes.stamps_ns <= FRESH_FIX_NS]
+    in_time_ns = answers_ns[answers_ns[:, 1] - answers_ns[:, 0] <= FRESH_FIX_NS, 0]
     if len(image_stamps_ns) == 0 or len(in_time_ns) == 0:
         return 0.0
     last = np.searchsorted(in_time_ns, image_stamps_ns, side="right") - 1  # -1: no fix yet

@@ -5,6 +5,7 @@ longitudinal error is the first component, the lateral error the second.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -278,16 +279,29 @@ def intervals(errors_forward_right: npt.ArrayLike, worlds: npt.ArrayLike) -> dic
     if numbers.shape != distance.shape:
         raise InputError(f"{len(distance)} errors need as many numbers of worlds, not {numbers.shape}")
     groups = [distance[numbers == number] for number in np.unique(numbers)]
+    found = {name: resampled_interval(groups, of) for name, of in (("mean", np.mean), ("median", np.median))}
+    return {f"{name}_error_m_interval": interval for name, interval in found.items() if interval is not None}
+
+
+def resampled_interval(
+    groups: Sequence[Float64Array], statistic: Callable[[Float64Array], Any]
+) -> tuple[float, float] | None:
+    """Computes the 95 % interval of a statistic over other groups: groups are drawn with replacement, as many.
+
+    Args:
+        groups: of values that are alike within each, each (n,).
+        statistic: of all values.
+
+    Returns:
+        Its 2.5th and 97.5th percentile; None where there is one group only.
+    """
     if len(groups) < 2:
-        return {}
+        return None
     rng = np.random.default_rng(0)  # the same figures for the same errors
     drawn = rng.integers(len(groups), size=(_BOOTSTRAP_DRAWS, len(groups)))
-    samples = [np.concatenate([groups[index] for index in indices]) for indices in drawn]
-    result = {}
-    for name, statistic in (("mean", np.mean), ("median", np.median)):
-        low, high = np.percentile([statistic(sample) for sample in samples], _INTERVAL_PERCENTILES)
-        result[f"{name}_error_m_interval"] = (float(low), float(high))
-    return result
+    samples = [statistic(np.concatenate([groups[index] for index in indices])) for indices in drawn]
+    low, high = np.percentile(samples, _INTERVAL_PERCENTILES)
+    return float(low), float(high)
 
 
 def _consistency(e: Float64Array, sigma: Float64Array) -> dict[str, float]:

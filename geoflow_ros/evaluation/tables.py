@@ -150,10 +150,10 @@ def drive_table(f: Mapping[str, Any]) -> str:
             f"drive         {f['distance_m']:.0f} m in {f['duration_s']:.0f} s, "
             f"{f['camera_frames_per_second']:.1f} camera frames a second",
             f"fixes         {f['fixes_per_second']:.1f} a second; {share(f['availability'])} % of the frames have one, "
-            "at most 1 s old",
+            f"at most 1 s old; {f['poses_per_second']:.1f} poses a second were published",
             latency_line,
             f"covariance    ANEES {fixes['anees']:.2f} (truthful: 1), "
-            f"{share(fixes['coverage_95'])} % of the fixes inside their 95 % ellipse",
+            f"{share(fixes['coverage_95'])} % of the poses inside their 95 % ellipse",
             *memory,
         ]
     )

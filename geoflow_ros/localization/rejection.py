@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 
@@ -26,7 +26,28 @@ class RejectReason(Enum):
     UNTRUSTED = "untrusted_fixes"
     UNINFORMATIVE = "uninformative_fixes"
     OUTLIER = "gate_rejections"
+    UNPROVEN = "unproven_fixes"
     STALE = "stale_fixes"
+
+
+FAULTS: Mapping[RejectReason, str] = {
+    RejectReason.IMAGE: "camera",
+    RejectReason.ORDER: "camera",
+    RejectReason.ODOMETRY: "odometry",
+    RejectReason.HEADING: "heading",
+    RejectReason.START: "start",
+    RejectReason.PRIOR: "odometry",
+    RejectReason.UNCERTAIN: "start",
+    RejectReason.MAP: "map",
+    RejectReason.TILES: "map",
+    RejectReason.BACKEND: "model",
+    RejectReason.UNTRUSTED: "camera or map",
+    RejectReason.UNINFORMATIVE: "camera or map",
+    RejectReason.OUTLIER: "camera or map",
+    RejectReason.UNPROVEN: "camera or map",
+    RejectReason.STALE: "model",
+}
+"""Which input is at fault where something is rejected."""
 
 
 class InputRejected(Exception):  # noqa: N818 - an outcome that every caller must expect, not a mistake of one

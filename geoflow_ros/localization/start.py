@@ -28,7 +28,56 @@ def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_
     return floored
 
 
-def start_from_gnss(gnss: GnssPosition, heading: Heading | None, datum: Datum, settings: VehicleSettings) -> StartPose:
+class GnssStart:
+    """Waits for a satellite fix and an absolute heading that belong together."""
+
+    def __init__(self) -> None:
+        self.waiting: GnssPosition | None = None
+        self._first_ns: int | None = None
+
+    def add(self, gnss: GnssPosition) -> None:
+        """Take a satellite fix."""
+        self.waiting = gnss
+        if self._first_ns is None:
+            self._first_ns = gnss.stamp_ns
+
+    def forget(self) -> None:
+        """Forget what came: it is of another clock."""
+        self.waiting = self._first_ns = None
+
+    def start_pose(
+        self, heading: Heading | None, finds_any_heading: bool, datum: Datum, settings: VehicleSettings
+    ) -> StartPose | None:
+        """The pose where the newest satellite fix and an absolute heading put the vehicle; the fix is used up.
+
+        Args:
+            heading: the newest absolute heading; None where none came.
+            finds_any_heading: whether the method searches all headings: then a track starts without one where none
+                comes in the first second of fixes.
+            datum: of the map.
+            settings: how uncertain a start pose counts at least.
+
+        Returns:
+            None where fix or heading are missing.
+
+        Raises:
+            OdometryError: the two are too far apart in time, or the covariance is not finite.
+            GeometryError: the position is outside the map frame.
+        """
+        gnss = self.waiting
+        if gnss is None or (heading is None and not (finds_any_heading and self._waited(gnss))):
+            return None
+        self.waiting = None
+        return _pose_at(gnss, heading, datum, settings)
+
+    def _waited(self, gnss: GnssPosition) -> bool:
+        """Whether satellite fixes have come for so long that a heading would have come too."""
+        if self._first_ns is None:
+            return False
+        return (gnss.stamp_ns - self._first_ns) / NANOSECONDS_PER_SECOND >= MAX_GNSS_TO_HEADING_S
+
+
+def _pose_at(gnss: GnssPosition, heading: Heading | None, datum: Datum, settings: VehicleSettings) -> StartPose:
     """The pose where a satellite fix and an absolute heading put the vehicle; without one, any heading will do.
 
     Raises:

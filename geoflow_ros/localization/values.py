@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.inference import Fix
 from geoflow_ros.tiles import SatellitePatch
-from geoflow_ros.tracking import TrackedPose, TrackerSettings
+from geoflow_ros.tracking import TrackedPose, TrackerSettings, TrackStatus
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class VehicleSettings:
         max_extrapolation_s: how far odometry is extrapolated where none came.
         patch_range_m: a patch is kept while the prior is within this distance of its centre.
         patch_range_rad: a patch is kept while the prior's heading is within this angle of it.
+        output_spacing_m: a fix is news after this much driving since the last that was; 0: every fix is.
         tracker: noise and gate.
     """
 
@@ -44,6 +45,7 @@ class VehicleSettings:
     max_extrapolation_s: float = 0.2
     patch_range_m: float = 5.0
     patch_range_rad: float = math.radians(2.0)
+    output_spacing_m: float = 10.0
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
 
 
@@ -71,11 +73,15 @@ class VehicleFix:
         stamp_ns: of the image.
         position_m: (2,) base_link (east, north), metres.
         yaw_rad: of base_link in the map: the method's where it measures one, else the track's.
-        covariance: (3, 3) of (east, north, yaw) under a uniform prior over the search area; m², m·rad, rad².
+        covariance: (3, 3) of (east, north, yaw) under a uniform prior over the search area, times `status.inflation`;
+            m², m·rad, rad².
         latitude_deg, longitude_deg: of base_link, WGS84.
         hypotheses_m: (N, 2) where the search ended, as positions of base_link, metres.
         track: base_link after all images so far.
-        relocalized: the track was moved, because several fixes in a row contradicted it consistently.
+        status: what the track is worth with this fix.
+        relocalized: the track was moved, because several fixes in a row contradicted it consistently, or agreed with
+            each other after it was lost.
+        is_news: whether to hand it to a filter that takes every pose as news: one in `output_spacing_m` of driving.
         fix: of the camera, as the method gave it.
         patch: on which it was found.
         stages_ms: what each stage took, milliseconds.
@@ -89,7 +95,9 @@ class VehicleFix:
     longitude_deg: float
     hypotheses_m: Float64Array
     track: TrackedPose
+    status: TrackStatus
     relocalized: bool
+    is_news: bool
     fix: Fix
     patch: SatellitePatch
     stages_ms: Mapping[str, float]

@@ -11,28 +11,30 @@ from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 
-import numpy as np
-
-from geoflow_ros.arrays import Float64Array, UInt8Array
+from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
-from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.inference import Fix, PatchLocalizer
-from geoflow_ros.localization import start as starts
+from geoflow_ros.localization.base_pose import base_pose, camera_prior, measurement_of
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
 from geoflow_ros.localization.picture_check import PictureWatch
 from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for, input_rejected_for
+from geoflow_ros.localization.start import GnssStart
+from geoflow_ros.localization.status import vehicle_status
+from geoflow_ros.localization.thinning import Thinning
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 from geoflow_ros.tracking import (
-    FixMeasurement,
+    FixDecision,
     OdometryBuffer,
     OdometryPose,
     PlanarTransform,
     StartPose,
     TrackedPose,
     Tracker,
+    TrackState,
+    TrackStatus,
     Verdict,
 )
 
@@ -77,9 +79,11 @@ class VehicleLocalizer:
         self._tracker = Tracker(self._odometry, self._settings.tracker)
         self._watch = PictureWatch()
         self._last_shown: OdometryPose | None = None  # where the last picture that was looked at was taken
-        self._last_image_ns: int | None = None
-        self._last_gnss: GnssPosition | None = None
-        self._first_gnss_ns: int | None = None
+        self._thinning = Thinning()
+        self._last_image_ns: int | None = None  # of the images that were looked for on the map
+        self._newest_image_ns: int | None = None  # of all
+        self._rejected: FrameRejected | None = None  # why the newest image gave no fix
+        self._gnss = GnssStart()
 
     @property
     def settings(self) -> VehicleSettings:
@@ -125,9 +129,10 @@ class VehicleLocalizer:
         finally:
             if self._odometry.generation != generation:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
-                self._last_image_ns = None
-                self._last_gnss = self._first_gnss_ns = None
+                self._last_image_ns = self._newest_image_ns = None
+                self._gnss.forget()
                 self._last_shown = None
+                self._thinning.forget()
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Take one absolute heading (yaw of base_link in the map).
@@ -140,9 +145,7 @@ class VehicleLocalizer:
 
     def add_gnss(self, gnss: GnssPosition) -> None:
         """Take a satellite fix, from which a track may start (see `start_from_gnss`)."""
-        self._last_gnss = gnss
-        if self._first_gnss_ns is None:
-            self._first_gnss_ns = gnss.stamp_ns
+        self._gnss.add(gnss)
 
     def start(self, start: StartPose) -> StartPose:
         """Begin a track at a pose; a stamp of 0 means now, which is the newest odometry.
@@ -159,6 +162,8 @@ class VehicleLocalizer:
             start = replace(start, stamp_ns=newest.stamp_ns)
         with input_rejected_for(RejectReason.START, OdometryError):
             self._tracker.start(start)
+        self._rejected = None
+        self._thinning.forget()
         return start
 
     def relocalize(self) -> None:
@@ -182,20 +187,16 @@ class VehicleLocalizer:
         Raises:
             InputRejected: fix and heading do not belong together; the fix is forgotten.
         """
-        gnss, heading = self._last_gnss, self._tracker.newest_heading
-        if gnss is None or self._tracker.started or (heading is None and not self._goes_without_heading(gnss)):
+        if self._tracker.started:
             return None
-        self._last_gnss = None
         with input_rejected_for(RejectReason.START, OdometryError, GeometryError):
-            start = starts.start_from_gnss(gnss, heading, self.satellite_map.datum, self._settings)
-        return self.start(start)
-
-    def _goes_without_heading(self, gnss: GnssPosition) -> bool:
-        """Whether a track may start at a satellite fix although no absolute heading has come."""
-        if self._first_gnss_ns is None or self.localizer.max_heading_error_rad < math.pi:
-            return False
-        waited_s = (gnss.stamp_ns - self._first_gnss_ns) / NANOSECONDS_PER_SECOND
-        return waited_s >= starts.MAX_GNSS_TO_HEADING_S
+            start = self._gnss.start_pose(
+                self._tracker.newest_heading,
+                self.localizer.max_heading_error_rad >= math.pi,
+                self.satellite_map.datum,
+                self._settings,
+            )
+        return None if start is None else self.start(start)
 
     # ---- one frame ---------------------------------------------------------------------------------------------------
 
@@ -210,11 +211,23 @@ class VehicleLocalizer:
         Raises:
             FrameRejected: there is no trustworthy pose; it says why, and where the track is.
         """
-        watch = stopwatch or Stopwatch()
+        try:
+            answer = self._localized(rgb, stamp_ns, stopwatch or Stopwatch())
+        except FrameRejected as rejected:
+            self.refuse(stamp_ns, rejected)
+            raise
+        self._newest_image_ns, self._rejected = stamp_ns, None
+        return answer
+
+    def refuse(self, stamp_ns: int, rejected: FrameRejected) -> None:
+        """Take note of an image that is not localized, as one that cannot be decoded."""
+        self._newest_image_ns, self._rejected = stamp_ns or self._newest_image_ns, rejected
+
+    def _localized(self, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
         self._check_order(stamp_ns)
         with watch.stage("prior"):
             tracked = self._tracked_at(stamp_ns)
-            prior = self._camera_prior(tracked)
+            prior = camera_prior(tracked, self._settings)
         self._last_image_ns = stamp_ns
         self._check_picture(rgb, tracked.odometry)
         with watch.stage("patch"):
@@ -225,8 +238,8 @@ class VehicleLocalizer:
             frame_rejected_for(RejectReason.TILES, TileError),
         ):
             fix = self.localizer.localize(rgb, patch, stamp_ns, _heading_error(patch, prior, tracked.yaw_std_rad))
-        track, relocalized = self._track_through(fix)
-        return self._vehicle_fix(fix, patch, track, relocalized, watch)
+        track, decision = self._track_through(fix)
+        return self._vehicle_fix(fix, patch, track, decision, watch)
 
     def _check_order(self, stamp_ns: int) -> None:
         if stamp_ns == 0:
@@ -269,14 +282,6 @@ class VehicleLocalizer:
             )
         return tracked
 
-    def _camera_prior(self, tracked: TrackedPose) -> Prior:
-        lever = self._lever_arm_in_map(tracked.yaw_rad)
-        return Prior(
-            tracked.east_m + float(lever[0]),
-            tracked.north_m + float(lever[1]),
-            tracked.yaw_rad + self._settings.camera_yaw_rad,
-        )
-
     def _patch_around(self, prior: Prior) -> SatellitePatch:
         source, datum = self.satellite_map.source, self.satellite_map.datum
         with frame_rejected_for(RejectReason.MAP, GeometryError):
@@ -292,13 +297,13 @@ class VehicleLocalizer:
         ):
             return self._patches.patch_for(prior)
 
-    def _track_through(self, fix: Fix) -> tuple[TrackedPose, bool]:
-        """The track after a fix that the gate accepts, and whether the fix moved it."""
+    def _track_through(self, fix: Fix) -> tuple[TrackedPose, FixDecision]:
+        """The track after a fix that the gate accepts, and what the gate says about it."""
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
             if not fix.assessment.trustworthy:
                 track = self._tracker.predict(fix.stamp_ns)
                 raise FrameRejected(RejectReason.UNTRUSTED, fix.assessment.reason, track)
-            decision = self._tracker.update(self._measurement(fix))
+            decision = self._tracker.update(measurement_of(fix, self._settings))
             if decision.verdict is Verdict.STALE:
                 raise FrameRejected(
                     RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"
@@ -313,41 +318,37 @@ class VehicleLocalizer:
                 f"limit {decision.limit:.1f}, {decision.rejected_in_a_row} in a row)",
                 track,
             )
-        return track, decision.verdict is Verdict.RELOCALIZED
-
-    def _measurement(self, fix: Fix) -> FixMeasurement:
-        return FixMeasurement(
-            fix.stamp_ns,
-            fix.position,
-            fix.covariance,
-            np.array([fix.frame.centre_east_m, fix.frame.centre_north_m]),
-            fix.search_radius_m,
-            self._settings.lever_arm_m,
-            None if fix.yaw_rad is None else fix.yaw_rad - self._settings.camera_yaw_rad,
-            fix.yaw_variance_rad2,
-        )
+        if decision.verdict is Verdict.UNPROVEN:
+            raise FrameRejected(
+                RejectReason.UNPROVEN,
+                "a fix of a lost track waits for others that agree with it (gate.relocalize_after, "
+                f"gate.relocalize_distance_m): {decision.rejected_in_a_row} so far",
+                track,
+            )
+        return track, decision
 
     def _vehicle_fix(
-        self, fix: Fix, patch: SatellitePatch, track: TrackedPose, relocalized: bool, watch: Stopwatch
+        self, fix: Fix, patch: SatellitePatch, track: TrackedPose, decision: FixDecision, watch: Stopwatch
     ) -> VehicleFix:
-        yaw_rad, covariance = track.yaw_rad, np.zeros((3, 3))
-        covariance[:2, :2], covariance[2, 2] = fix.covariance, track.covariance[2, 2]
-        if fix.yaw_rad is not None and fix.pose_covariance is not None:
-            yaw_rad, covariance = fix.yaw_rad - self._settings.camera_yaw_rad, fix.pose_covariance
-        lever = self._lever_arm_in_map(yaw_rad)
-        position = fix.position - lever
+        settings = self._settings
+        position, yaw_rad, covariance, lever = base_pose(fix, track, settings)
         lat, lon = self.satellite_map.datum.to_latlon(float(position[0]), float(position[1]))
+        relocalized = decision.verdict is Verdict.RELOCALIZED
+        if relocalized:
+            self._thinning.forget()
         timings = fix.timings
         return VehicleFix(
             stamp_ns=fix.stamp_ns,
             position_m=position,
             yaw_rad=yaw_rad,
-            covariance=_base_covariance(covariance, lever),
+            covariance=covariance * decision.inflation,
             latitude_deg=float(lat),
             longitude_deg=float(lon),
             hypotheses_m=fix.hypotheses - lever,
             track=track,
+            status=self._tracker.status(fix.stamp_ns),
             relocalized=relocalized,
+            is_news=self._thinning.is_news(track.driven_m, settings.output_spacing_m),
             fix=fix,
             patch=patch,
             stages_ms={
@@ -358,12 +359,6 @@ class VehicleLocalizer:
                 "covariance": timings.covariance_ms,
             },
         )
-
-    def _lever_arm_in_map(self, yaw_rad: float) -> Float64Array:
-        """(2,) east and north of the camera from base_link."""
-        forward, left = self._settings.lever_arm_m
-        (cosine, _), (sine, _) = rotation_matrix(yaw_rad)
-        return np.array([cosine * forward - sine * left, sine * forward + cosine * left])
 
     # ---- what is known of it -----------------------------------------------------------------------------------------
 
@@ -400,12 +395,22 @@ class VehicleLocalizer:
                 self._tracker.advance(newest.stamp_ns - _TRACK_LAG_NS)
         return tracked
 
+    @property
+    def status(self) -> TrackStatus:
+        """What the pose is worth at the newest odometry, and which input is at fault."""
+        return vehicle_status(self._tracker, self.newest_odometry_ns, self._newest_image_ns, self._rejected)
+
     def map_to_odom(self) -> PlanarTransform | None:
-        """Pose of the odometry frame in the map at the newest odometry (TF's map→odom); None without a track."""
+        """Pose of the odometry frame in the map at the newest odometry (TF's map→odom).
+
+        None without a track, and while it is lost: a transform has no covariance to say so.
+        """
         newest = self._odometry.newest
         if newest is None:
             return None
         try:
+            if self._tracker.status(newest.stamp_ns).state is TrackState.LOST:
+                return None
             return self._tracker.map_to_odom(newest.stamp_ns)
         except OdometryError:
             return None
@@ -433,15 +438,3 @@ def _heading_error(patch: SatellitePatch, prior: Prior, yaw_std_rad: float) -> f
     """By how much a patch's yaw may differ from the camera's: by what the prior does, and by the prior's own error."""
     turned_rad = abs(math.remainder(patch.frame.yaw_rad - prior.yaw_rad, math.tau))
     return min(turned_rad + _HEADING_SIGMAS * yaw_std_rad, math.pi)
-
-
-def _base_covariance(camera_covariance: Float64Array, lever_m: Float64Array) -> Float64Array:
-    """(3, 3) of base_link's (east, north, yaw): the camera's, and what an uncertain yaw does to the lever arm."""
-    turn = np.array([lever_m[1], -lever_m[0]])  # d(camera - lever) / d(yaw)
-    with_yaw, yaw_variance = camera_covariance[:2, 2], camera_covariance[2, 2]
-    crossed = np.outer(turn, with_yaw)
-    covariance = np.zeros((3, 3))
-    covariance[:2, :2] = camera_covariance[:2, :2] + crossed + crossed.T + yaw_variance * np.outer(turn, turn)
-    covariance[:2, 2] = covariance[2, :2] = with_yaw + yaw_variance * turn
-    covariance[2, 2] = yaw_variance
-    return covariance

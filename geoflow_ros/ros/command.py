@@ -38,8 +38,15 @@ INPUTS = {
 """Topics that the node subscribes to: type and purpose."""
 
 OUTPUTS = {
-    "~/pose": ("geometry_msgs/PoseWithCovarianceStamped", "base_link in the map from one image, at its stamp"),
+    "~/pose": (
+        "geometry_msgs/PoseWithCovarianceStamped",
+        "base_link in the map by one image, once in output.spacing_m",
+    ),
     "~/track": ("nav_msgs/Odometry", "base_link in the map, fused with odometry and all images so far"),
+    "~/status": (
+        "diagnostic_msgs/DiagnosticStatus",
+        "WAITING, TRACKING, DEGRADED or LOST; which input is at fault",
+    ),
     "~/fix": ("sensor_msgs/NavSatFix", "the pose as latitude and longitude"),
     "~/hypotheses": ("geometry_msgs/PoseArray", "the refined hypotheses"),
     "~/debug_image/compressed": ("sensor_msgs/CompressedImage", "satellite patch, hypotheses and ellipse"),

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from geoflow_ros.localization import RejectReason
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+from geoflow_ros.tracking import TrackState, TrackStatus
 
 # Rates and percentiles are those of this long a window.
 WINDOW_S = 10.0
@@ -36,9 +37,18 @@ REJECTION_LEVELS: Mapping[RejectReason, bytes] = {
     RejectReason.UNTRUSTED: WARN,
     RejectReason.UNINFORMATIVE: WARN,
     RejectReason.OUTLIER: WARN,
+    RejectReason.UNPROVEN: WARN,
     RejectReason.STALE: WARN,
 }
 """How bad each reason is, as a level of DiagnosticStatus."""
+
+STATE_LEVELS: Mapping[TrackState, bytes] = {
+    TrackState.WAITING: WARN,
+    TrackState.TRACKING: OK,
+    TrackState.DEGRADED: WARN,
+    TrackState.LOST: ERROR,
+}
+"""How bad each state is, as a level of DiagnosticStatus."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +56,15 @@ class Limits:
     """Where a figure begins to be worth a warning and an error.
 
     Attributes:
-        latency_warn_ms, latency_error_ms: 95th percentile of the time from an image's stamp to its pose.
-        pose_age_warn_s, pose_age_error_s: time since the last pose.
+        latency_warn_ms, latency_error_ms: 95th percentile of the time from an image's stamp to its fix.
+        fix_age_warn_s, fix_age_error_s: time since the last fix.
         position_std_warn_m, position_std_error_m: standard deviation of the tracked position.
     """
 
     latency_warn_ms: float
     latency_error_ms: float
-    pose_age_warn_s: float
-    pose_age_error_s: float
+    fix_age_warn_s: float
+    fix_age_error_s: float
     position_std_warn_m: float
     position_std_error_m: float
 
@@ -80,14 +90,14 @@ class _Figures:
         rates_hz: messages a second in the window, by what arrived.
         percentiles_ms: 50th and 95th percentile in the window, by stage.
         last_rejection: the newest; None where there was none.
-        pose_age_s: time since the last pose; None before the first.
+        fix_age_s: time since the last fix; None before the first.
     """
 
     counts: Mapping[str, int]
     rates_hz: Mapping[str, float]
     percentiles_ms: Mapping[str, tuple[float, float]]
     last_rejection: _Rejection | None
-    pose_age_s: float | None
+    fix_age_s: float | None
 
 
 class Health:
@@ -97,7 +107,7 @@ class Health:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._last_rejection: _Rejection | None = None
-        self._last_pose_ns: int | None = None
+        self._last_fix_ns: int | None = None
         self._arrivals: dict[str, deque[int]] = {}
         self._durations_ms: dict[str, deque[tuple[int, float]]] = {}
 
@@ -118,12 +128,17 @@ class Health:
         with self._lock:
             self._counts["dropped_frames"] += 1
 
-    def published(self, now_ns: int, latency_ms: float, stages_ms: Mapping[str, float]) -> None:
-        """Notes that a pose went out, how long after its image's stamp, and how long each stage took."""
+    def published(self) -> None:
+        """Notes that a pose went out."""
         with self._lock:
             self._counts["poses"] += 1
-            self._last_pose_ns = now_ns
-            self._note_arrival("pose", now_ns)
+
+    def localized(self, now_ns: int, latency_ms: float, stages_ms: Mapping[str, float]) -> None:
+        """Notes that a frame gave a fix, how long after its image's stamp, and how long each stage took."""
+        with self._lock:
+            self._counts["fixes"] += 1
+            self._last_fix_ns = now_ns
+            self._note_arrival("fix", now_ns)
             for stage, duration_ms in {"latency": latency_ms, **stages_ms}.items():
                 durations = self._durations_ms.setdefault(stage, deque())
                 durations.append((now_ns, duration_ms))
@@ -143,6 +158,7 @@ class Health:
         hardware_id: str,
         state: str,
         state_problem: str,
+        track: TrackStatus | None,
         position_std_m: float | None,
         limits: Limits,
         extra: Mapping[str, str],
@@ -155,6 +171,7 @@ class Health:
             hardware_id: of the status.
             state: lifecycle state, or "disabled".
             state_problem: why the node could not be configured; empty where it could.
+            track: what the pose is worth; None where the node is not configured.
             position_std_m: of the track, metres; None without a track.
             limits: for warnings and errors.
             extra: further values, handed on as they are.
@@ -162,10 +179,11 @@ class Health:
         figures = self._figures(now_ns)
         findings = _state_findings(state, state_problem) + _rejection_findings(figures.last_rejection, now_ns)
         if state == "active":
-            findings += _limit_findings(figures, position_std_m, limits)
+            findings += _track_findings(track) + _limit_findings(figures, position_std_m, limits)
         findings.sort(key=lambda finding: finding[0], reverse=True)
         values = {
             "state": state,
+            **_track_values(track),
             **_figure_values(figures, position_std_m, now_ns),
             **_count_values(figures.counts),
             **_limit_values(limits),
@@ -192,9 +210,7 @@ class Health:
                 rates_hz={what: _rate_hz(arrivals, now_ns) for what, arrivals in self._arrivals.items()},
                 percentiles_ms={stage: _percentiles(times, now_ns) for stage, times in self._durations_ms.items()},
                 last_rejection=self._last_rejection,
-                pose_age_s=None
-                if self._last_pose_ns is None
-                else (now_ns - self._last_pose_ns) / NANOSECONDS_PER_SECOND,
+                fix_age_s=None if self._last_fix_ns is None else (now_ns - self._last_fix_ns) / NANOSECONDS_PER_SECOND,
             )
 
 
@@ -202,6 +218,35 @@ def _state_findings(state: str, problem: str) -> list[tuple[bytes, str]]:
     if problem:
         return [(ERROR, problem)]
     return [] if state == "active" else [(WARN, f"not localizing: {state}")]
+
+
+def _track_findings(track: TrackStatus | None) -> list[tuple[bytes, str]]:
+    if track is None or track.state is TrackState.TRACKING:
+        return []
+    return [(STATE_LEVELS[track.state], f"{track.state.value}: {track.reason}")]
+
+
+def track_status_message(name: str, hardware_id: str, track: TrackStatus) -> DiagnosticStatus:
+    """Returns what the pose is worth as `~/status` says it: the state and its reason, and the figures behind it."""
+    values = _track_values(track)
+    return DiagnosticStatus(
+        level=STATE_LEVELS[track.state],
+        name=name,
+        message=": ".join(filter(None, [track.state.value, track.reason])),
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def _track_values(track: TrackStatus | None) -> dict[str, str]:
+    if track is None:
+        return {}
+    return {
+        "track_state": track.state.value,
+        "track_fault": track.fault or "none",
+        "unsupported_m": f"{track.unsupported_m:.1f}",
+        "fix_inflation": f"{track.inflation:.2f}",
+    }
 
 
 def _rejection_findings(last: _Rejection | None, now_ns: int) -> list[tuple[bytes, str]]:
@@ -213,11 +258,11 @@ def _rejection_findings(last: _Rejection | None, now_ns: int) -> list[tuple[byte
 def _limit_findings(figures: _Figures, position_std_m: float | None, limits: Limits) -> list[tuple[bytes, str]]:
     """The figures of an active node that are over their limits."""
     findings = []
-    if figures.pose_age_s is None:
-        findings.append((WARN, "no pose yet"))
+    if figures.fix_age_s is None:
+        findings.append((WARN, "no fix yet"))
     else:
-        level = _level(figures.pose_age_s, limits.pose_age_warn_s, limits.pose_age_error_s)
-        findings.append((level, f"no pose for {figures.pose_age_s:.1f} s"))
+        level = _level(figures.fix_age_s, limits.fix_age_warn_s, limits.fix_age_error_s)
+        findings.append((level, f"no fix for {figures.fix_age_s:.1f} s"))
     if "latency" in figures.percentiles_ms:
         latency_ms = figures.percentiles_ms["latency"][1]
         level = _level(latency_ms, limits.latency_warn_ms, limits.latency_error_ms)
@@ -234,7 +279,7 @@ def _figure_values(figures: _Figures, position_std_m: float | None, now_ns: int)
         "last_silence": "none"
         if last is None
         else f"{last.reason.value}, {last.age_s(now_ns):.1f} s ago: {last.detail}",
-        "pose_age_s": "never" if figures.pose_age_s is None else f"{figures.pose_age_s:.2f}",
+        "fix_age_s": "never" if figures.fix_age_s is None else f"{figures.fix_age_s:.2f}",
         "position_std_m": "no track" if position_std_m is None else f"{position_std_m:.2f}",
     }
     for what, rate_hz in figures.rates_hz.items():
@@ -245,7 +290,7 @@ def _figure_values(figures: _Figures, position_std_m: float | None, now_ns: int)
 
 
 def _count_values(counts: Mapping[str, int]) -> dict[str, str]:
-    keys = ("dropped_frames", "poses", *(reason.value for reason in RejectReason))
+    keys = ("dropped_frames", "fixes", "poses", *(reason.value for reason in RejectReason))
     return {key: str(counts.get(key, 0)) for key in keys}
 
 
@@ -253,7 +298,7 @@ def _limit_values(limits: Limits) -> dict[str, str]:
     values = {}
     for key, warn, error in (
         ("latency_ms_p95", limits.latency_warn_ms, limits.latency_error_ms),
-        ("pose_age_s", limits.pose_age_warn_s, limits.pose_age_error_s),
+        ("fix_age_s", limits.fix_age_warn_s, limits.fix_age_error_s),
         ("position_std_m", limits.position_std_warn_m, limits.position_std_error_m),
     ):
         values[f"{key}.warn"], values[f"{key}.error"] = f"{warn:g}", f"{error:g}"

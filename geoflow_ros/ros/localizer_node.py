@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
@@ -42,17 +42,17 @@ from geoflow_ros.localization.messages import (
 from geoflow_ros.localization.rejection import detail_of, frame_rejected_for, input_rejected_for
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.ros import parameters
-from geoflow_ros.ros.diagnostics import Health
+from geoflow_ros.ros.diagnostics import Health, track_status_message
 from geoflow_ros.ros.images import rgb_from_message
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
 from geoflow_ros.ros.messages import transform_message
 from geoflow_ros.ros.outputs import Outputs
-from geoflow_ros.ros.qos import NEWEST_ONLY, RELIABLE, SENSOR
+from geoflow_ros.ros.qos import NEWEST_ONLY, RELIABLE, SENSOR, STATUS
 from geoflow_ros.ros.transforms import NoSender, TransformSender, transform_sender
 from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.stopwatch import Stopwatch
-from geoflow_ros.tracking import StartPose
+from geoflow_ros.tracking import StartPose, TrackState, TrackStatus
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _TF_PERIOD_S = 0.05
@@ -64,9 +64,10 @@ class LocalizerNode(LifecycleNode):
     """Localizes a vehicle on a satellite map. Parameters: config/geoflow_full.yaml.
 
     In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position).
-    Out: `~/pose` is what one image said, a posterior under a uniform prior over the search area; `~/fix` the same on
-    Earth; `~/hypotheses`; `~/track` (nav_msgs/Odometry, an addition to the usual set) is base_link in the map as the
-    tracker has it after all images so far, at the last one's stamp; `~/debug_image/compressed`; `/diagnostics`; TF.
+    Out: `~/pose` is what one image said, a posterior under a uniform prior over the search area, once in
+    `output.spacing_m` of driving; `~/fix` the same on Earth; `~/hypotheses`; `~/track` (nav_msgs/Odometry, an addition
+    to the usual set) is base_link in the map as the tracker has it after all images so far, at the last one's stamp;
+    `~/status` what that is worth; `~/debug_image/compressed`; `/diagnostics`; TF.
     Services: `~/enable`; `~/relocalize` keeps the pose and forgets how certain it was.
 
     Raises:
@@ -91,6 +92,8 @@ class LocalizerNode(LifecycleNode):
         self._image_input: Subscription | None = None
 
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
+        self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS)
+        self._said_state: tuple[TrackState, str] | None = None  # and which input is at fault
         self._outputs = Outputs(self, self._settings.text("frames.map"), self._settings.text("frames.base_link"))
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/relocalize", self._on_relocalize)
@@ -321,27 +324,38 @@ class LocalizerNode(LifecycleNode):
         while (message := frames.take()) is not None:
             if not self._enabled:
                 continue
-            stopwatch = Stopwatch()
             try:
-                with frame_rejected_for(RejectReason.IMAGE, ImageError), stopwatch.stage("decode"):
-                    rgb = rgb_from_message(message)
-                self._publish(vehicle.localize(rgb, stamp_ns(message.header.stamp), stopwatch))
+                self._publish(self._localized(message, vehicle))
             except FrameRejected as rejected:
                 if rejected.track is not None:
                     self._outputs.publish_track(rejected.track)
                 self._rejected(rejected)
             except Exception as error:  # the node outlives whatever one frame does to it
                 self._rejected(FrameRejected(RejectReason.BACKEND, f"{type(error).__name__}: {error}"))
+            self._say_status(vehicle.status, only_changes=True)
+
+    def _localized(self, message: Image | CompressedImage, vehicle: VehicleLocalizer) -> VehicleFix:
+        stopwatch, stamp = Stopwatch(), stamp_ns(message.header.stamp)
+        try:
+            with frame_rejected_for(RejectReason.IMAGE, ImageError), stopwatch.stage("decode"):
+                rgb = rgb_from_message(message)
+        except FrameRejected as rejected:
+            vehicle.refuse(stamp, rejected)
+            raise
+        return vehicle.localize(rgb, stamp, stopwatch)
 
     def _publish(self, answer: VehicleFix) -> None:
         self._outputs.publish_track(answer.track)
         if answer.relocalized:
             self.get_logger().warning(
-                "the track was moved: several fixes in a row contradicted it and agreed with each other"
+                "the track was moved: several fixes in a row agreed with each other, and not with it, or it was lost"
             )
-        self._outputs.publish_fix(answer)
+        self._outputs.publish_hypotheses(answer)
+        if answer.is_news:
+            self._outputs.publish_fix(answer)
+            self._health.published()
         latency_ms = (self.get_clock().now().nanoseconds - answer.stamp_ns) * 1e-6
-        self._health.published(time.monotonic_ns(), latency_ms, answer.stages_ms)
+        self._health.localized(time.monotonic_ns(), latency_ms, answer.stages_ms)
         self._outputs.publish_debug_image(answer, self._settings.count("debug_image.jpeg_quality"))
 
     # ---- what is said about it ---------------------------------------------------------------------------------------
@@ -350,6 +364,24 @@ class LocalizerNode(LifecycleNode):
         self._health.rejected(time.monotonic_ns(), rejected.reason, rejected.detail)
         self.get_logger().warning(
             f"{rejected.reason.value}: {rejected.detail}", throttle_duration_sec=_WARNING_PERIOD_S
+        )
+
+    def _track_status(self) -> TrackStatus:
+        """What the pose is worth, and if there can be none, why."""
+        if self._vehicle is not None and self._active and self._enabled:
+            return self._vehicle.status
+        return TrackStatus(TrackState.WAITING, f"not localizing: {self._problem or self._state_label()}", "node")
+
+    def _say_status(self, status: TrackStatus, *, only_changes: bool) -> None:
+        said, self._said_state = self._said_state, (status.state, status.fault)
+        if only_changes and said == self._said_state:
+            return
+        if said is not None and said[0] is not status.state:
+            self.get_logger().info(f"{status.state.value}{f': {status.reason}' if status.reason else ''}")
+        name = self.get_fully_qualified_name().lstrip("/")
+        vehicle = self._vehicle
+        self._status.publish(
+            track_status_message(f"{name}: pose", "" if vehicle is None else vehicle.description, status)
         )
 
     def _send_transform(self) -> None:
@@ -370,12 +402,15 @@ class LocalizerNode(LifecycleNode):
         track = None if vehicle is None else vehicle.newest_track()
         odometry_ns = None if vehicle is None else vehicle.newest_odometry_ns
         now_ns = self.get_clock().now().nanoseconds
+        track_status = self._track_status()
+        self._say_status(track_status, only_changes=False)
         status = self._health.status(
             time.monotonic_ns(),
             name=f"{self.get_fully_qualified_name().lstrip('/')}: localization",
             hardware_id="" if vehicle is None else vehicle.description,
             state=self._state_label(),
             state_problem=self._problem,
+            track=track_status if vehicle is not None else None,
             position_std_m=None if track is None else track.position_std_m,
             limits=self._settings.limits(),
             extra={

@@ -39,7 +39,7 @@ class Outputs:
         self._debug_image = node.create_lifecycle_publisher(CompressedImage, "~/debug_image/compressed", PICTURE)
 
     def publish_fix(self, answer: VehicleFix) -> None:
-        """One frame's fix as base_link's pose, position on Earth and hypotheses, at the image's stamp."""
+        """One frame's fix as base_link's pose and position on Earth, at the image's stamp."""
         stamp = time_from_ns(answer.stamp_ns)
         self._pose.publish(
             pose_with_covariance(stamp, self._map_frame, answer.position_m, answer.yaw_rad, answer.covariance)
@@ -49,6 +49,10 @@ class Outputs:
                 stamp, self._base_frame, answer.latitude_deg, answer.longitude_deg, answer.covariance[:2, :2]
             )
         )
+
+    def publish_hypotheses(self, answer: VehicleFix) -> None:
+        """Where the search for one frame ended, at the image's stamp."""
+        stamp = time_from_ns(answer.stamp_ns)
         self._hypotheses.publish(hypotheses_message(stamp, self._map_frame, answer.hypotheses_m, answer.yaw_rad))
 
     def publish_track(self, track: TrackedPose) -> None:

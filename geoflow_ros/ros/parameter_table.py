@@ -85,7 +85,8 @@ SECTIONS: Mapping[str, str] = {
     "odometry": "errors of the odometry",
     "heading": "absolute yaw from the topic imu",
     "covariance": "how the errors of successive fixes are correlated",
-    "gate": "which fixes are outliers, and when the track follows them",
+    "gate": "which fixes are outliers, when the track follows them, and when it is lost",
+    "output": "which poses are published",
     "frames": "names of the frames, and TF",
     "camera": "where the camera is mounted, and how well that is known",
     "debug_image": "the picture for people",
@@ -238,8 +239,26 @@ SPECS: Mapping[str, ParameterSpec] = {
         5, "number of consecutive rejected, mutually consistent fixes that move the track", (2, 200), dynamic=True
     ),
     "gate.relocalize_distance_m": ParameterSpec(
+        20.0,
+        "rejected fixes move the track only if they span at least this distance, metres; half of it is enough for "
+        "fixes that find a lost track where it is",
+        (0.0, 1000.0),
+        dynamic=True,
+    ),
+    "gate.degraded_after_m": ParameterSpec(
+        8.0, "DEGRADED after driving so far without a fix that is used, metres", (0.1, 100_000.0), dynamic=True
+    ),
+    "gate.lost_after_m": ParameterSpec(
+        16.0,
+        "LOST after driving so far without a fix that is used, metres: nothing is published from then on, until fixes "
+        "agree with each other (gate.relocalize_*); how far the odometry alone is believed",
+        (0.1, 100_000.0),
+        dynamic=True,
+    ),
+    "output.spacing_m": ParameterSpec(
         10.0,
-        "rejected fixes move the track only if they span at least this distance, metres",
+        "~/pose and ~/fix come once in so many metres of driving, since the errors of nearer fixes are alike; 0: for "
+        "every fix",
         (0.0, 1000.0),
         dynamic=True,
     ),
@@ -277,10 +296,10 @@ SPECS: Mapping[str, ParameterSpec] = {
         1000.0, "95th percentile of the latency that is an error, milliseconds", (0.0, 1e6), dynamic=True
     ),
     "diagnostics.silence_warn_s": ParameterSpec(
-        1.0, "time without a pose that is a warning, seconds", (0.0, 1e6), dynamic=True
+        1.0, "time without a fix that is a warning, seconds", (0.0, 1e6), dynamic=True
     ),
     "diagnostics.silence_error_s": ParameterSpec(
-        5.0, "time without a pose that is an error, seconds", (0.0, 1e6), dynamic=True
+        5.0, "time without a fix that is an error, seconds", (0.0, 1e6), dynamic=True
     ),
     "diagnostics.position_std_warn_m": ParameterSpec(
         3.0, "position standard deviation of the track that is a warning, metres", (0.0, 1e6), dynamic=True

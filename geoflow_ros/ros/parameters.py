@@ -102,6 +102,7 @@ class Settings:
             max_extrapolation_s=self.number("prior.max_extrapolation_s"),
             patch_range_m=self.number("tiles.recentre_distance_m"),
             patch_range_rad=self.radians("tiles.recentre_angle_deg"),
+            output_spacing_m=self.number("output.spacing_m"),
             tracker=self.tracker(),
         )
 
@@ -141,6 +142,8 @@ class Settings:
             relocalize_after=self.count("gate.relocalize_after"),
             relocalize_distance_m=self.number("gate.relocalize_distance_m"),
             relocalize_max_std_m=_RELOCALIZED_STD_SHARE * self.number("prior.max_std_m"),
+            degraded_after_m=self.number("gate.degraded_after_m"),
+            lost_after_m=self.number("gate.lost_after_m"),
         )
 
     def limits(self) -> Limits:
@@ -148,8 +151,8 @@ class Settings:
         return Limits(
             latency_warn_ms=self.number("diagnostics.latency_warn_ms"),
             latency_error_ms=self.number("diagnostics.latency_error_ms"),
-            pose_age_warn_s=self.number("diagnostics.silence_warn_s"),
-            pose_age_error_s=self.number("diagnostics.silence_error_s"),
+            fix_age_warn_s=self.number("diagnostics.silence_warn_s"),
+            fix_age_error_s=self.number("diagnostics.silence_error_s"),
             position_std_warn_m=self.number("diagnostics.position_std_warn_m"),
             position_std_error_m=self.number("diagnostics.position_std_error_m"),
         )

@@ -20,12 +20,12 @@ from geoflow_ros.evaluation.bag import drive_figures, read_drive
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import available_models, model_path
 from geoflow_ros.simulation.domains import ClaimedDomain
-from geoflow_ros.simulation.drive_map import write_drive_map
 from geoflow_ros.simulation.events import EventKind, EventReader
 from geoflow_ros.simulation.pictures import RecordedDrive, draw_pictures
 from geoflow_ros.simulation.processes import Child, ChildError, Children
 from geoflow_ros.tiles import TileServer, open_tile_source
 from geoflow_ros.world import Area, Drive, World
+from geoflow_ros.world.drive_map import write_drive_map
 
 _LOCALIZER = "/geoflow_localizer"
 _RECORDER = "geoflow_recorder"
@@ -43,6 +43,7 @@ RECORDED = (
     "/geoflow_localizer/pose",
     "/geoflow_localizer/fix",
     "/geoflow_localizer/track",
+    "/geoflow_localizer/status",
     "/geoflow_localizer/hypotheses",
     "/diagnostics",
     "/tf",

@@ -18,13 +18,13 @@ from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.images import decode_image
 from geoflow_ros.inference import Fix, SearchSettings, open_localizer
-from geoflow_ros.simulation.drive_map import drive_region
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
 from geoflow_ros.tracking.trajectory import DriveRecord
 from geoflow_ros.visualization.drive import MapPicture, error_picture, trajectory_picture
 from geoflow_ros.visualization.fix import FixScene, fix_picture
 from geoflow_ros.world import Area, Camera, Drive, World, orthophoto
+from geoflow_ros.world.drive_map import drive_region
 
 _MARGIN_M = 40.0
 _RESOLUTION_M = 0.25

@@ -28,43 +28,15 @@ from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quat
 from geoflow_ros.simulation.events import EventKind, tell
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.world import Area, Camera, Drive, World
+from geoflow_ros.world.drive_sensors import HEADING_STD_RAD, IMAGE_RATE_HZ, JPEG_QUALITY, image_times_s, start_pose
 
 _CAMERA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 _STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-
-_START_STREAM = 74  # of random numbers; the drive has others
-_START_DISTANCE_M = (3.0, 7.0)  # how far the start pose is off, at least and at most
-_START_STD_M = 4.0
-_START_STD_RAD = math.radians(2.0)
-_HEADING_STD_RAD = math.radians(1.0)
 
 _TELL_PERIOD_S = 1.0
 _POLL_S = 0.05
 _SAME_TIME_S = 1e-6
 _LAST_MESSAGES_S = 0.5  # for them to be sent before their publishers go
-
-
-@dataclass(frozen=True)
-class StartError:
-    """The error of the pose that the localizer is told to start from.
-
-    Attributes:
-        east_m, north_m: of the position, metres.
-        yaw_rad: of the heading, counter-clockwise.
-    """
-
-    east_m: float
-    north_m: float
-    yaw_rad: float
-
-    @classmethod
-    def drawn(cls, seed: int) -> StartError:
-        """Draws the error of a seed: several metres in any direction."""
-        rng = np.random.default_rng([seed, _START_STREAM])
-        distance_m, direction = rng.uniform(*_START_DISTANCE_M), rng.uniform(-np.pi, np.pi)
-        return cls(
-            distance_m * math.cos(direction), distance_m * math.sin(direction), float(rng.normal(0.0, _START_STD_RAD))
-        )
 
 
 class SimulatedVehicle(Node):
@@ -82,7 +54,7 @@ class SimulatedVehicle(Node):
     def __init__(self, drive: Drive, image_rate_hz: float, compressed: bool, jpeg_quality: int) -> None:
         super().__init__("simulated_vehicle")
         self._drive = drive
-        self._image_times_s = np.arange(0.0, drive.duration_s, 1.0 / image_rate_hz)
+        self._image_times_s = image_times_s(drive.duration_s, image_rate_hz)
         self._compressed = compressed
         self._jpeg_quality = jpeg_quality
         if compressed:
@@ -183,12 +155,10 @@ class SimulatedVehicle(Node):
             yield float(self._image_times_s[rest]), _ImageEvent(self._image_output, frames[rest])
 
     def _tell_start(self, start_ns: int) -> None:
-        east, north, yaw = self._drive.state_at(0.0)
-        error = StartError.drawn(self._drive.seed)
-        covariance = np.diag([_START_STD_M**2, _START_STD_M**2, _START_STD_RAD**2])
-        position = np.array([east + error.east_m, north + error.north_m])
+        start = start_pose(self._drive, start_ns)
+        position = np.array([start.east_m, start.north_m])
         self._start_output.publish(
-            pose_with_covariance(time_from_ns(start_ns), "map", position, yaw + error.yaw_rad, covariance)
+            pose_with_covariance(time_from_ns(start.stamp_ns), "map", position, start.yaw_rad, start.covariance)
         )
 
 
@@ -229,7 +199,7 @@ def _imu(yaw_rad: float, yaw_rate_rps: float) -> Imu:
     message = Imu()
     message.header.frame_id = "base_link"
     message.orientation = quaternion_message(yaw_rad)
-    message.orientation_covariance = np.diag([1e-4, 1e-4, _HEADING_STD_RAD**2]).ravel()
+    message.orientation_covariance = np.diag([1e-4, 1e-4, HEADING_STD_RAD**2]).ravel()
     message.angular_velocity.z = yaw_rate_rps
     message.linear_acceleration_covariance[0] = -1.0  # REP-145: there is no accelerometer
     return message
@@ -245,9 +215,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the drive, its light and its sensors' errors")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the drive")
-    parser.add_argument("--image-rate", type=float, default=5.0, metavar="HZ", help="camera frames a second")
+    parser.add_argument("--image-rate", type=float, default=IMAGE_RATE_HZ, metavar="HZ", help="camera frames a second")
     parser.add_argument("--image-transport", choices=("compressed", "raw"), default="compressed")
-    parser.add_argument("--jpeg-quality", type=int, default=90, metavar="1..100")
+    parser.add_argument("--jpeg-quality", type=int, default=JPEG_QUALITY, metavar="1..100")
     parser.add_argument("--width", type=int, default=1024, help="of the camera image, pixels")
     parser.add_argument("--height", type=int, default=256, help="of the camera image, pixels")
     parser.add_argument("--fov", type=float, default=90.0, metavar="DEG", help="horizontal field of view")

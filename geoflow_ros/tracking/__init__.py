@@ -7,6 +7,7 @@ from geoflow_ros.tracking.headings import Heading
 from geoflow_ros.tracking.likelihood import AxisMeasurement, likelihood_axes
 from geoflow_ros.tracking.odometry import OdometryBuffer, OdometryPose
 from geoflow_ros.tracking.tracker import Tracker
+from geoflow_ros.tracking.trust import TrackState, TrackStatus
 from geoflow_ros.tracking.values import (
     FixDecision,
     FixMeasurement,
@@ -27,6 +28,8 @@ __all__ = [
     "OdometryPose",
     "PlanarTransform",
     "StartPose",
+    "TrackState",
+    "TrackStatus",
     "TrackedPose",
     "Tracker",
     "TrackerCounts",

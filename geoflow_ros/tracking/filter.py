@@ -60,6 +60,7 @@ class FilterState:
             yaw_rad=math.remainder(float(self.mean[YAW]) + self.odometry.yaw_rad, math.tau),
             covariance=self.covariance[:3, :3].copy(),
             odometry=self.odometry,
+            driven_m=self.driven_m,
         )
 
 
@@ -165,7 +166,7 @@ def update_position(state: FilterState, innovation: PositionInnovation, new_info
     Args:
         state: the state that the innovation was computed with; its covariance may have been inflated since.
         innovation: what the fix says beyond that state.
-        new_information: share of the fix's information that is new, in (0, 1].
+        new_information: share of the information that the fix claims which is new and true, in (0, 1].
     """
     before = state.mean
     for axis, residual, jacobian in zip(innovation.axes, innovation.residuals_m, innovation.jacobian, strict=True):

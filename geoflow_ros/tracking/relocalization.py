@@ -59,10 +59,14 @@ class RejectionHistory:
             kept.pop()
         kept.append(rejected)
 
-    def common_correction(self, settings: TrackerSettings) -> Float64Array | None:
+    def common_correction(self, settings: TrackerSettings, span_m: float) -> Float64Array | None:
         """Returns the move of the track after which the last rejected fixes would pass the gate.
 
         Looks back as far as it takes to have enough of them over enough distance, and no further: the odometry drifts.
+
+        Args:
+            settings: how many are enough, and the gate.
+            span_m: which distance is enough.
 
         Returns:
             (2,) east and north, metres; None where the rejected fixes are too few, span too little distance or are
@@ -72,7 +76,7 @@ class RejectionHistory:
         if not kept or self._in_a_row < settings.relocalize_after:
             return None
         driven_m = kept[-1].driven_m
-        far = [i for i, fix in enumerate(kept) if driven_m - fix.driven_m >= settings.relocalize_distance_m]
+        far = [i for i, fix in enumerate(kept) if driven_m - fix.driven_m >= span_m]
         if not far:
             return None
         count = max(settings.relocalize_after, len(kept) - far[-1])

@@ -11,17 +11,21 @@ import threading
 
 import numpy as np
 
+from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.geo.gaussian import chi_square_quantile
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking import filter as ekf
 from geoflow_ros.tracking.filter import FilterState, PositionInnovation
+from geoflow_ros.tracking.following import FollowingTest
 from geoflow_ros.tracking.headings import Heading, HeadingQueue
+from geoflow_ros.tracking.innovations import InnovationTest
 from geoflow_ros.tracking.likelihood import likelihood_axes
 from geoflow_ros.tracking.odometry import OdometryBuffer, OdometryPose
 from geoflow_ros.tracking.relocalization import RejectedFix, RejectionHistory
 from geoflow_ros.tracking.start import PendingStart, check_start_pose
+from geoflow_ros.tracking.trust import DISBELIEVED_INFLATION, TrackStatus, TrackTrust
 from geoflow_ros.tracking.values import (
     FixDecision,
     FixMeasurement,
@@ -37,6 +41,9 @@ from geoflow_ros.tracking.values import (
 _MAX_STEP_NS = NANOSECONDS_PER_SECOND // 4
 # A lever arm is not linear in a yaw that is known less well than this.
 _LINEAR_YAW_STD_RAD = math.radians(15.0)
+# Fixes that find a lost track where it is prove less than those that move one: this share of the distance is enough.
+# Pictures of another street err smoothly too, and agree with each other for some ten metres.
+_PROOF_WHERE_THE_TRACK_IS = 0.5
 
 
 class Tracker:
@@ -58,6 +65,9 @@ class Tracker:
         self._pending_start = PendingStart(odometry)
         self._headings = HeadingQueue()
         self._rejections = RejectionHistory()
+        self._innovations = InnovationTest()
+        self._following = FollowingTest()
+        self._trust = TrackTrust()
         self._last_fused: tuple[int, float] | None = None  # stamp_ns, driven_m
         self.counts = TrackerCounts()
 
@@ -157,6 +167,15 @@ class Tracker:
                 raise OdometryError("the stamp is older than the track")
             return self._carried(state, self._odometry.pose_at(stamp_ns)).pose
 
+    def status(self, stamp_ns: int) -> TrackStatus:
+        """Returns what the track is worth at a stamp not older than it: tracking, degraded or lost.
+
+        Raises:
+            OdometryError: as `predict`.
+        """
+        with self._lock:
+            return self._trust.status(self.predict(stamp_ns).driven_m, self._inflation, self._settings)
+
     def map_to_odom(self, stamp_ns: int) -> PlanarTransform:
         """Returns the odometry frame's pose in the map that puts base_link where the track has it at a stamp.
 
@@ -175,6 +194,10 @@ class Tracker:
         the two is not used), where it is within the gate of a heading; with a position that is not fused the yaw is not
         either, since both come from the same match. A yaw that was hardly known is set before the position is compared:
         the camera's lever arm turns with it.
+
+        While fixes contradict the track more than they say, or do not follow the motion, they are fused with larger
+        covariances, and in the end not at all: the track is lost. A track that is lost, for whatever reason, believes
+        fixes again when enough of them agree with each other over some distance.
 
         Raises:
             OdometryError: there is no track, odometry does not cover the stamp, or the fix has a yaw that is not finite
@@ -197,29 +220,75 @@ class Tracker:
             innovation = ekf.position_innovation(state, axes, fix.lever_arm_m)
             distance = ekf.squared_distance(state, innovation)
             limit = chi_square_quantile(self._settings.gate_probability, len(axes))
-            verdict = Verdict.FUSED if distance <= limit else self._rejected_or_relocalized(state, innovation)
-            decision = FixDecision(verdict, distance, limit, len(axes), self._rejections.in_a_row)
-            if verdict is Verdict.FUSED:
-                self._state = state
-            if verdict is not Verdict.OUTLIER:
+            passes = distance <= limit
+            self._test(state, innovation, distance, fix.centre_m, passes=passes)
+            if passes and not self._trust.is_lost:
+                verdict, self._state = Verdict.FUSED, state
+            else:
+                verdict = self._held_back_or_relocalized(state, innovation, passes=passes)
+            decision = FixDecision(
+                verdict, distance, limit, len(axes), self._rejections.in_a_row, inflation=self._inflation
+            )
+            if verdict in (Verdict.FUSED, Verdict.RELOCALIZED):
                 self._fuse(innovation, yaw, has_yaw=turned is not None)
             return decision
 
-    def _rejected_or_relocalized(self, state: FilterState, innovation: PositionInnovation) -> Verdict:
-        """Count a fix that the gate rejects; where the last such fixes have a correction in common, make way for it.
+    @property
+    def _inflation(self) -> float:
+        """By how much the covariances of fixes count larger than they say, 1 at least."""
+        return self._innovations.inflation * self._following.inflation
+
+    def _test(
+        self,
+        state: FilterState,
+        innovation: PositionInnovation,
+        squared_distance: float,
+        centre_m: Float64Array,
+        *,
+        passes: bool,
+    ) -> None:
+        """Hold a fix against the motion and against what it claims; fixes that fail lose the track.
+
+        A track that is lost says nothing about a fix: only what fixes follow is asked then.
+        """
+        was_lost, settings = self._trust.is_lost, self._settings
+        if not was_lost:
+            self._innovations.add(state.driven_m, squared_distance, len(innovation.axes), settings)
+        if passes or was_lost:
+            self._following.add(state, innovation, centre_m, self._innovations.inflation, settings)
+        if was_lost or self._inflation < DISBELIEVED_INFLATION:
+            return
+        if self._following.inflation > self._innovations.inflation:
+            self._trust.disbelieve("fixes do not follow the motion")
+        else:
+            self._trust.disbelieve("fixes contradict the motion and each other")
+        # The track was made of such fixes: its covariance is as much too small as theirs.
+        assert self._state is not None
+        std_m = min(state.pose.position_std_m * math.sqrt(self._inflation), settings.relocalize_max_std_m)
+        self._state = ekf.inflate_position(self._state, std_m)
+        self._following.doubt()
+
+    def _held_back_or_relocalized(self, state: FilterState, innovation: PositionInnovation, *, passes: bool) -> Verdict:
+        """Count a fix that is not fused; where the last such fixes have a correction in common, make way for it.
 
         The position is inflated in all directions until the common correction is one standard deviation, or to the
         settings' limit: a track that is wrong on the axis that fixes see is hardly right on the one that they do not.
         """
-        rejected = RejectedFix(state.driven_m, innovation.correction_m, innovation.axes)
-        self._rejections.add(rejected, self._settings)
-        correction = self._rejections.common_correction(self._settings)
-        if correction is None:
+        self._rejections.add(RejectedFix(state.driven_m, innovation.correction_m, innovation.axes), self._settings)
+        span_m = self._settings.relocalize_distance_m * (_PROOF_WHERE_THE_TRACK_IS if passes else 1.0)
+        correction = self._rejections.common_correction(self._settings, span_m)
+        if correction is None or self._following.inflation > 1.0:
+            if passes:
+                self.counts.unproven += 1
+                return Verdict.UNPROVEN
             self.counts.outliers += 1
             return Verdict.OUTLIER
         std_m = min(float(np.hypot(*correction)), self._settings.relocalize_max_std_m)
         self._state = ekf.inflate_position(state, std_m)
         self._last_fused = None
+        self._innovations.clear()
+        self._following.clear()
+        self._trust.restart(state.driven_m)
         self.counts.relocalizations += 1
         return Verdict.RELOCALIZED
 
@@ -229,8 +298,9 @@ class Tracker:
         With `has_yaw`, the state has that already.
         """
         assert self._state is not None
-        new_information = self._new_information(self._state)
+        new_information = self._new_information(self._state) / self._inflation
         self._state = ekf.update_position(self._state, innovation, new_information)
+        self._trust.fused(self._inflation)
         self._rejections.clear()
         self._last_fused = (self._state.odometry.stamp_ns, self._state.driven_m)
         self.counts.fused += 1
@@ -266,6 +336,7 @@ class Tracker:
             if heading.stamp_ns >= state.odometry.stamp_ns:
                 state = self._with_heading(state, heading)
         self._state = self._carried(state, target)
+        self._trust.drove(self._state.driven_m, self._settings)
         return self._state
 
     def _with_heading(self, state: FilterState, heading: Heading) -> FilterState:
@@ -314,6 +385,9 @@ class Tracker:
     def _forget_fixes(self) -> None:
         self._last_fused = None
         self._rejections.clear()
+        self._innovations.clear()
+        self._following.clear()
+        self._trust.restart(0.0 if self._state is None else self._state.driven_m)
 
 
 def _checked_yaw(fix: FixMeasurement) -> tuple[float, float] | None:

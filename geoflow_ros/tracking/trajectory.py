@@ -65,9 +65,10 @@ class DriveRecord:
     Attributes:
         truth: base_link in the map frame (ENU metres).
         odometry: base_link in the odometry's own frame.
-        fixes: the localizer's fixes, in the map frame.
+        fixes: the poses that the localizer published, in the map frame.
         track: the localizer's fused poses, in the map frame.
         image_stamps_ns: (k,) of the camera frames, ascending.
+        answers_ns: (m, 2) of the frames that gave a fix, published or not: stamp, ascending, and reception.
     """
 
     truth: Trajectory
@@ -75,6 +76,7 @@ class DriveRecord:
     fixes: Trajectory
     track: Trajectory
     image_stamps_ns: Int64Array
+    answers_ns: Int64Array
 
     def dead_reckoning(self) -> Trajectory:
         """Returns the odometry, moved and turned once so that its first pose is the true one.

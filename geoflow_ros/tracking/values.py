@@ -32,9 +32,11 @@ class TrackerSettings:
         relocalize_after: so many rejected fixes in a row, consistent with each other, mean that the track is wrong and
             not they.
         relocalize_distance_m: the rejected fixes must also span this distance, or one strange scene could move the
-            track.
+            track; half of it where they find a lost track where it is.
         relocalize_max_std_m: a relocalization inflates the standard deviation of the position up to this at most: a
             vehicle that finds its track too uncertain asks for no more fixes.
+        degraded_after_m: without a fix over this much driving, odometry carries the track.
+        lost_after_m: without a fix over this much driving, the track is lost.
     """
 
     position_noise_m_per_sqrt_m: float = 0.05
@@ -49,8 +51,10 @@ class TrackerSettings:
     fix_correlation_time_s: float = 30.0
     gate_probability: float = 0.997
     relocalize_after: int = 5
-    relocalize_distance_m: float = 10.0
+    relocalize_distance_m: float = 20.0
     relocalize_max_std_m: float = 12.0
+    degraded_after_m: float = 8.0
+    lost_after_m: float = 16.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class TrackedPose:
         yaw_rad: its yaw in the map, in [-π, π].
         covariance: (3, 3) of (east, north, yaw); m², m·rad, rad².
         odometry: the odometry at the same stamp.
+        driven_m: distance driven since the start of the track, metres.
     """
 
     stamp_ns: int
@@ -89,6 +94,7 @@ class TrackedPose:
     yaw_rad: float
     covariance: Float64Array
     odometry: OdometryPose
+    driven_m: float
 
     @property
     def position_std_m(self) -> float:
@@ -145,6 +151,7 @@ class Verdict(Enum):
     UNINFORMATIVE = "uninformative"
     STALE = "stale"
     RELOCALIZED = "relocalized"
+    UNPROVEN = "unproven"
 
 
 @dataclass(frozen=True)
@@ -153,11 +160,13 @@ class FixDecision:
 
     Attributes:
         verdict: fused, outlier, uninformative (no axis on which the image adds to the search prior), stale (older than
-            the track), or relocalized (the track was moved to where the rejected fixes consistently put it).
+            the track), relocalized (the track was moved to where the rejected fixes consistently put it), or unproven
+            (the track is lost, and this fix has too few others that agree with it).
         squared_distance: normalised innovation squared, 1; NaN where none was computed.
         limit: the χ² limit that it had to stay under; NaN where none was computed.
         axes: how many axes the image measured.
-        rejected_in_a_row: outliers since the last fix that was fused, this one included.
+        rejected_in_a_row: outliers and unproven fixes since the last fix that was fused, this one included.
+        inflation: by how much the fix's covariances count larger than it says; 1 where none was computed.
     """
 
     verdict: Verdict
@@ -165,6 +174,7 @@ class FixDecision:
     limit: float
     axes: int
     rejected_in_a_row: int
+    inflation: float = 1.0
 
 
 @dataclass
@@ -175,6 +185,7 @@ class TrackerCounts:
     outliers: int = 0
     uninformative: int = 0
     stale: int = 0
+    unproven: int = 0
     relocalizations: int = 0
     fix_yaws_fused: int = 0
     fix_yaws_rejected: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class ViewDisturbance:
         white_balance: gains of red, green and blue.
         noise: standard deviation of a mid-grey pixel, grey levels.
         pattern: seed of what is random in the picture: spots, vehicles, noise.
+        vehicle_pattern: seed of the vehicles, where they stay from picture to picture; None: of the pattern.
+        dirt_pattern: likewise of the spots.
     """
 
     camera: CameraPose
@@ -55,6 +57,8 @@ class ViewDisturbance:
     white_balance: RGBGain
     noise: float
     pattern: int
+    vehicle_pattern: int | None = None
+    dirt_pattern: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,19 +120,36 @@ def draw_height_scale(conditions: CameraConditions, rng: np.random.Generator) ->
 
 
 def _draw_camera(c: CameraConditions, rng: np.random.Generator, height_scale: float | None) -> CameraPose:
-    pitch, roll, gradient, change = (float(v) for v in np.clip(rng.normal(0, 1, 4), -MAX_SIGMAS, MAX_SIGMAS))
-    gradient = float(np.clip(gradient * c.gradient_sigma, -c.gradient_max, c.gradient_max))
-    crossfall = float(rng.uniform(-1, 1)) * c.crossfall_max
-    under = gradient - change * c.grade_change_sigma  # of the road under the wheels
+    sway = rng.normal(0, 1, 4)
+    crossfall = float(rng.uniform(-1, 1))
     own_height = draw_height_scale(c, rng)
     focal, radial = (float(v) for v in rng.uniform(-1, 1, 2))
-    return CameraPose(
-        # the vehicle stands on the road: it follows its slopes, and sways about them
-        pitch_rad=float(np.radians(pitch * c.pitch_sigma_deg) + np.arctan(under)),
-        roll_rad=float(np.radians(roll * c.roll_sigma_deg) - np.arctan(crossfall)),
+    built = CameraPose(
         height_scale=own_height if height_scale is None else height_scale,
         focal_scale=1 + focal * c.focal,
         radial=radial * c.radial,
+    )
+    return standing(c, built, sway, crossfall)
+
+
+def standing(c: CameraConditions, built: CameraPose, sway: Float64Array, crossfall: float) -> CameraPose:
+    """Returns how a camera stands at one moment.
+
+    Args:
+        c: how much it and the road differ.
+        built: its height, focal length and distortion.
+        sway: (4,) standard deviations of pitch, roll, gradient ahead, and change of gradient; cut off at `MAX_SIGMAS`.
+        crossfall: -1 to 1 of the largest.
+    """
+    pitch, roll, gradient, change = (float(v) for v in np.clip(sway, -MAX_SIGMAS, MAX_SIGMAS))
+    gradient = float(np.clip(gradient * c.gradient_sigma, -c.gradient_max, c.gradient_max))
+    crossfall *= c.crossfall_max
+    under = gradient - change * c.grade_change_sigma  # of the road under the wheels
+    return replace(
+        built,
+        # the vehicle stands on the road: it follows its slopes, and sways about them
+        pitch_rad=float(np.radians(pitch * c.pitch_sigma_deg) + np.arctan(under)),
+        roll_rad=float(np.radians(roll * c.roll_sigma_deg) - np.arctan(crossfall)),
         gradient=gradient,
         crossfall=crossfall,
     )

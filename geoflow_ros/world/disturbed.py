@@ -12,11 +12,16 @@ import numpy as np
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.world import aerial, lens, traffic, weather
+from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import MapConditions
 from geoflow_ros.world.disturbances import PatchDisturbance, ViewDisturbance
 from geoflow_ros.world.kinds import Label
-from geoflow_ros.world.optics import CameraImage, Rays, focal_px, resample
+from geoflow_ros.world.optics import CameraImage, Rays, focal_px, rays_of, resample, upright_camera
+from geoflow_ros.world.parts import lamps_of
+from geoflow_ros.world.raster import CityRaster
+from geoflow_ros.world.render import render_views
 from geoflow_ros.world.weather import UprightPicture
+from geoflow_ros.world.windows import Windows
 
 _HIGHEST_M = 25.0  # what the renderer's height map can hold
 _MID_GREY = 100.0  # vehicles are painted for this brightness of the street
@@ -34,22 +39,44 @@ def disturbed_view(
         lamps: (n, 3) east, north and height of the street lamps of the window.
     """
     d, rng = disturbance, np.random.default_rng(disturbance.pattern)
+    of_vehicles, of_dirt = (
+        rng if pattern is None else np.random.default_rng(pattern) for pattern in (d.vehicle_pattern, d.dirt_pattern)
+    )
     rgb = weather.wet(picture, d.wet) if d.wet > 0 else picture.rgb
     image = resample(picture.camera, rays, rgb, picture.depth_m, picture.label)
     shining = np.zeros(image.size, np.bool_)
     if d.traffic[1] > 0:
-        vehicles = traffic.sample_vehicles(rng, image, *d.traffic)
+        vehicles = traffic.sample_vehicles(of_vehicles, image, *d.traffic)
         image, shining = traffic.draw_vehicles(image, vehicles, _street_light(image))
     if d.is_night:
         image = weather.night(image, weather.lamps_near(lamps, picture), shining)
     focal = focal_px(picture.camera) * d.camera.focal_scale
     rgb = lens.motion_blur(image, d.motion_m, d.turn_rad, focal)
     if d.dirt > 0:
-        rgb = lens.dirt(rgb, d.dirt, rng)
+        rgb = lens.dirt(rgb, d.dirt, of_dirt)
     rgb = lens.expose(rgb, d.stops, d.white_balance)
     if d.noise > 0:
         rgb = lens.noise(rgb, d.noise, rng)
     return replace(image, rgb=rgb)
+
+
+def rendered_view(
+    raster: CityRaster, camera: Camera, place: tuple[float, float, float], disturbance: ViewDisturbance
+) -> UInt8Array:
+    """Renders the image (H, W, 3) of a disturbed camera.
+
+    Args:
+        raster: the window around it.
+        camera: as it is assumed.
+        place: its east, north (metres) and yaw (radians, counter-clockwise from east).
+        disturbance: what was drawn.
+    """
+    rays = rays_of(camera, disturbance.camera)
+    upright = upright_camera(camera, [rays], disturbance.camera.height_scale)
+    pose = (np.array([value], np.float32) for value in place)
+    view = render_views(Windows.stack([raster]), upright, np.zeros(1, np.int64), *pose)
+    picture = UprightPicture(upright, view.rgb[0], view.depth_m[0], view.label[0], *place)
+    return disturbed_view(picture, rays, disturbance, lamps_of(raster.parts.table)).rgb
 
 
 def _street_light(image: CameraImage) -> float:

@@ -18,11 +18,14 @@ from geoflow_ros.world.pairs import PairSampler
 from geoflow_ros.world.places import Poses, Window
 from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.windows import Windows
+from geoflow_ros.world.world import Photo
 
 _LINE = 0.35  # brightness of a line, of its surface's
 _SUPERSAMPLING = 2
 _FOG_M = 120.0  # distance at which two thirds of a surface's colour are left
 _SATURATION, _BRIGHTNESS = (0.25, 0.8), (0.35, 0.95)
+_MAP_BRIGHTNESS = (0.7, 1.2)  # of what the camera sees
+_PHOTO_STREAM = 79  # of random numbers
 
 
 class OtherStylePairs(PairSampler):
@@ -41,8 +44,15 @@ class OtherStylePairs(PairSampler):
         left = np.exp(-np.minimum(view.depth_m[0], 1e4) / (3.0 * _FOG_M))[..., None].astype(np.float32)
         ground = ground * left + palette[Label.SKY] * (1.0 - left)
         satellite = cv2.resize(_drawn(label, palette), (self.satellite_size,) * 2, interpolation=cv2.INTER_AREA)
-        brightness = np.float32(rng.uniform(0.7, 1.2))
+        brightness = np.float32(rng.uniform(*_MAP_BRIGHTNESS))
         return _bytes(ground), _bytes(np.asarray(satellite, np.float32) * brightness), CameraPose()
+
+
+def other_style_photo(seed: int) -> Photo:
+    """Returns a map in another style, with the palette of a seed."""
+    rng = np.random.default_rng([seed, _PHOTO_STREAM])
+    palette = _palette(rng) * np.float32(rng.uniform(*_MAP_BRIGHTNESS))
+    return lambda raster: _bytes(_drawn(raster.map_label, palette))
 
 
 def _palette(rng: np.random.Generator) -> Float32Array:

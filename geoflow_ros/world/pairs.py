@@ -14,10 +14,9 @@ from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.disturbances import draw_patch, draw_view
-from geoflow_ros.world.disturbed import disturbed_patch, disturbed_view, margin_px
-from geoflow_ros.world.optics import CameraPose, rays_of, upright_camera
+from geoflow_ros.world.disturbed import disturbed_patch, margin_px, rendered_view
+from geoflow_ros.world.optics import CameraPose
 from geoflow_ros.world.orthophoto_windows import Orthophotos
-from geoflow_ros.world.parts import lamps_of
 from geoflow_ros.world.photometric import CAMERA, MAP, changed
 from geoflow_ros.world.places import Poses, Window, city_window, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
@@ -25,7 +24,6 @@ from geoflow_ros.world.priors import HeadingErrors, patches_around, sample_offse
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
 from geoflow_ros.world.splits import Split
 from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
-from geoflow_ros.world.weather import UprightPicture
 from geoflow_ros.world.windows import Windows
 
 _MAX_PATCH_M = 101.0  # side of a patch that fits the windows
@@ -173,14 +171,9 @@ class PairSampler:
 
     def _disturbed_view(self, window: Window, pose: Poses, rng: np.random.Generator) -> tuple[UInt8Array, CameraPose]:
         disturbance = draw_view(self.conditions, rng)
-        rays = rays_of(self.camera, disturbance.camera)
-        camera = upright_camera(self.camera, [rays], disturbance.camera.height_scale)
-        windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
-        view = render_views(windows, camera, only, *pose.float32())
-        place = (float(values[0]) for values in (pose.east_m, pose.north_m, pose.yaw_rad))
-        picture = UprightPicture(camera, view.rgb[0], view.depth_m[0], view.label[0], *place)
-        image = disturbed_view(picture, rays, disturbance, lamps_of(window.raster.parts.table))
-        return image.rgb, disturbance.camera
+        east_m, north_m, yaw_rad = (float(values[0]) for values in (pose.east_m, pose.north_m, pose.yaw_rad))
+        image = rendered_view(window.raster, self.camera, (east_m, north_m, yaw_rad), disturbance)
+        return image, disturbance.camera
 
     def _disturbed_patch(
         self, window: Window, pose: Poses, offset_m: Float64Array, rng: np.random.Generator

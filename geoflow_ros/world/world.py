@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from geoflow_ros.tiles.mbtiles import MBTilesWriter
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.cells import CELL_M
+from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.pairs import Area
 from geoflow_ros.world.places import town_layout
@@ -35,6 +36,8 @@ _TILE = 256
 _CITY_SIDE_M = 640.0
 
 Region = tuple[float, float, float, float]  # west, south, east, north in ENU metres
+Photo = Callable[[CityRaster], UInt8Array]
+"""What a map shows of a baked window: (side, side, 3) uint8 RGB, north up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +50,39 @@ class World:
     _windows: OrderedDict[tuple[int, int], CityRaster] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
-    def of(cls, area: Area, seed: int, datum: Datum = DEFAULT_DATUM) -> World:
-        """Returns the town, or a city that training never saw, under the test appearance of `seed`."""
-        number = Split.TEST.seed(seed, (1 << 20) - 1)  # apart from the worlds of the evaluation with the same seed
-        layout = town_layout() if area is Area.SAME else CityLayout.generate(number, _CITY_SIDE_M)
-        return cls(layout, Appearance.sample(number), datum)
+    def of(
+        cls,
+        area: Area,
+        seed: int,
+        datum: Datum = DEFAULT_DATUM,
+        conditions: Conditions = EASY,
+        split: Split = Split.TEST,
+    ) -> World:
+        """Returns the town, or a city that training never saw, under the appearance of `seed`.
+
+        Args:
+            area: which of the two.
+            seed: of the appearance, and of the city.
+            datum: where on Earth its centre is.
+            conditions: what they do to the appearance: a low sun, a map of another year.
+            split: whose worlds.
+        """
+        if area is Area.CROSS:
+            return cls.city(seed, _CITY_SIDE_M, datum, conditions, split)
+        return cls(town_layout(), Appearance.under(_number(split, seed), conditions), datum)
+
+    @classmethod
+    def city(
+        cls,
+        seed: int,
+        side_m: float,
+        datum: Datum = DEFAULT_DATUM,
+        conditions: Conditions = EASY,
+        split: Split = Split.TEST,
+    ) -> World:
+        """Returns the city of `seed` with another side than `of` gives it; the arguments are those of `of`."""
+        number = _number(split, seed)
+        return cls(CityLayout.generate(number, side_m), Appearance.under(number, conditions), datum)
 
     def window(self, east_m: float, north_m: float) -> CityRaster:
         """Returns the baked window around a place; the last three are kept.
@@ -70,11 +101,25 @@ class World:
         self._windows.move_to_end(key)
         return self._windows[key]
 
+    def forget_windows(self) -> None:
+        """Lets go of the baked windows, which take a world's memory; they are baked again where they are needed."""
+        self._windows.clear()
+
     def view(self, camera: Camera, east_m: float, north_m: float, yaw_rad: float) -> View:
         """Renders what `camera` sees from a place, heading counter-clockwise from east; a batch of one."""
         windows = Windows.stack([self.window(east_m, north_m)])
         pose = (np.array([v], np.float32) for v in (east_m, north_m, yaw_rad))
         return render_views(windows, camera, np.zeros(1, np.int64), *pose)
+
+
+def _number(split: Split, seed: int) -> int:
+    """Of the plan and the appearance: apart from the worlds of the evaluation on pairs with the same seed."""
+    return split.seed(seed, (1 << 20) - 1)
+
+
+def exact_photo(raster: CityRaster) -> UInt8Array:
+    """Returns the map of a window as it is."""
+    return raster.orthophoto
 
 
 def orthophoto(world: World, region: Region, ground_resolution_m: float = CELL_M) -> UInt8Array:
@@ -119,6 +164,7 @@ def write_mbtiles(
     region: Region | None = None,
     zooms: Sequence[int] | None = None,
     tile_format: str = "jpg",
+    photo: Photo = exact_photo,
 ) -> Path:
     """Writes the world's map as slippy tiles.
 
@@ -128,6 +174,7 @@ def write_mbtiles(
         region: ENU metres; default: the whole plan. Tiles that reach beyond it are filled from the plan's margin.
         zooms: default: four zooms, the finest the last that is not finer than the plan's own 0.125 m a pixel.
         tile_format: "png" (exact) or "jpg".
+        photo: what it shows of a window.
     """
     half = world.layout.half_m
     west, south, east, north = region if region is not None else (-half, -half, half, half)
@@ -153,9 +200,8 @@ def write_mbtiles(
         block = 4  # tiles rendered from one window of the plan
         for by in range(y_low, y_high + 1, block):
             for bx in range(x_low, x_high + 1, block):
-                for (x, y), image in _tiles(
-                    world, top_zoom, range(bx, min(bx + block, x_high + 1)), range(by, min(by + block, y_high + 1))
-                ):
+                xs, ys = range(bx, min(bx + block, x_high + 1)), range(by, min(by + block, y_high + 1))
+                for (x, y), image in _tiles(world, top_zoom, xs, ys, photo):
                     put(top_zoom, x, y, image)
                     _shrink_into(coarser, x, y, image)
         for zoom in range(top_zoom - 1, min(zooms) - 1, -1):
@@ -176,7 +222,7 @@ def _shrink_into(coarser: dict[tuple[int, int], UInt8Array], x: int, y: int, ima
     )
 
 
-def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[int, int], UInt8Array]]:
+def _tiles(world: World, zoom: int, xs: range, ys: range, photo: Photo) -> list[tuple[tuple[int, int], UInt8Array]]:
     """Renders a block of neighbouring tiles from one baked window."""
     px = np.arange(xs.start * _TILE, xs.stop * _TILE) + 0.5
     py = np.arange(ys.start * _TILE, ys.stop * _TILE) + 0.5
@@ -193,7 +239,7 @@ def _tiles(world: World, zoom: int, xs: range, ys: range) -> list[tuple[tuple[in
     u, v = (np.linspace(0, n - 1, m, dtype=np.float32) for n, m in ((len(gx), len(px)), (len(gy), len(py))))
     grid = np.meshgrid(u, v)
     map_x, map_y = (_upsample(a, *grid) for a in (columns, rows))
-    source = _smoothed(raster.orthophoto, ground_resolution(world.datum.lat_deg, zoom) / CELL_M)
+    source = _smoothed(photo(raster), ground_resolution(world.datum.lat_deg, zoom) / CELL_M)
     image = np.asarray(cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     return [
         (

@@ -12,7 +12,6 @@ from geoflow_ros.arrays import Int64Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import Topics, availability, drive_figures, read_drive
 from geoflow_ros.evaluation.tables import drive_table
-from geoflow_ros.tracking.trajectory import Trajectory
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +20,8 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def fixes_at(stamps_ns: Int64Array, latencies_ns: int | Int64Array = 0) -> Trajectory:
-    n = len(stamps_ns)
-    return Trajectory(stamps_ns, stamps_ns + latencies_ns, np.zeros((n, 2)), np.zeros(n), np.zeros((n, 2, 2)))
+def fixes_at(stamps_ns: Int64Array, latencies_ns: int | Int64Array = 0) -> Int64Array:
+    return np.stack([stamps_ns, stamps_ns + latencies_ns], axis=1)
 
 
 def test_a_recorded_drive_gives_the_figures_computed_by_hand(bag: Path) -> None:
@@ -36,6 +34,7 @@ def test_a_recorded_drive_gives_the_figures_computed_by_hand(bag: Path) -> None:
     assert f["fixes"]["anees"] == pytest.approx(0.5)
     assert f["track"]["rmse_m"] == pytest.approx(0.5)
     assert f["fixes_per_second"] == pytest.approx(5.1)
+    assert f["poses_per_second"] == pytest.approx(1.1)
     assert f["latency_ms"]["p95"] == pytest.approx(80.0)
     assert f["availability"] == 1.0
     assert f["distance_m"] == pytest.approx(100.0)

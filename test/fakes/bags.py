@@ -66,7 +66,7 @@ def jpeg(grey: int) -> npt.NDArray[np.uint8]:
 def write_bag(path: Path, with_fixes: bool = True) -> Path:
     """Ten seconds straight north at 10 m/s; odometry that starts at its own zero, looks east and runs 3 % too long.
 
-    Fixes are 1 m ahead of the truth, the track 0.5 m to its right.
+    Poses are 1 m ahead of the truth, one for every fifth image, the track 0.5 m to its right; every image has a fix.
     """
     topics = Topics()
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -75,6 +75,7 @@ def write_bag(path: Path, with_fixes: bool = True) -> Path:
             topics.odometry: "nav_msgs/msg/Odometry",
             topics.track: "nav_msgs/msg/Odometry",
             topics.fixes: "geometry_msgs/msg/PoseWithCovarianceStamped",
+            topics.hypotheses: "geometry_msgs/msg/PoseArray",
             topics.image: "sensor_msgs/msg/CompressedImage",
         }
         connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in kinds.items()}
@@ -95,6 +96,9 @@ def write_bag(path: Path, with_fixes: bool = True) -> Path:
                     header=header(stamp),
                     pose=pose_with_covariance(100.0, 201.0 + 10.0 * t, math.pi / 2, 1.0),
                 )
-                put(topics.fixes, stamp + LATENCY_NS, fix)
+                if k % 10 == 0:
+                    put(topics.fixes, stamp + LATENCY_NS, fix)
+                hypotheses = message("geometry_msgs/msg/PoseArray", header=header(stamp), poses=[])
+                put(topics.hypotheses, stamp + LATENCY_NS, hypotheses)
                 put(topics.track, stamp + LATENCY_NS, odometry(stamp, 100.5, 200.0 + 10.0 * t, math.pi / 2))
     return path

@@ -17,6 +17,7 @@ from geoflow_ros.tracking import (
     TrackedPose,
     Tracker,
     TrackerSettings,
+    TrackStatus,
     Verdict,
 )
 
@@ -41,10 +42,14 @@ class DriveOptions:
         seconds: its length.
         rate_hz: fixes per second.
         lateral_std_m, longitudinal_std_m: errors of the fixes across and along the street.
+        claimed_share: what fixes say of these errors, as a share of the truth.
         outlier_share: share of the fixes that are anywhere in the search area.
         heading: whether there is an absolute heading.
         yaw_std_rad: error of the yaw that the fixes bring; None where they bring none.
         teleport_at_s: when the vehicle is somewhere else all at once.
+        fault: what is wrong with the fixes between `fault_at_s` and `fault_until_s`: "centre" (the camera is always at
+            the centre of the search area, so it says), "anywhere" (anywhere in it), "nothing" (there is no fix).
+        patch_range_m: the search area is kept while the vehicle is within this distance of its centre.
         settings: of the tracker.
     """
 
@@ -52,10 +57,15 @@ class DriveOptions:
     rate_hz: float = 5.0
     lateral_std_m: float = 0.8
     longitudinal_std_m: float = 7.0
+    claimed_share: float = 1.0
     outlier_share: float = 0.0
     heading: bool = False
     yaw_std_rad: float | None = None
     teleport_at_s: float | None = None
+    fault: str = ""
+    fault_at_s: float = math.inf
+    fault_until_s: float = math.inf
+    patch_range_m: float = 0.0
     settings: TrackerSettings | None = None
 
 
@@ -69,6 +79,7 @@ class TrackedDrive:
         dead_reckoning: (n, 2) the odometry alone, turned into the map.
         verdicts: what became of each fix.
         outliers: (n,) which fixes were outliers.
+        statuses: the track's status after each fix.
     """
 
     truth: Float64Array
@@ -76,6 +87,7 @@ class TrackedDrive:
     dead_reckoning: Float64Array
     verdicts: list[Verdict]
     outliers: np.ndarray
+    statuses: list[TrackStatus]
 
     @property
     def errors(self) -> Float64Array:
@@ -107,7 +119,8 @@ class SimulatedCamera:
     def __init__(self, rng: np.random.Generator, options: DriveOptions) -> None:
         self._rng = rng
         self._stds_m = np.array([options.longitudinal_std_m, options.lateral_std_m])
-        self._outlier_share = options.outlier_share
+        self._options = options
+        self._centre: Float64Array | None = None
         self._decay = math.exp(-SPEED_MPS / options.rate_hz / _ERROR_CORRELATION_LENGTH_M)
         self._error = rng.normal(0, 1, 2)
 
@@ -115,16 +128,26 @@ class SimulatedCamera:
         """Returns a fix of a camera at (3,) east, north, yaw, and whether it is an outlier."""
         self._error = self._decay * self._error + math.sqrt(1 - self._decay**2) * self._rng.normal(0, 1, 2)
         rotation = rotation_matrix(pose[2])
-        centre = np.array([prior.east_m, prior.north_m])
-        outlier = bool(self._rng.random() < self._outlier_share)
+        centre = self._search_centre(np.array([prior.east_m, prior.north_m]))
+        options, t_s = self._options, stamp_ns / NS
+        fault = options.fault if options.fault_at_s <= t_s < options.fault_until_s else ""
+        outlier = bool(self._rng.random() < options.outlier_share) or fault == "anywhere"
         offset = rotation.T @ (pose[:2] - centre)
         if outlier:
             offset = self._rng.uniform(-SEARCH_RADIUS_M, SEARCH_RADIUS_M, 2)
         measured = offset + self._error * self._stds_m  # what the image alone says, (forward, left) of the centre
-        posterior = 1 / (1 / self._stds_m**2 + 3 / SEARCH_RADIUS_M**2)
-        mean = centre + rotation @ np.clip(measured * posterior / self._stds_m**2, -SEARCH_RADIUS_M, SEARCH_RADIUS_M)
+        if fault == "centre":
+            measured = np.zeros(2)
+        claimed = (self._stds_m * options.claimed_share) ** 2
+        posterior = 1 / (1 / claimed + 3 / SEARCH_RADIUS_M**2)
+        mean = centre + rotation @ np.clip(measured * posterior / claimed, -SEARCH_RADIUS_M, SEARCH_RADIUS_M)
         covariance = rotation @ np.diag(posterior) @ rotation.T
         return FixMeasurement(stamp_ns, mean, covariance, centre, SEARCH_RADIUS_M), outlier
+
+    def _search_centre(self, prior_m: Float64Array) -> Float64Array:
+        if self._centre is None or np.hypot(*(prior_m - self._centre)) > self._options.patch_range_m:
+            self._centre = prior_m
+        return self._centre
 
 
 def street_course(rng: np.random.Generator, seconds: float) -> Float64Array:
@@ -170,7 +193,7 @@ def track_drive(seed: int, options: DriveOptions | None = None) -> TrackedDrive:
     if options.teleport_at_s is not None:
         reached[round(options.teleport_at_s / _STEP_S) :, :2] += TELEPORT_M
     fed = 0
-    indices, tracked, verdicts, outliers = [], [], [], []
+    indices, tracked, verdicts, outliers, statuses = [], [], [], [], []
     for k in range(1, round(options.seconds * options.rate_hz)):
         index = round(k / options.rate_hz / _STEP_S)
         for i in range(fed, min(index + _ODOMETRY_AHEAD, len(truth))):
@@ -184,12 +207,16 @@ def track_drive(seed: int, options: DriveOptions | None = None) -> TrackedDrive:
         if options.yaw_std_rad is not None:
             yaw = truth[index, 2] + yaw_rng.normal(0, options.yaw_std_rad)
             fix = replace(fix, yaw_rad=yaw, yaw_variance_rad2=options.yaw_std_rad**2)
-        verdicts.append(tracker.update(fix).verdict)
+        if options.fault != "nothing" or not options.fault_at_s <= k / options.rate_hz < options.fault_until_s:
+            verdicts.append(tracker.update(fix).verdict)
+        else:
+            verdicts.append(Verdict.UNINFORMATIVE)
         outliers.append(outlier)
         indices.append(index)
         tracked.append(tracker.predict(_stamp_ns(index)))
+        statuses.append(tracker.status(_stamp_ns(index)))
     dead_reckoning = odometry[indices, :2] @ rotation_matrix(truth[0, 2]).T
-    return TrackedDrive(reached[indices], tracked, dead_reckoning, verdicts, np.array(outliers))
+    return TrackedDrive(reached[indices], tracked, dead_reckoning, verdicts, np.array(outliers), statuses)
 
 
 def _stamp_ns(index: int) -> int:

@@ -76,6 +76,7 @@ class Graph:
             "datum.latitude_deg": DATUM.lat_deg,
             "datum.longitude_deg": DATUM.lon_deg,
             "autostart": False,
+            "output.spacing_m": 0.0,  # a pose for every fix
             **(overrides or {}),
         }
         self.localizer = LocalizerNode(
@@ -100,9 +101,10 @@ class Graph:
             self.wait(self.connected, "the node to listen")
 
     def _wire(self) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
         from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
         from nav_msgs.msg import Odometry
+        from rclpy.qos import DurabilityPolicy, QoSProfile
         from sensor_msgs.msg import CompressedImage, Image, Imu, NavSatFix
 
         for topic, kind in (
@@ -115,6 +117,9 @@ class Graph:
             name = topic.rsplit("/", 1)[1]
             self.received[name] = []
             self.node.create_subscription(kind, topic, partial(self._receive, name), 50)
+        self.received["status"] = []
+        kept = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.node.create_subscription(DiagnosticStatus, f"{_NODE}/status", partial(self._receive, "status"), kept)
         self.publishers = {
             "image": self.node.create_publisher(Image, "image", 5),
             "compressed": self.node.create_publisher(CompressedImage, "image/compressed", 5),
@@ -192,7 +197,7 @@ class Graph:
     @property
     def waiting_gnss_ns(self) -> int | None:
         """Stamp of the satellite fix that waits for a heading to start with."""
-        gnss = self._vehicle._last_gnss
+        gnss = self._vehicle._gnss.waiting
         return None if gnss is None else int(gnss.stamp_ns)
 
     @property
@@ -326,6 +331,15 @@ class Graph:
             return next((s for array in reversed(recent) for s in array.status if fits(s)), None)
 
         return self.wait(find, f"a diagnostic with '{text}' {key}")
+
+    def says_state(self, state: str) -> Any:
+        """The next status of a state."""
+
+        def find() -> Any:
+            newest = self.received["status"][-1:]
+            return next((status for status in newest if status.message.split(":")[0] == state), None)
+
+        return self.wait(find, f"the state {state}")
 
     def localized_at(self, name: str, stamp: int) -> Any:
         """The message of a stamp (ns) on one of the node's topics."""

@@ -11,12 +11,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geoflow_ros.localization import RejectReason
 from geoflow_ros.ros.diagnostics import ERROR, OK, REJECTION_LEVELS, WARN, WINDOW_S, Health, Limits
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND as NS
+from geoflow_ros.tracking import TrackStatus
 
 LIMITS = Limits(
     latency_warn_ms=200.0,
     latency_error_ms=1000.0,
-    pose_age_warn_s=1.0,
-    pose_age_error_s=5.0,
+    fix_age_warn_s=1.0,
+    fix_age_error_s=5.0,
     position_std_warn_m=3.0,
     position_std_error_m=10.0,
 )
@@ -29,6 +30,7 @@ def status(
     state: str = "active",
     state_problem: str = "",
     position_std_m: float | None = 1.0,
+    track: TrackStatus | None = None,
 ) -> DiagnosticStatus:
     return health.status(
         now_ns,
@@ -36,6 +38,7 @@ def status(
         hardware_id="model",
         state=state,
         state_problem=state_problem,
+        track=track,
         position_std_m=position_std_m,
         limits=LIMITS,
         extra={"more": "said"},
@@ -50,7 +53,7 @@ def values(message: DiagnosticStatus) -> dict[str, str]:
 def health() -> Health:
     """The status of a node that has just published a pose, 50 ms after its image."""
     health = Health()
-    health.published(NOW_NS - NS // 10, 50.0, {"ground": 20.0})
+    health.localized(NOW_NS - NS // 10, 50.0, {"ground": 20.0})
     return health
 
 
@@ -59,7 +62,7 @@ def test_a_node_that_works_is_ok(health: Health) -> None:
     assert (message.level, message.message) == (OK, "localizing")
     assert values(message)["state"] == "active"
     assert values(message)["last_silence"] == "none"
-    assert values(message)["pose_age_s"] == "0.10"
+    assert values(message)["fix_age_s"] == "0.10"
     assert values(message)["ground_ms_p50"] == "20.0"
     assert values(message)["more"] == "said"
 
@@ -79,7 +82,7 @@ def test_a_rejection_is_present_for_three_seconds_with_its_reasons_level(health:
     assert (message.level, message.message) == (REJECTION_LEVELS[reason], "what to do")
     assert values(message)["last_silence"] == f"{reason.value}, 0.0 s ago: what to do"
     later_ns = NOW_NS + 3 * NS
-    health.published(later_ns, 50.0, {})
+    health.localized(later_ns, 50.0, {})
     assert status(health, later_ns).level == OK
 
 
@@ -108,21 +111,21 @@ def test_a_node_that_does_not_localize_says_why(
 @pytest.mark.parametrize(("age_s", "level"), [(0.5, OK), (1.0, WARN), (4.9, WARN), (5.0, ERROR)])
 def test_a_pose_that_is_too_old_is_a_finding(age_s: float, level: bytes) -> None:
     health = Health()
-    health.published(NOW_NS, 50.0, {})
+    health.localized(NOW_NS, 50.0, {})
     assert status(health, NOW_NS + round(age_s * NS)).level == level
 
 
 def test_before_the_first_pose_there_is_a_warning() -> None:
     message = status(Health(), position_std_m=None)
-    assert (message.level, message.message) == (WARN, "no pose yet")
-    assert values(message)["pose_age_s"] == "never"
+    assert (message.level, message.message) == (WARN, "no fix yet")
+    assert values(message)["fix_age_s"] == "never"
     assert values(message)["position_std_m"] == "no track"
 
 
 def test_latency_is_that_of_the_95th_percentile() -> None:
     health = Health()
     for number in range(100):
-        health.published(NOW_NS, 300.0 if number >= 90 else 50.0, {})
+        health.localized(NOW_NS, 300.0 if number >= 90 else 50.0, {})
     message = status(health)
     assert (message.level, message.message) == (WARN, "latency p95 300 ms")
     assert values(message)["latency_ms_p50"] == "50.0"

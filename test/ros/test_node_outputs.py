@@ -98,11 +98,11 @@ def test_a_patch_is_kept_while_the_vehicle_hardly_moves(graph: Graph) -> None:
 
 def test_diagnostics_tell_rates_latencies_and_limits(graph: Graph) -> None:
     # a report may have been made between the first pose and its being counted
-    status = graph.diagnosed("", key="pose_hz")
+    status = graph.diagnosed("", key="fix_hz")
     values = {item.key: item.value for item in status.values}
-    for key in ("pose_hz", "latency_ms_p95", "ground_ms_p50", "patch_ms_p95", "dropped_frames", "gate_rejections"):
+    for key in ("fix_hz", "latency_ms_p95", "ground_ms_p50", "patch_ms_p95", "dropped_frames", "gate_rejections"):
         float(values[key])
-    for key in ("tile_errors", "position_std_m", "pose_age_s", "last_silence", "tf_sender", "pose_age_s.error"):
+    for key in ("tile_errors", "position_std_m", "fix_age_s", "last_silence", "tf_sender", "fix_age_s.error"):
         assert values[key]
 
 

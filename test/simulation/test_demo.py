@@ -10,10 +10,10 @@ from fakes.bags import SECOND_NS, START_NS, write_bag
 from geoflow_ros.errors import InputError, WorldError
 from geoflow_ros.evaluation.bag import Topics
 from geoflow_ros.simulation.demo import DemoSettings, run_demo
-from geoflow_ros.simulation.drive_map import write_drive_map
 from geoflow_ros.simulation.pictures import image_at
 from geoflow_ros.tiles import open_tile_source
 from geoflow_ros.world import Area, Drive, World
+from geoflow_ros.world.drive_map import write_drive_map
 
 
 @pytest.fixture(scope="module")

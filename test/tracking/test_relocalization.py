@@ -23,7 +23,7 @@ def correction_after(*fixes: RejectedFix) -> Float64Array | None:
     history = RejectionHistory()
     for fix in fixes:
         history.add(fix, SETTINGS)
-    return history.common_correction(SETTINGS)
+    return history.common_correction(SETTINGS, SETTINGS.relocalize_distance_m)
 
 
 def test_consistent_fixes_have_their_mean_in_common() -> None:
@@ -63,7 +63,7 @@ def test_the_fixes_of_a_crawling_vehicle_are_all_counted_and_span_the_distance()
     for index in range(6001):
         history.add(rejected(0.001 * index, 10.0, 0.0), SETTINGS)
     assert history.in_a_row == 6001
-    correction = history.common_correction(SETTINGS)
+    correction = history.common_correction(SETTINGS, SETTINGS.relocalize_distance_m)
     assert correction is not None
     assert correction == pytest.approx([10.0, 0.0])
 
@@ -75,4 +75,4 @@ def test_after_a_fix_that_was_fused_the_count_begins_again() -> None:
     history.clear()
     history.add(rejected(10.0, 10.0, 0.0), SETTINGS)
     assert history.in_a_row == 1
-    assert history.common_correction(SETTINGS) is None
+    assert history.common_correction(SETTINGS, SETTINGS.relocalize_distance_m) is None

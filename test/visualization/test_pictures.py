@@ -37,7 +37,7 @@ def turning_drive() -> DriveRecord:
     truth = Trajectory(stamps, stamps, positions, angle, np.zeros((200, 2, 2)))
     drifting = Trajectory(stamps, stamps, positions * 1.1, angle * 1.02, covariances)
     fixes = Trajectory(stamps[::4], stamps[::4], positions[::4] + 0.4, angle[::4], covariances[::4])
-    return DriveRecord(truth, drifting, fixes, fixes, stamps[::4])
+    return DriveRecord(truth, drifting, fixes, fixes, stamps[::4], np.stack([stamps, stamps], axis=1))
 
 
 def picture_of(path: Path) -> npt.NDArray[np.uint8]:
