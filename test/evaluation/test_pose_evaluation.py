@@ -81,7 +81,7 @@ def test_a_pose_calibration_is_fitted_to_the_errors_of_the_answers(
     assert both.camera_unknown.pairs == 0  # no pairs speak of it
     fitted = both.camera_known
     assert fitted.pairs == PROTOCOL.pairs
-    assert "conditions easy" in fitted.data
+    assert f"{PROTOCOL.pairs} cross-area pairs (easy)" in fitted.data
     fix = localizer.localize(pair_at(bundle, 0, 0, 0).ground, as_patch(pair_at(bundle, 0, 0, 0), bundle.manifest))
     own, others = calibration._raw_covariances(fix)[calibration.TEMPERATURES.index(fitted.temperature)]
     sigma = np.sqrt(np.diag(fitted.apply(own) + others))

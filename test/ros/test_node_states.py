@@ -77,11 +77,11 @@ def test_nothing_is_published_of_a_lost_track_until_fixes_agree_again(tracked: G
 
 
 def test_poses_come_once_in_so_many_metres_and_hypotheses_for_every_fix(tracked: Graph) -> None:
-    go_on(tracked, 10)  # 20 m
-    tracked.wait(lambda: tracked.count("fixes") == 11, "every fix to be counted")
-    tracked.wait(lambda: len(tracked.received["hypotheses"]) == 11, "hypotheses of every fix")
+    go_on(tracked, 12)  # 24 m: where rounding makes 9.99 m of 10, the next fix is 12 m away, twice
+    tracked.wait(lambda: tracked.count("fixes") == 13, "every fix to be counted")
+    tracked.wait(lambda: len(tracked.received["hypotheses"]) == 13, "hypotheses of every fix")
     tracked.wait(lambda: len(tracked.stamps()) == 3, "three poses")
-    assert tracked.count("poses") == 3
+    tracked.wait(lambda: tracked.count("poses") == 3, "the poses to be counted")
     assert set_parameter(tracked, "output.spacing_m", 0.0).successful
     go_on(tracked, 2)
     tracked.localized()
