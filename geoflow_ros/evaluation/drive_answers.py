@@ -234,13 +234,12 @@ class DriveRecorder:
             seconds: that all answers took.
         """
         states, stamps_ns = self.states, np.array(self._stamps_ns, np.int64)
-        driven_m = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(states.east_m), np.diff(states.north_m)))])
         return DriveAnswers(
             seed=self.seed,
             first_ns=self.first_ns,
             onset_s=self.onset_s,
             stamps_ns=stamps_ns,
-            driven_m=np.interp(self._seconds(stamps_ns), states.t_s, driven_m),
+            driven_m=np.interp(self._seconds(stamps_ns), states.t_s, states.driven_m),
             outcomes=tuple(self._outcomes),
             states=tuple(self._called),
             track=Poses.of(self._track),

@@ -98,4 +98,4 @@ class DriveProtocol:
 
     def other_city(self, number: int, side_m: float) -> World:
         """Makes a city that a drive is not in, as large as wanted: with `Area.CROSS`, that of the next drive."""
-        return World.city(self.seed + number + 1, side_m, conditions=self.conditions, split=self.split)
+        return World.of(Area.CROSS, self.seed + number + 1, conditions=self.conditions, split=self.split, side_m=side_m)

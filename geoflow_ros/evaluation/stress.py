@@ -37,7 +37,6 @@ from geoflow_ros.world.priors import HeadingError
 RIGHT = "right"
 _PAIRS_PER_WORLD = 8
 _ELSEWHERE_M = 30.0  # another place is this far off at least
-_HEADING_DEG = (15.0, 180.0)  # of a wrong heading
 _STREAM = 71
 _OF_ANSWERS = (
     *("mean_error_m", "median_error_m", "sigma_m", "anees", "coverage_95"),
@@ -197,9 +196,9 @@ class StressReport:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class WrongHeading:
-    """A heading error uniform between two bounds, to either side."""
+@dataclass(frozen=True, kw_only=True)
+class WrongHeadingError(HeadingError):
+    """A heading error uniform between two bounds, to either side. Nobody knows of it: what is stated is a usual one."""
 
     low_deg: float
     high_deg: float
@@ -208,10 +207,8 @@ class WrongHeading:
         """Draws (n,) radians."""
         return np.asarray(np.radians(rng.uniform(self.low_deg, self.high_deg, n) * rng.choice((-1.0, 1.0), n)))
 
-    @property
-    def stated_rad(self) -> float:
-        """That of a heading which is right: nobody knows."""
-        return HeadingError().stated_rad
+
+_WRONG_HEADING = WrongHeadingError(low_deg=15.0, high_deg=180.0)
 
 
 def measure_stress(
@@ -302,7 +299,7 @@ def _sets(
         rng = generator(name)
         yield name, [replace(Question.of(pair), patch=of_patch(pair.satellite, rng)) for pair in right]
     plain: dict[str, Callable[[], PairSampler]] = {
-        "wrong_heading": lambda: sampler_for(manifest, replace(protocol, heading=WrongHeading(*_HEADING_DEG))),
+        "wrong_heading": lambda: sampler_for(manifest, replace(protocol, heading=_WRONG_HEADING)),
         "fov_60": lambda: sampler_for(manifest, protocol, horizontal_fov_deg=60.0),
         "fov_120": lambda: sampler_for(manifest, protocol, horizontal_fov_deg=120.0),
         "other_style": lambda: sampler_for(manifest, protocol, kind=OtherStylePairs),

@@ -15,7 +15,7 @@ from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.orthophoto_windows import Orthophotos
 from geoflow_ros.world.pairs import Area, Pair, PairSampler
-from geoflow_ros.world.priors import HeadingError, HeadingErrors
+from geoflow_ros.world.priors import HeadingError
 from geoflow_ros.world.splits import Split
 
 NOMINAL, HYPOTHESES = "nominal", "hypotheses"
@@ -44,7 +44,7 @@ class Protocol:
     area: Area
     pairs: int
     seed: int
-    heading: HeadingErrors = HeadingError()
+    heading: HeadingError = HeadingError()
     split: Split = Split.TEST
     conditions: Conditions = EASY
     photometric: bool = False
@@ -144,10 +144,8 @@ def heading_error(normal_deg: float | None, uniform_deg: float | None) -> Headin
     return HeadingError(sigma_deg=2.0 if normal_deg is None else normal_deg, uniform_deg=uniform_deg)
 
 
-def describe(heading: HeadingErrors) -> str:
+def describe(heading: HeadingError) -> str:
     """Describes the heading error in a few words."""
-    if not isinstance(heading, HeadingError):
-        return str(heading)
     if heading.uniform_deg is not None:
         return f"uniform in ±{heading.uniform_deg:g}°"
     return f"normal, sigma {heading.sigma_deg:g}°"

@@ -54,7 +54,7 @@ def replay(vehicle: VehicleLocalizer, events: Iterable[DriveEvent]) -> Iterator[
     for event in events:
         try:
             if isinstance(event, CameraFrame):
-                yield vehicle.localize(event.rgb(), event.stamp_ns)
+                yield _localized(vehicle, event)
             elif isinstance(event, OdometryPose):
                 vehicle.add_odometry(event)
             elif isinstance(event, Heading):
@@ -67,5 +67,13 @@ def replay(vehicle: VehicleLocalizer, events: Iterable[DriveEvent]) -> Iterator[
                 vehicle.start(event)
         except InputRejected as rejected:
             yield rejected
-        except ImageError as error:
-            yield FrameRejected(RejectReason.IMAGE, str(error))
+
+
+def _localized(vehicle: VehicleLocalizer, frame: CameraFrame) -> VehicleFix:
+    try:
+        rgb = frame.rgb()
+    except ImageError as error:
+        rejected = FrameRejected(RejectReason.IMAGE, str(error))
+        vehicle.refuse(frame.stamp_ns, rejected)
+        raise rejected from error
+    return vehicle.localize(rgb, frame.stamp_ns)

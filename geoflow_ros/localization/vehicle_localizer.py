@@ -220,8 +220,10 @@ class VehicleLocalizer:
         return answer
 
     def refuse(self, stamp_ns: int, rejected: FrameRejected) -> None:
-        """Take note of an image that is not localized, as one that cannot be decoded."""
+        """Take note of an image that is not localized, as one that cannot be decoded: the track goes on without it."""
         self._newest_image_ns, self._rejected = stamp_ns or self._newest_image_ns, rejected
+        with suppress(OdometryError):
+            self._tracker.advance(stamp_ns)
 
     def _localized(self, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
         self._check_order(stamp_ns)

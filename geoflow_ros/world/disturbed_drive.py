@@ -138,7 +138,7 @@ def _swaying(states: States, rng: np.random.Generator) -> tuple[Float64Array, ..
 
     They are standard normal at any time, and alike at times or places near each other.
     """
-    driven_m = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(states.east_m), np.diff(states.north_m)))])
+    driven_m = states.driven_m
     return (
         _wandering(states.t_s, _SUSPENSION_S, rng),
         _wandering(states.t_s, _SUSPENSION_S, rng),

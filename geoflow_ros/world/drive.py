@@ -55,6 +55,11 @@ class States:
         east, north, yaw = (float(np.interp(t_s, self.t_s, a)) for a in (self.east_m, self.north_m, self.yaw_rad))
         return east, north, yaw
 
+    @property
+    def driven_m(self) -> Float64Array:
+        """(n,) the way from the beginning."""
+        return np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(self.east_m), np.diff(self.north_m)))])
+
 
 @dataclass(frozen=True)
 class Odometry:

@@ -23,11 +23,6 @@ class HeadingErrors(Protocol):
         """Draws (n,) radians."""
         ...
 
-    @property
-    def stated_rad(self) -> float:
-        """By how much whoever measures headings says that they may be wrong."""
-        ...
-
 
 @dataclass(frozen=True)
 class HeadingError:
@@ -49,7 +44,7 @@ class HeadingError:
 
     @property
     def stated_rad(self) -> float:
-        """The bound of a uniform error, three standard deviations of a normal one."""
+        """How wrong whoever measures it says it may be: a uniform error's bound, a normal one's three sigmas."""
         return float(np.radians(3.0 * self.sigma_deg if self.uniform_deg is None else self.uniform_deg))
 
 
@@ -72,11 +67,6 @@ class MixedHeadingError:
         is_wide = rng.random(n) < self.wide_share
         wide = self.wide.sample(rng, n)
         return np.where(is_wide, wide, self.usual.sample(rng, n))
-
-    @property
-    def stated_rad(self) -> float:
-        """The larger one."""
-        return max(self.usual.stated_rad, self.wide.stated_rad)
 
 
 def sample_offsets(rng: np.random.Generator, search_radius_m: float, n: int) -> Float64Array:

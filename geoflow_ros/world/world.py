@@ -57,6 +57,7 @@ class World:
         datum: Datum = DEFAULT_DATUM,
         conditions: Conditions = EASY,
         split: Split = Split.TEST,
+        side_m: float = _CITY_SIDE_M,
     ) -> World:
         """Returns the town, or a city that training never saw, under the appearance of `seed`.
 
@@ -66,23 +67,11 @@ class World:
             datum: where on Earth its centre is.
             conditions: what they do to the appearance: a low sun, a map of another year.
             split: whose worlds.
+            side_m: of the city.
         """
-        if area is Area.CROSS:
-            return cls.city(seed, _CITY_SIDE_M, datum, conditions, split)
-        return cls(town_layout(), Appearance.under(_number(split, seed), conditions), datum)
-
-    @classmethod
-    def city(
-        cls,
-        seed: int,
-        side_m: float,
-        datum: Datum = DEFAULT_DATUM,
-        conditions: Conditions = EASY,
-        split: Split = Split.TEST,
-    ) -> World:
-        """Returns the city of `seed` with another side than `of` gives it; the arguments are those of `of`."""
-        number = _number(split, seed)
-        return cls(CityLayout.generate(number, side_m), Appearance.under(number, conditions), datum)
+        number = split.seed(seed, (1 << 20) - 1)  # apart from the worlds of the evaluation on pairs with the same seed
+        layout = town_layout() if area is Area.SAME else CityLayout.generate(number, side_m)
+        return cls(layout, Appearance.under(number, conditions), datum)
 
     def window(self, east_m: float, north_m: float) -> CityRaster:
         """Returns the baked window around a place; the last three are kept.
@@ -110,11 +99,6 @@ class World:
         windows = Windows.stack([self.window(east_m, north_m)])
         pose = (np.array([v], np.float32) for v in (east_m, north_m, yaw_rad))
         return render_views(windows, camera, np.zeros(1, np.int64), *pose)
-
-
-def _number(split: Split, seed: int) -> int:
-    """Of the plan and the appearance: apart from the worlds of the evaluation on pairs with the same seed."""
-    return split.seed(seed, (1 << 20) - 1)
 
 
 def exact_photo(raster: CityRaster) -> UInt8Array:

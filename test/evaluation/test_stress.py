@@ -17,7 +17,7 @@ from geoflow_ros.evaluation.stress import (
     Question,
     StressAnswers,
     StressReport,
-    WrongHeading,
+    WrongHeadingError,
     _at_other_places,
     _camera_at,
     _frozen,
@@ -102,7 +102,7 @@ def test_a_frozen_camera_shows_where_it_was_and_another_city_is_of_another_world
 
 
 def test_headings_are_wrong_to_both_sides_and_by_enough() -> None:
-    drawn = np.degrees(WrongHeading(15.0, 180.0).sample(np.random.default_rng(0), 500))
+    drawn = np.degrees(WrongHeadingError(low_deg=15.0, high_deg=180.0).sample(np.random.default_rng(0), 500))
     assert (np.abs(drawn) >= 15.0).all()
     assert (np.abs(drawn) <= 180.0).all()
     assert 0.4 < np.mean(drawn > 0) < 0.6

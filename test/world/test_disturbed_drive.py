@@ -150,9 +150,9 @@ def test_pictures_are_taken_at_times_of_states_whatever_the_rate() -> None:
 
 
 def test_splits_and_conditions_give_other_worlds_and_the_test_split_is_the_demos() -> None:
-    usual, other = World.city(3, 200.0), World.city(3, 200.0, split=Split.VALIDATION)
+    usual, other = (World.of(Area.CROSS, 3, split=split, side_m=200.0) for split in (Split.TEST, Split.VALIDATION))
     assert usual.layout.seed == Split.TEST.seed(3, (1 << 20) - 1)
     assert other.layout.seed != usual.layout.seed
-    assert World.city(3, 200.0, conditions=ROAD).appearance.seed == usual.appearance.seed
+    assert World.of(Area.CROSS, 3, conditions=ROAD, side_m=200.0).appearance.seed == usual.appearance.seed
     town = World.of(Area.SAME, 3, split=Split.VALIDATION)
     assert town.appearance.seed == Split.VALIDATION.seed(3, (1 << 20) - 1)
