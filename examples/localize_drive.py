@@ -30,7 +30,7 @@ def main(folder: Path, model: str, out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Localize a recorded drive without ROS, and plot the track.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="synthetic", help="bundle folder or name of a shipped one")
+    parser.add_argument("--model", default="birds_eye", help="bundle folder or name of a shipped one")
     parser.add_argument("--out", type=Path, default=Path("track.png"))
     arguments = parser.parse_args()
     try:

@@ -9,6 +9,12 @@ from pathlib import Path
 
 from geoflow_ros.errors import BundleError, InputError
 
+DEFAULT_MODEL = "birds_eye"
+"""Name of the shipped bundle that everything takes where no other is named."""
+
+GEOFLOW_MODEL = "synthetic"
+"""Name of the shipped bundle of GeoFlow."""
+
 _PACKAGE = "geoflow_ros"
 
 

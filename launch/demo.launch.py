@@ -65,7 +65,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("area", default_value="same", description="same (the town of the training) or cross"),
             DeclareLaunchArgument("seed", default_value="1", description="which drive"),
             DeclareLaunchArgument("seconds", default_value="60", description="length of the drive"),
-            DeclareLaunchArgument("model", default_value="synthetic", description="bundle: folder or name"),
+            DeclareLaunchArgument("model", default_value="birds_eye", description="bundle: folder or name"),
             DeclareLaunchArgument("folder", default_value="~/.ros/geoflow_demo", description="where the map is kept"),
             OpaqueFunction(function=vehicle_and_localizer),
         ]

@@ -11,7 +11,13 @@ import pytest
 
 import geoflow_ros
 from geoflow_ros import resources
+from geoflow_ros.cli.options import add_model
+from geoflow_ros.cli.parser import CommandParser
 from geoflow_ros.errors import BundleError, InputError
+from geoflow_ros.localization.opening import VehicleOptions
+from geoflow_ros.ros.parameter_table import SPECS
+from geoflow_ros.simulation.demo import default_model
+from geoflow_ros.world import Area
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -113,3 +119,15 @@ def test_the_run_time_path_imports_neither_torch_nor_ros() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_every_entry_takes_the_same_model_where_none_is_named() -> None:
+    launch = (ROOT / "launch" / "demo.launch.py").read_text(encoding="utf-8")
+    assert resources.DEFAULT_MODEL in resources.available_models()
+    parser = CommandParser()
+    add_model(parser)
+    assert parser.parse_args([]).model == resources.DEFAULT_MODEL
+    assert SPECS["model.path"].default == resources.DEFAULT_MODEL
+    assert VehicleOptions(tiles="").model == resources.DEFAULT_MODEL
+    assert {default_model(area) for area in Area} == {resources.DEFAULT_MODEL}
+    assert f'DeclareLaunchArgument("model", default_value="{resources.DEFAULT_MODEL}"' in launch

@@ -39,7 +39,7 @@ from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation import precision
 from geoflow_ros.inference import GeoFlowLocalizer
 from geoflow_ros.progress import progress_bar
-from geoflow_ros.resources import model_path
+from geoflow_ros.resources import GEOFLOW_MODEL, model_path
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class BenchSettings:
         progress: show progress bars on standard error.
     """
 
-    model: str | Path = "synthetic"
+    model: str | Path = GEOFLOW_MODEL
     size: str = MODEL
     hypotheses: int = 10
     iterations: int = 5

@@ -19,7 +19,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--seed", type=SEED, default=1, help="which drive")
     parser.add_argument("--area", choices=AREAS, default="same", help="the town of the training, or a new city")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="for bag, map and pictures")
-    parser.add_argument("--localizer", choices=LOCALIZERS, help="take the shipped model of this method (geoflow)")
+    parser.add_argument("--localizer", choices=LOCALIZERS, help="take the shipped model of this method (birds_eye)")
     parser.add_argument("--model", help=f"{MODEL_HELP} (default: the one for the area and localizer)")
     parser.add_argument("--image-rate", type=POSITIVE, default=5.0, metavar="HZ", help="camera frames a second")
     add_json(parser)

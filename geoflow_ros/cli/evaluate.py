@@ -14,9 +14,9 @@ from geoflow_ros.cli.options import (
     MODEL_HELP,
     POSITIVE,
     SEED,
-    SHIPPED_MODEL,
 )
 from geoflow_ros.cli.parser import CommandParser
+from geoflow_ros.resources import DEFAULT_MODEL, GEOFLOW_MODEL
 
 if TYPE_CHECKING:
     from geoflow_ros.bundle import Calibration, PoseCalibration
@@ -47,7 +47,7 @@ def _add_synthetic(parser: CommandParser) -> None:
     options.add_orthophotos(worlds, "or held-out cities of real orthophotos, with maps of another year")
     options.add_held_out(parser)
     parser.add_argument(
-        "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default {SHIPPED_MODEL})"
+        "--model", action="append", help=f"{MODEL_HELP}; give several to compare them (default {DEFAULT_MODEL})"
     )
     parser.add_argument("--pairs", type=COUNT, default=2000, help="how many image pairs")
     parser.add_argument("--seed", type=SEED, default=0, help="which pairs; with --area cross also which cities")
@@ -146,7 +146,7 @@ def _add_precision(parser: CommandParser) -> None:
     parser.description = (
         "Says whether a reduced precision is accurate enough for a bundle; exit code 1 where it is not."
     )
-    options.add_model(parser)
+    options.add_model(parser, GEOFLOW_MODEL)
     _add_pairs(parser, 512, "how many of the calibration's image pairs")
     parser.add_argument("--record", action="store_true", help="write the check into the bundle's manifest")
     options.add_json(parser)
@@ -220,7 +220,7 @@ def synthetic(args: argparse.Namespace) -> int:
         photometric=args.photometric,
         camera=args.camera,
     )
-    models = args.model or [SHIPPED_MODEL]
+    models = args.model or [DEFAULT_MODEL]
     comparison = compare(
         models,
         protocol,

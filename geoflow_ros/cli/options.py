@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoflow_ros.cli.parser import CommandParser, Number
 from geoflow_ros.errors import InputError
+from geoflow_ros.resources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from geoflow_ros.backends import BackendOptions
@@ -25,14 +26,13 @@ DEGREES_OR_NONE = Number(float, at_least=0, metavar="DEG")
 AREAS = ("same", "cross")
 LOCALIZERS = ("geoflow", "birds_eye")
 CONDITIONS = ("easy", "road", "hard")
-SHIPPED_MODEL = "synthetic"
 MODEL_HELP = "bundle: its folder, or the name of a shipped one"
 TILES_HELP = "FILE.mbtiles, http(s)://…/{z}/{x}/{y}.png or file://…"
 
 
-def add_model(parser: CommandParser) -> None:
-    """Adds --model with the shipped bundle as its default."""
-    parser.add_argument("--model", default=SHIPPED_MODEL, help=MODEL_HELP)
+def add_model(parser: CommandParser, default: str = DEFAULT_MODEL) -> None:
+    """Adds --model with a shipped bundle as its default."""
+    parser.add_argument("--model", default=default, help=MODEL_HELP)
 
 
 def add_irs(parser: CommandParser, hypotheses: int | None = None, iterations: int | None = None) -> None:

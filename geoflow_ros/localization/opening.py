@@ -15,10 +15,9 @@ from geoflow_ros.inference import SearchSettings, open_localizer
 from geoflow_ros.localization.patch_manager import InlineExecutor
 from geoflow_ros.localization.values import VehicleSettings
 from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
-from geoflow_ros.resources import model_path
+from geoflow_ros.resources import DEFAULT_MODEL, model_path
 from geoflow_ros.tiles import SatelliteMap, TileSource, open_tile_source
 
-SHIPPED_MODEL = "synthetic"
 _DATE_LINE_DEG = 179.9
 
 
@@ -42,7 +41,7 @@ class VehicleOptions:
 
     tiles: str | Path
     datum: tuple[float, float] | None = None
-    model: str | Path = SHIPPED_MODEL
+    model: str | Path = DEFAULT_MODEL
     backend: BackendOptions = field(default_factory=BackendOptions)
     search: SearchSettings = field(default_factory=SearchSettings)
     seed: int = 0

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.backends import BACKENDS, PRECISIONS
+from geoflow_ros.resources import DEFAULT_MODEL
 
 Value = bool | int | float | str | Sequence[str]
 
@@ -101,7 +102,7 @@ SPECS: Mapping[str, ParameterSpec] = {
         "which camera topic is subscribed; raw: image, compressed: image/compressed",
         choices=("raw", "compressed"),
     ),
-    "model.path": ParameterSpec("synthetic", "model bundle: a folder, or the name of one that came with the package"),
+    "model.path": ParameterSpec(DEFAULT_MODEL, "model bundle: a folder, or the name of one that came with the package"),
     "model.backend": ParameterSpec(
         "auto", "what runs the model; auto: the fastest that is installed and can run it", choices=BACKENDS
     ),

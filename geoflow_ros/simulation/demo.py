@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from geoflow_ros.bundle import Bundle, Manifest
-from geoflow_ros.bundle.methods import BIRDS_EYE, GEOFLOW
+from geoflow_ros.bundle.methods import GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import drive_figures, read_drive
 from geoflow_ros.progress import progress_bar
-from geoflow_ros.resources import available_models, model_path
+from geoflow_ros.resources import DEFAULT_MODEL, GEOFLOW_MODEL, available_models, model_path
 from geoflow_ros.simulation.domains import ClaimedDomain
 from geoflow_ros.simulation.events import EventKind, EventReader
 from geoflow_ros.simulation.pictures import RecordedDrive, draw_pictures
@@ -60,8 +60,8 @@ class DemoSettings:
         seed: which drive (and, with `Area.CROSS`, which city).
         area: the town of the training, or a city that training never saw.
         out: folder for map, bag, logs, metrics and pictures; files of an earlier demo are replaced.
-        model: a bundle's folder or a shipped one's name; None takes the one made for area and localizer.
-        localizer: the method of the model, "geoflow" or "birds_eye"; None is the model's, or GeoFlow without one.
+        model: a bundle's folder or a shipped one's name; None takes the shipped one of the localizer.
+        localizer: the method of the model, "geoflow" or "birds_eye"; None is the model's.
         image_rate_hz: camera frames a second.
         progress: say on standard error what is going on, with progress bars where that is a terminal.
     """
@@ -91,7 +91,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         GeoFlowError: settings, model or folder that cannot be used (found before anything is rendered), or a process
             that failed (its log's end is in the message). No process is left behind, whatever happens.
     """
-    bundle = Bundle.load(model_path(settings.model or default_model(settings.area, settings.localizer or GEOFLOW)))
+    bundle = Bundle.load(model_path(settings.model or default_model(settings.area, settings.localizer)))
     if settings.localizer not in (None, bundle.manifest.method):
         raise InputError(
             f"the model '{bundle.manifest.name}' is of the method {bundle.manifest.method}, not "
@@ -122,14 +122,14 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     return DemoResult(metrics, (out / "metrics.json", *pictures, bag, tiles, out / "logs"))
 
 
-def default_model(area: Area, method: str = GEOFLOW) -> str:
-    """Returns the shipped model of a method: GeoFlow's for the town where there is such a one, else the general one."""
-    if method == BIRDS_EYE:
-        return BIRDS_EYE
+def default_model(area: Area, method: str | None = None) -> str:
+    """Returns the shipped model of a method; GeoFlow's for the town where there is such a one, else the general one."""
+    if method != GEOFLOW:
+        return DEFAULT_MODEL
     names = available_models()
     if area is Area.SAME and "town" in names:
         return "town"
-    return "synthetic"
+    return GEOFLOW_MODEL
 
 
 def _drive(settings: DemoSettings, bundle: Bundle, drive: Drive, tiles: Path) -> tuple[Path, dict[str, float] | None]:

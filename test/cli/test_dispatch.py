@@ -10,6 +10,7 @@ from fakes.command_line import ROOT, only_line, run
 
 from geoflow_ros.cli import dispatch
 from geoflow_ros.cli.dispatch import COMMANDS
+from geoflow_ros.resources import DEFAULT_MODEL
 
 COMMAND_LINES = [
     *([name] for name in COMMANDS),
@@ -44,7 +45,7 @@ def test_the_help_tells_defaults(capsys: pytest.CaptureFixture[str], monkeypatch
     run("evaluate", "synthetic", "--help")
     told = " ".join(capsys.readouterr().out.split())
     assert "--seed N which pairs; with --area cross also which cities (default 0)" in told
-    assert "(default synthetic)" in told
+    assert f"(default {DEFAULT_MODEL})" in told
     assert "(default: the bundle's)" in told
     run("demo", "--help")
     assert "length of the drive, real time (default 60)" in capsys.readouterr().out
