@@ -29,9 +29,9 @@ _INTERVAL_PERCENTILES = (2.5, 97.5)
 class Figures(TypedDict, total=False):
     """The accuracy and consistency of a set of fixes. Keys that a measurement cannot fill are absent.
 
-    `anees`, `coverage_*` and `nll` need covariances of the position, the same with `pose_` those of position and yaw,
-    `yaw_*` a method that gives the yaw, `auroc_5m` a quality and answers on both sides of 5 m; `*_interval` are
-    between the 2.5th and the 97.5th percentile; `latency_ms` and `frames_per_second` are those of `timing`.
+    `anees`, `coverage_*`, `nll*` and `ause` need covariances of the position, the same with `pose_` those of position
+    and yaw, `yaw_*` a method that gives the yaw, `auroc_5m` a quality and answers on both sides of 5 m; `*_interval`
+    are between the 2.5th and the 97.5th percentile; `latency_ms` and `frames_per_second` are those of `timing`.
     """
 
     frames: int
@@ -54,6 +54,8 @@ class Figures(TypedDict, total=False):
     coverage_90: float
     coverage_95: float
     nll: float
+    nll_constant: float
+    ause: float
     lateral_sigma_m: float
     longitudinal_sigma_m: float
     yaw_mean_error_deg: float
@@ -140,7 +142,8 @@ def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, 
 
     ANEES is the mean of eᵀΣ⁻¹e / 2 (Li, Zhao and Jilkov 2001): 1 for a truthful covariance, above 1 for an
     overconfident one. `coverage_p` is the share of errors inside the ellipse that should hold p of them; the ellipse
-    is the χ² one of 2 degrees of freedom, eᵀΣ⁻¹e ≤ -2 ln(1 - p). `nll` is the mean negative log-likelihood, nats.
+    is the χ² one of 2 degrees of freedom, eᵀΣ⁻¹e ≤ -2 ln(1 - p). `nll` is the mean negative log-likelihood, nats;
+    `nll_constant` that of the one covariance which fits these errors best. `ause`: see `sparsification_error`.
 
     Args:
         errors: (n, 2) metres.
@@ -152,9 +155,37 @@ def consistency(errors: npt.ArrayLike, covariances: npt.ArrayLike) -> dict[str, 
     e = _errors(errors)
     sigma = np.asarray(covariances, dtype=np.float64)
     result = _consistency(e, sigma)
+    log_determinant = np.linalg.slogdet(e.T @ e / len(e))[1]
+    if math.isfinite(log_determinant):  # errors on a line have no best ellipse
+        result["nll_constant"] = float(1.0 + math.log(2.0 * math.pi) + log_determinant / 2.0)
+    result["ause"] = sparsification_error(np.linalg.norm(e, axis=1), np.trace(sigma, axis1=1, axis2=2))
     result["longitudinal_sigma_m"] = float(np.median(np.sqrt(sigma[:, 0, 0])))
     result["lateral_sigma_m"] = float(np.median(np.sqrt(sigma[:, 1, 1])))
     return result
+
+
+def sparsification_error(errors: npt.ArrayLike, uncertainty: npt.ArrayLike) -> float:
+    """Computes AUSE, the area under the sparsification error (Ilg et al., ECCV 2018).
+
+    Answers are left out one by one, first those that are said to be least certain, then first those that are worst.
+    AUSE is by how much the mean error of what is left is larger in the first way, in units of the mean error of all,
+    averaged over the shares that are left out: 0 where what is said is in the order of the errors.
+
+    Args:
+        errors: (n,) distances, not negative.
+        uncertainty: (n,) larger for a less certain answer; its order alone counts.
+
+    Raises:
+        InputError: shapes differ, or none is given.
+    """
+    distance, said = np.asarray(errors, dtype=np.float64), np.asarray(uncertainty, dtype=np.float64)
+    if distance.ndim != 1 or distance.shape != said.shape or not len(distance):
+        raise InputError(f"an uncertainty for each error is wanted, got {said.shape} for {distance.shape}")
+    if not distance.any():
+        return 0.0
+    kept = np.arange(1, len(distance) + 1)
+    by_said, by_error = (np.cumsum(distance[np.argsort(key, kind="stable")]) / kept for key in (said, distance))
+    return float((by_said - by_error).mean() / distance.mean())
 
 
 def yaw_figures(errors_rad: npt.ArrayLike) -> dict[str, float]:

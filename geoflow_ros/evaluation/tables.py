@@ -81,6 +81,8 @@ _CONSISTENCY_ROWS = (
     ("inside 90 %", "coverage_90", "90"),
     ("inside 95 %", "coverage_95", "95"),
     ("negative log-likelihood", "nll", "-"),
+    ("of the best constant one", "nll_constant", "-"),
+    ("AUSE", "ause", "0"),
     ("median sigma forward m", "longitudinal_sigma_m", "-"),
     ("median sigma sideways m", "lateral_sigma_m", "-"),
     ("with yaw: ANEES", "pose_anees", "1"),

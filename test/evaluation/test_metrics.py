@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import figures, published_figures, timing, trajectory_figures
+from geoflow_ros.evaluation.metrics import figures, published_figures, sparsification_error, timing, trajectory_figures
 from geoflow_ros.geo.gaussian import chi_square_quantile
 
 
@@ -52,6 +52,27 @@ def test_halving_sigma_multiplies_anees_by_four_and_worsens_nll() -> None:
     assert overconfident["anees"] == pytest.approx(4 * truthful["anees"])
     assert overconfident["nll"] > truthful["nll"]
     assert truthful["nll"] == pytest.approx(1 + math.log(2 * math.pi), abs=0.03)
+
+
+def test_no_constant_covariance_has_a_better_likelihood_than_the_one_of_the_errors() -> None:
+    rng = np.random.default_rng(5)
+    errors = rng.normal(size=(500, 2)) @ np.array([[3.0, 0.0], [1.0, 0.5]])
+    best = errors.T @ errors / len(errors)
+    f = figures(errors, np.tile(best, (len(errors), 1, 1)))
+    assert f["nll"] == pytest.approx(f["nll_constant"])
+    for other in (1.2 * best, best / 1.2, best + np.diag([1.0, 0.0])):
+        assert figures(errors, np.tile(other, (len(errors), 1, 1)))["nll"] > f["nll_constant"]
+    assert "nll_constant" not in figures([[1.0, 1.0], [2.0, 2.0]], np.tile(np.eye(2), (2, 1, 1)))
+
+
+def test_sparsification_is_perfect_in_the_order_of_the_errors_and_worst_against_it() -> None:
+    errors = np.array([4.0, 1.0, 3.0, 2.0])
+    assert sparsification_error(errors, 10.0 * errors) == 0.0
+    # the means of what is left are, from one answer on, 4, 3.5, 3, 2.5 against 1, 1.5, 2, 2.5
+    assert sparsification_error(errors, -errors) == pytest.approx((3.0 + 2.0 + 1.0) / 4.0 / 2.5)
+    assert sparsification_error(np.zeros(3), np.arange(3)) == 0.0
+    with pytest.raises(InputError, match="for each error"):
+        sparsification_error(errors, errors[:2])
 
 
 def test_sigmas_name_the_axis_they_belong_to() -> None:
