@@ -19,7 +19,7 @@ from geoflow_ros.resources import model_path
 from geoflow_ros.tiles import SatelliteMap, TileSource, open_tile_source
 
 SHIPPED_MODEL = "synthetic"
-_DATE_LINE_DEG = 179.9
+_HALF_THE_WORLD_DEG = 180.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def _datum(given: tuple[float, float] | None, source: TileSource) -> Datum:
     if math.isnan(lat) != math.isnan(lon):
         raise InputError("give both datum.latitude_deg and datum.longitude_deg, or neither")
     if math.isnan(lat):
-        if source.bounds.contains(0.0, _DATE_LINE_DEG) and source.bounds.contains(0.0, -_DATE_LINE_DEG):
+        bounds = source.bounds
+        if bounds.width_deg >= _HALF_THE_WORLD_DEG or bounds.west_deg > bounds.east_deg:
+            spanned = "the whole world" if bounds.width_deg >= _HALF_THE_WORLD_DEG else "both sides of 180 degrees"
             raise InputError(
-                f"the tiles '{source.name}' cover the whole world: set datum.latitude_deg and datum.longitude_deg"
+                f"the tiles '{source.name}' cover {spanned}: set datum.latitude_deg and datum.longitude_deg"
             )
         lat, lon = source.bounds.centre
     return Datum(lat, lon)

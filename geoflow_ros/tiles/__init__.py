@@ -5,7 +5,8 @@ decoded tiles and cuts `SatellitePatch`es; `TileServer` serves any source over H
 """
 
 from geoflow_ros.tiles.folder import FolderSource
-from geoflow_ros.tiles.mbtiles import MBTilesSource, MBTilesWriter
+from geoflow_ros.tiles.mbtiles import MBTilesSource
+from geoflow_ros.tiles.mbtiles_writer import MBTilesWriter
 from geoflow_ros.tiles.opening import open_tile_source, tile_source_info
 from geoflow_ros.tiles.raster import TileFormat, decode_tile, encode_tile
 from geoflow_ros.tiles.satellite_map import SatelliteMap, SatellitePatch
