@@ -1,13 +1,15 @@
 """Satellite pixels: where tiles come from, and the metric, heading-aligned patch that is cut from them.
 
-`open_tile_source` opens MBTiles files, folders and XYZ servers behind one protocol, `TileSource`; `SatelliteMap` keeps
-decoded tiles and cuts `SatellitePatch`es; `TileServer` serves any source over HTTP.
+`open_tile_source` opens files, folders and servers of many kinds behind one protocol, `TileSource`; `SatelliteMap`
+keeps decoded tiles and cuts `SatellitePatch`es; `TileServer` serves any source over HTTP.
 """
 
+from geoflow_ros.tiles.describing import tile_source_info
 from geoflow_ros.tiles.folder import FolderSource
+from geoflow_ros.tiles.http import HttpSettings
 from geoflow_ros.tiles.mbtiles import MBTilesSource
 from geoflow_ros.tiles.mbtiles_writer import MBTilesWriter
-from geoflow_ros.tiles.opening import open_tile_source, tile_source_info
+from geoflow_ros.tiles.opening import open_tile_source
 from geoflow_ros.tiles.raster import TileFormat, decode_tile, encode_tile
 from geoflow_ros.tiles.satellite_map import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.server import TileServer
@@ -18,6 +20,7 @@ from geoflow_ros.tiles.xyz import XyzSource
 __all__ = [
     "WEB_MERCATOR_WORLD",
     "FolderSource",
+    "HttpSettings",
     "MBTilesSource",
     "MBTilesWriter",
     "NoGround",

@@ -127,7 +127,7 @@ class TileCache:
         zoom, x, y = key
         data = self._source.read(zoom, x, y)
         label = f"tile {zoom}/{x}/{y} of '{self._source.name}'"
-        return Tile.judged(*decode_tile(data, self._source.tile_size, label), data)
+        return Tile.judged(*decode_tile(data, label), data)
 
     def _closed_error(self) -> TileSourceUnavailableError:
         return TileSourceUnavailableError(f"the map '{self._source.name}' is closed")

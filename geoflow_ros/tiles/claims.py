@@ -257,8 +257,7 @@ def _turned_by_centre(claims: Claims, written: GeoBounds, turned: GeoBounds) -> 
     if claims.centre is None:
         return False
     lon, lat = claims.centre
-    is_in = any(written.contains(*place) for place in ((lat, lon), (lon, lat)))
-    return not is_in and any(turned.contains(*place) for place in ((lat, lon), (lon, lat)))
+    return not written.contains(lat, lon) and turned.contains(lat, lon)
 
 
 def _spans(bounds: GeoBounds) -> list[tuple[float, float]]:

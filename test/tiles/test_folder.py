@@ -49,7 +49,7 @@ def test_folders_that_hold_no_tiles_are_refused(tmp_path: Path) -> None:
     ("spec", "words"),
     [
         ("", "is no tile source; give"),
-        ("map.tif", "is no tile source; give"),
+        ("map.docx", "is no tile source; give"),
         ("ftp://host/{z}/{x}/{y}.png", "not 'ftp'"),
         ("http://{z}/{x}/{y}.png", "not an http or https URL"),
         ("http://host/{z}/{x}.png", "needs {z}, {x} and {y}"),
