@@ -5,6 +5,8 @@ keeps decoded tiles and cuts `SatellitePatch`es; `TileServer` serves any source 
 """
 
 from geoflow_ros.tiles.describing import tile_source_info
+from geoflow_ros.tiles.disk_cache import CacheSettings
+from geoflow_ros.tiles.fetching import FetchReport, count_tiles, fetch_tiles
 from geoflow_ros.tiles.folder import FolderSource
 from geoflow_ros.tiles.http import HttpSettings
 from geoflow_ros.tiles.mbtiles import MBTilesSource
@@ -19,6 +21,8 @@ from geoflow_ros.tiles.xyz import XyzSource
 
 __all__ = [
     "WEB_MERCATOR_WORLD",
+    "CacheSettings",
+    "FetchReport",
     "FolderSource",
     "HttpSettings",
     "MBTilesSource",
@@ -30,8 +34,10 @@ __all__ = [
     "TileServer",
     "TileSource",
     "XyzSource",
+    "count_tiles",
     "decode_tile",
     "encode_tile",
+    "fetch_tiles",
     "open_tile_source",
     "tile_source_info",
 ]

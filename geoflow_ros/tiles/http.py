@@ -162,14 +162,14 @@ class HttpClient:
         except requests.exceptions.SSLError:
             raise _PassingError("the server has no valid TLS certificate", UNAVAILABLE_MEMORY_S) from None
         except requests.Timeout:
-            raise _PassingError("does not answer in time", UNAVAILABLE_MEMORY_S) from None
+            raise _PassingError("the server does not answer in time", UNAVAILABLE_MEMORY_S) from None
         except requests.exceptions.ChunkedEncodingError as error:
-            raise _PassingError(f"breaks off ({type(error).__name__})") from None
+            raise _PassingError(f"the server breaks off ({type(error).__name__})") from None
         except requests.ConnectionError:
-            reason = "cannot be reached; is it running, and is the address right?"
+            reason = "the server cannot be reached; is it running, and is the address right?"
             raise _PassingError(reason, UNAVAILABLE_MEMORY_S) from None
         except requests.RequestException as error:
-            raise _PassingError(f"breaks off ({type(error).__name__})") from None
+            raise _PassingError(f"the server breaks off ({type(error).__name__})") from None
 
     def _check_worth_asking(self, url: str, label: str) -> None:
         if self._closed.is_set():

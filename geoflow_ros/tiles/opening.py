@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from geoflow_ros.errors import InputError
+from geoflow_ros.errors import InputError, TileSourceUnavailableError
+from geoflow_ros.tiles.disk_cache import CachedSource, CacheSettings
 from geoflow_ros.tiles.folder import FolderSource
 from geoflow_ros.tiles.geotiff import GEOTIFF_SUFFIXES, GeotiffSource
 from geoflow_ros.tiles.http import HttpSettings
@@ -14,15 +16,19 @@ from geoflow_ros.tiles.pmtiles_archive import PMTilesSource
 from geoflow_ros.tiles.secrets import public, with_keys
 from geoflow_ros.tiles.services import is_service, open_service
 from geoflow_ros.tiles.source import TileSource
+from geoflow_ros.tiles.tile_store import TileStore
 from geoflow_ros.tiles.xyz import XyzSource
 
+_log = logging.getLogger(__name__)
 KINDS = (
     "FILE.mbtiles, FILE.pmtiles, FILE.tif, http(s)://host/{z}/{x}/{y}.png, its TileJSON, WMTS or WMS, or "
     "file:///folder/{z}/{x}/{y}.png"
 )
 
 
-def open_tile_source(spec: str | Path, http: HttpSettings | None = None) -> TileSource:
+def open_tile_source(
+    spec: str | Path, http: HttpSettings | None = None, cache: CacheSettings | None = None
+) -> TileSource:
     """Opens the tile source that a user names.
 
     Args:
@@ -38,6 +44,7 @@ def open_tile_source(spec: str | Path, http: HttpSettings | None = None) -> Tile
 
             `{env:NAME}` and `{file:PATH}` in it stand for keys, see `tiles.secrets`.
         http: how servers are asked.
+        cache: where servers' tiles are kept on disk; files on this machine need none.
 
     A server given by its template does not say which zooms it has: name the zoom to `SatelliteMap`, or give TileJSON.
 
@@ -45,7 +52,10 @@ def open_tile_source(spec: str | Path, http: HttpSettings | None = None) -> Tile
         InputError: none of these, or what reads it is not installed.
         TileSourceUnavailableError: the file, folder or server cannot be opened.
     """
-    text = with_keys(str(spec).strip())
+    named = str(spec).strip()
+    if cache is not None and named.lower().startswith(("http://", "https://")):
+        return _open_with_cache(named, http, cache)
+    text = with_keys(named)
     scheme = urlsplit(text).scheme.lower() if "://" in text else ""
     if scheme in ("http", "https"):
         return _open_address(text, http)
@@ -65,6 +75,26 @@ def open_tile_source(spec: str | Path, http: HttpSettings | None = None) -> Tile
     if suffix in GEOTIFF_SUFFIXES:
         return GeotiffSource(text)
     raise InputError(f"'{text}' is no tile source; give {KINDS}")
+
+
+def _open_with_cache(named: str, http: HttpSettings | None, cache: CacheSettings) -> TileSource:
+    path = cache.path_of(named)
+    source: TileSource | None = None
+    if not cache.offline:
+        try:
+            source = _open_address(with_keys(named), http)
+        except TileSourceUnavailableError as error:
+            if not path.is_file():
+                raise
+            _log.warning("%s; what was kept of it in '%s' is shown instead", error, path)
+    elif not path.is_file():
+        raise TileSourceUnavailableError(
+            f"the network is not to be used, and nothing of {public(named)} was kept in '{cache.folder}': drive there "
+            "once with it, or give a file that geoflow tiles fetch has made"
+        )
+    if source is not None and not isinstance(source, XyzSource):
+        return source  # an archive, of which no single tiles come
+    return CachedSource(TileStore(path, cache.max_bytes), source)
 
 
 def _open_address(text: str, http: HttpSettings | None) -> TileSource:

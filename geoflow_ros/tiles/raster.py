@@ -145,7 +145,8 @@ def encode_tile_with_alpha(pixels: UInt8Array, alpha: UInt8Array) -> bytes:
     """Encodes (N, N, 3) uint8 RGB pixels with their (N, N) uint8 opacity as a PNG, as fast as that goes."""
     bgra = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGRA)
     bgra[..., 3] = alpha
-    _, data = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, data = cv2.imencode(".png", bgra, fast)
     return data.tobytes()
 
 

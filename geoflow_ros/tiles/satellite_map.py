@@ -159,6 +159,18 @@ class SatelliteMap:
             raise first_of(missing, needed)
         return patch
 
+    def prefetch(self, frame: PatchFrame) -> None:
+        """Begins to fetch the tiles of a frame that may be needed soon; returns at once.
+
+        Raises:
+            GeometryError: the frame leaves the map frame or web mercator.
+        """
+        zoom = self.zoom_for(frame)
+        size = self.tile_size(zoom)
+        warp = PatchWarp.fit(frame, self.datum, zoom, size)
+        self._check_scale(frame, warp, zoom, size)
+        self._cache.prefetch([(zoom, x % 2**zoom, y) for x, y in warp.tiles(size)])
+
     def close(self) -> None:
         """Stops fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
         self._cache.close()

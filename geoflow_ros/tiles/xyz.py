@@ -145,7 +145,7 @@ def document(url: str, http: HttpSettings | None) -> bytes:
     """
     client = HttpClient(http_host(url), http or HttpSettings())
     try:
-        return client.get(url, f"tile server {public(url)}").data or b""
+        return client.get(url, f"tile source {public(url)}").data or b""
     except (TileMissingError, TileCorruptError) as error:
         raise TileSourceUnavailableError(str(error)) from None
     finally:

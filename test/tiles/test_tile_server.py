@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from fakes.tile_server import FailingTileServer
-from fakes.tiles import GREY
+from fakes.tiles import GREY, MemorySource
 
 from geoflow_ros.errors import InputError, TileCorruptError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import Datum, GeoBounds, PatchFrame, tile_at
@@ -318,3 +318,47 @@ def test_many_threads_read_through_the_server(map_file: Path) -> None:
     with TileServer(source) as server, ThreadPoolExecutor(16) as pool:
         remote = open_tile_source(server.url)
         assert list(pool.map(lambda key: remote.read(*key), wanted)) == [source.read(*key) for key in wanted]
+
+
+@pytest.mark.parametrize(
+    ("headers", "base"),
+    [
+        ({"Host": "robot.local:8080"}, "http://robot.local:8080"),
+        ({"Host": "[fe80::1]:8000"}, "http://[fe80::1]:8000"),
+        ({"Host": "inside", "X-Forwarded-Host": "maps.example", "X-Forwarded-Proto": "https"}, "https://maps.example"),
+        ({"Host": "<script>"}, None),
+    ],
+)
+def test_tilejson_names_the_address_that_the_client_used(headers: dict[str, str], base: str | None) -> None:
+    with TileServer(MemorySource(GREY)) as server:
+        host, port = server.base_url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.request("GET", "/", headers=headers)
+        document = json.load(connection.getresponse())
+        connection.close()
+        assert document["tiles"] == [f"{base or server.base_url}/{{z}}/{{x}}/{{y}}.png"]
+
+
+def test_any_web_page_may_ask() -> None:
+    with TileServer(MemorySource(GREY)) as server:
+        host, port = server.base_url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.request("OPTIONS", "/19/3/4.png", headers={"Origin": "https://page.example"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        connection.close()
+
+
+def test_the_server_listens_on_ipv6_and_then_on_both() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with TileServer(MemorySource(GREY), host="::1") as server:
+        assert server.base_url.startswith("http://[::1]:")
+        assert open_tile_source(server.url).read(19, 3, 4) == GREY
+    with TileServer(MemorySource(GREY), host="::") as server:
+        port = server.base_url.rsplit(":", 1)[1]
+        for host in ("127.0.0.1", "[::1]"):
+            assert open_tile_source(f"http://{host}:{port}/{{z}}/{{x}}/{{y}}.png").read(19, 3, 4) == GREY
