@@ -81,7 +81,7 @@ class FolderSource:
     def _look(self, below: tuple[str, ...], zooms: list[int]) -> None:
         """Takes zooms, bounds and tile size from the files, where they lie as {z}/{x}/{y} do."""
         is_plain = len(below) == 2 and below[0].lower() == "{x}"
-        row_file = re.compile(re.sub(r"\\\{-?\w+\\\}", r"(\\d+)", re.escape(below[-1]))) if is_plain else None
+        row_file = re.compile(re.sub(r"\\\{(?:\\-)?\w+\\\}", r"(\\d+)", re.escape(below[-1]))) if is_plain else None
         if row_file is None or row_file.groups != 1:
             return
         holdings = [_holding(self._root / str(zoom), zoom, row_file) for zoom in zooms[-FINEST_ZOOMS:]]
