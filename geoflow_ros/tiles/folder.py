@@ -13,19 +13,21 @@ from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError, T
 from geoflow_ros.geo import MAX_ZOOM
 from geoflow_ros.tiles.claims import FINEST_ZOOMS, Claims, Holding, settle
 from geoflow_ros.tiles.raster import tile_format, tile_side
-from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD, check_tile_index
-from geoflow_ros.tiles.template import TileTemplate
+from geoflow_ros.tiles.source import check_tile_index
+from geoflow_ros.tiles.template import TileTemplate, placeholder_meaning
 
 _log = logging.getLogger(__name__)
 _DESCRIPTION = "tilemapresource.xml"  # of gdal2tiles, and of TMS in general
 _TRIED_TILES = 64
+_USUAL_SIDE = 256
 
 
 class FolderSource:
     """A source of tiles that are files under a path template such as `/maps/town/{z}/{x}/{y}.png`.
 
-    Zooms and bounds are those of the files that are there. Rows that are numbered from the other side than the template
-    says are recognised where a `tilemapresource.xml` lies beside the zooms, as gdal2tiles writes it.
+    The placeholders may stand anywhere, as in `{z}_{x}_{y}.png`. Zooms and bounds are those of the files that are
+    there, all of which are listed once. Rows that are numbered from the other side than the template says are
+    recognised where a `tilemapresource.xml` lies beside the zooms, as gdal2tiles writes it.
 
     Args:
         template: path with {z}, {x} and {y} (or {-y}).
@@ -40,19 +42,21 @@ class FolderSource:
         parts = Path(self._template.text).parts
         depth = next(i for i, part in enumerate(parts) if "{" in part)
         self._root = Path(*parts[:depth])
-        if parts[depth].lower() not in ("{z}", "{zoom}", "{level}"):
-            raise InputError(f"tile template '{template}' must start its placeholders with a folder {{z}}")
+        names = [_part_pattern(part, template) for part in parts[depth:]]
         self._check_root()
-        zooms = sorted(int(p.name) for p in self._root.iterdir() if p.is_dir() and _is_number(p.name, MAX_ZOOM))
-        if not zooms:
-            raise TileSourceUnavailableError(f"tile folder '{self._root}' holds no zoom folder (0, 1, 2 …)")
+        columns, some = _listed(self._root, names)
+        if not columns:
+            raise TileSourceUnavailableError(
+                f"tile folder '{self._root}' holds no files like '{'/'.join(parts[depth:])}' (z, x and y are numbers)"
+            )
         self.name = self._root.name or str(self._root)
-        self.notes: tuple[str, ...] = ()
-        self.min_zoom, self.max_zoom = zooms[0], zooms[-1]
-        self.bounds = WEB_MERCATOR_WORLD
-        self.tile_size = 256
-        self._turned = False
-        self._look(parts[depth + 1 :], zooms)
+        from_south = "{-y}" in self._template.text
+        holdings = [Holding(zoom, columns[zoom]) for zoom in sorted(columns)[-FINEST_ZOOMS:]]
+        extent = settle(_description(self._root / _DESCRIPTION), columns, holdings, from_south)
+        self.min_zoom, self.max_zoom, self.bounds = extent.min_zoom, extent.max_zoom, extent.bounds
+        self._turned = extent.rows_from_south != from_south
+        self.tile_size = _first_side(some)
+        self.notes = extent.notes
         if self.notes:
             _log.warning("map '%s': %s", self._root, "; ".join(self.notes))
 
@@ -78,53 +82,54 @@ class FolderSource:
         if not self._root.is_dir():
             raise TileSourceUnavailableError(f"tile folder '{self._root}' is not there")
 
-    def _look(self, below: tuple[str, ...], zooms: list[int]) -> None:
-        """Takes zooms, bounds and tile size from the files, where they lie as {z}/{x}/{y} do."""
-        is_plain = len(below) == 2 and below[0].lower() == "{x}"
-        row_file = re.compile(re.sub(r"\\\{(?:\\-)?\w+\\\}", r"(\\d+)", re.escape(below[-1]))) if is_plain else None
-        if row_file is None or row_file.groups != 1:
-            return
-        holdings = [_holding(self._root / str(zoom), zoom, row_file) for zoom in zooms[-FINEST_ZOOMS:]]
-        held = [holding for holding in holdings if holding.columns]
-        if not held:
-            return
-        from_south = "{-y}" in below[-1]
-        extent = settle(_description(self._root / _DESCRIPTION), zooms, held, from_south)
-        self.bounds, self.notes = extent.bounds, extent.notes
-        self._turned = extent.rows_from_south != from_south
-        for path in _some_files(self._root, held, row_file):
-            try:
-                self.tile_size = tile_side(path.read_bytes(), str(path))
-                return
-            except (TileCorruptError, OSError):
-                continue
+
+def _part_pattern(part: str, template: str) -> re.Pattern[str]:
+    """What a folder or file is called for which a part of the template stands."""
+
+    def number(match: re.Match[str]) -> str:
+        meaning = placeholder_meaning(match[1])
+        if meaning.lstrip("-") not in ("z", "x", "y"):
+            raise InputError(f"tile template '{template}' of files has {{{match[1]}}}; use {{z}}, {{x}} and {{y}}")
+        return f"(?P<{meaning.lstrip('-')}>[0-9]+)"
+
+    pieces = re.split(r"(\{[^{}]*\})", part)
+    return re.compile("".join(re.sub(r"^\{(.*)\}$", number, p) if p.startswith("{") else re.escape(p) for p in pieces))
 
 
-def _is_number(name: str, most: int) -> bool:
-    return name.isdecimal() and int(name) <= most
+def _listed(root: Path, names: list[re.Pattern[str]]) -> tuple[dict[int, dict[int, tuple[int, int]]], list[Path]]:
+    """Lowest and highest row of the columns of each zoom, numbered as the files are; and some files of each zoom."""
+    columns: dict[int, dict[int, tuple[int, int]]] = {}
+    some: dict[int, list[Path]] = {}
+    for path, place in _walk(root, names, {}):
+        zoom, x, row = place["z"], place["x"], place["y"]
+        if zoom <= MAX_ZOOM and max(x, row) < 2**zoom:
+            low, high = columns.setdefault(zoom, {}).get(x, (row, row))
+            columns[zoom][x] = (min(low, row), max(high, row))
+            if len(some.setdefault(zoom, [])) < _TRIED_TILES:
+                some[zoom].append(path)
+    return columns, [path for zoom in sorted(some, reverse=True) for path in some[zoom]]
 
 
-def _holding(folder: Path, zoom: int, row_file: re.Pattern[str]) -> Holding:
-    columns: dict[int, tuple[int, int]] = {}
-    last = 2**zoom - 1
-    for column in os.scandir(folder):
-        if _is_number(column.name, last) and column.is_dir():
-            rows = [int(match[1]) for match in map(row_file.fullmatch, os.listdir(column.path)) if match]
-            if rows and max(rows) <= last:
-                columns[int(column.name)] = (min(rows), max(rows))
-    return Holding(zoom, columns)
+def _walk(folder: Path, names: list[re.Pattern[str]], so_far: dict[str, int]) -> Iterator[tuple[Path, dict[str, int]]]:
+    for entry in os.scandir(folder):
+        match = names[0].fullmatch(entry.name)
+        if match is None:
+            continue
+        place = {**so_far, **{key: int(value) for key, value in match.groupdict().items()}}
+        if len(names) == 1:
+            yield Path(entry.path), place
+        elif entry.is_dir():
+            yield from _walk(Path(entry.path), names[1:], place)
 
 
-def _some_files(root: Path, holdings: list[Holding], row_file: re.Pattern[str]) -> Iterator[Path]:
-    tried = 0
-    for holding in reversed(holdings):
-        for column in holding.columns:
-            for entry in os.scandir(root / str(holding.zoom) / str(column)):
-                if row_file.fullmatch(entry.name):
-                    tried += 1
-                    yield Path(entry.path)
-                    if tried == _TRIED_TILES:
-                        return
+def _first_side(paths: list[Path]) -> int:
+    """Pixels along one side of the first tile that can be decoded."""
+    for path in paths[:_TRIED_TILES]:
+        try:
+            return tile_side(path.read_bytes(), str(path))
+        except (TileCorruptError, OSError):
+            continue
+    return _USUAL_SIDE
 
 
 def _description(path: Path) -> Claims:

@@ -58,7 +58,7 @@ class TileTemplate:
                 "write {z}, {x} and {y}"
             )
         object.__setattr__(self, "text", _ENCODED.sub(lambda match: "{" + match[1] + "}", self.text))
-        found = {_meaning(name) for name in _PLACEHOLDER.findall(self.text)}
+        found = {placeholder_meaning(name) for name in _PLACEHOLDER.findall(self.text)}
         places = found & _PLACES
         unknown = sorted(name for name in found - _PLACES if name != "r" and not _switched(name))
         if unknown:
@@ -97,7 +97,7 @@ class TileTemplate:
         }
 
         def value(match: re.Match[str]) -> str:
-            meaning = _meaning(match[1])
+            meaning = placeholder_meaning(match[1])
             choices = _switched(meaning)
             return choices[(x + y) % len(choices)] if choices else str(values[meaning])
 
@@ -109,7 +109,8 @@ def quadkey(zoom: int, x: int, y: int) -> str:
     return "".join(str((x >> bit & 1) + 2 * (y >> bit & 1)) for bit in range(zoom - 1, -1, -1))
 
 
-def _meaning(name: str) -> str:
+def placeholder_meaning(name: str) -> str:
+    """What a placeholder stands for, by any of its names: z, x, y, -y, quadkey, bbox, r or switch:…."""
     lower = name.strip().lower()
     return _ALIASES.get(lower, name.strip() if lower.startswith("switch:") else lower)
 

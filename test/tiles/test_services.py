@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -12,6 +13,7 @@ from fakes.tiles import GREY
 from geoflow_ros.errors import InputError, TileCorruptError, TileSourceUnavailableError
 from geoflow_ros.geo import GeoBounds
 from geoflow_ros.tiles import HttpSettings, open_tile_source
+from geoflow_ros.tiles.services import is_service
 
 Serve = Callable[[Callable[[str, Mapping[str, str]], Answer]], AnsweringServer]
 QUICK = HttpSettings(timeout_s=5.0, retries=0)
@@ -183,3 +185,13 @@ def test_the_complaint_of_a_service_is_passed_on(serve: Serve) -> None:
     server.answer = lambda path, headers: (200, {"Content-Type": "text/xml"}, report)
     with pytest.raises(TileCorruptError, match="no image but text: 'Layer is locked'"):
         source.read(15, 1, 2)
+
+
+def test_the_listed_services_are_addresses_of_known_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    monkeypatch.setenv("LINZ_API_KEY", "a-key-of-linz")
+    listed = yaml.safe_load((Path(__file__).parents[2] / "config" / "map_sources.yaml").read_text(encoding="utf-8"))
+    assert len(listed["sources"]) >= 8
+    for entry in listed["sources"].values():
+        assert entry.keys() == {"url", "provider", "licence", "ground_resolution_m"}
+        assert is_service(entry["url"]) or open_tile_source(entry["url"]).max_zoom == 22
