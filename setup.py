@@ -31,6 +31,9 @@ OPENVINO = ["openvino>=2024.4"]
 # (on a Jetson it comes with JetPack, and cuda-python alone is missing).
 RTX = ["tensorrt-rtx-cu12>=1.1", "cuda-python>=12.8"]
 TENSORRT = ["tensorrt>=10.3", "cuda-python>=12.8"]
+# Map files: pictures in any coordinate system (GDAL comes with the wheel), and archives of the web.
+GEOTIFF = ["rasterio>=1.3"]
+PMTILES = ["pmtiles>=3.4"]
 DOCS = ["sphinx>=7.4", "myst-parser>=3", "furo>=2024.8"]
 TEST = ["pytest>=7.4", "pytest-xdist>=3.5", "ruff>=0.6", "mypy>=1.11"]
 
@@ -100,6 +103,8 @@ setup(
         "rtx": RTX,
         "tensorrt": TENSORRT,
         "train": TRAIN,
+        "geotiff": GEOTIFF,
+        "pmtiles": PMTILES,
         "docs": DOCS,
         "test": TEST,
     },

@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "train on ever new synthetic worlds",
     "export": "a checkpoint becomes a model bundle (ONNX and manifest)",
     "evaluate": "measure a model, a recorded drive or a training run",
-    "tiles": "serve or describe a tile source",
+    "tiles": "fetch, serve, describe or show satellite tiles",
     "bench": "speed, memory and start of every back end on this machine",
 }
 
@@ -43,6 +43,8 @@ _EXTRA_OF_MODULE = {
     "rcl_interfaces": "ros",
     "rosbags": "demo",
     "matplotlib": "plots",
+    "rasterio": "geotiff",
+    "pmtiles": "pmtiles",
 }
 
 

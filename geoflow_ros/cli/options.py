@@ -27,7 +27,7 @@ AREAS = ("same", "cross")
 LOCALIZERS = ("geoflow", "birds_eye")
 CONDITIONS = ("easy", "road", "hard")
 MODEL_HELP = "bundle: its folder, or the name of a shipped one"
-TILES_HELP = "FILE.mbtiles, http(s)://…/{z}/{x}/{y}.png or file://…"
+TILES_HELP = "FILE.mbtiles, FILE.pmtiles, FILE.tif, http(s)://…/{z}/{x}/{y}.png, TileJSON, WMTS, WMS or file://…"
 
 
 def add_model(parser: CommandParser, default: str = DEFAULT_MODEL) -> None:

@@ -10,7 +10,9 @@ from geoflow_ros.errors import GeometryError
 
 @dataclass(frozen=True)
 class GeoBounds:
-    """A rectangle on the WGS84 ellipsoid, edges included, in degrees, that does not cross the antimeridian.
+    """A rectangle on the WGS84 ellipsoid, edges included, in degrees.
+
+    West of more than east crosses the antimeridian (RFC 7946, section 5.2), as long as it is the shorter way round.
 
     Raises:
         GeometryError: an edge is not finite, out of range, or on the wrong side of its opposite.
@@ -24,19 +26,34 @@ class GeoBounds:
     def __post_init__(self) -> None:
         if not all(math.isfinite(edge) for edge in self.as_tuple()):
             raise GeometryError(f"bounds must be finite degrees, not {self.as_tuple()}")
-        if not -180.0 <= self.west_deg <= self.east_deg <= 180.0:
-            raise GeometryError(f"bounds need -180 <= west <= east <= 180, not {self.west_deg} and {self.east_deg}")
+        is_on_earth = abs(self.west_deg) <= 180.0 and abs(self.east_deg) <= 180.0
+        if not is_on_earth or (self.west_deg > self.east_deg and self.width_deg >= 180.0):
+            raise GeometryError(
+                f"bounds need -180 <= west <= east <= 180, or to cross the antimeridian, not {self.west_deg} and "
+                f"{self.east_deg}"
+            )
         if not -90.0 <= self.south_deg <= self.north_deg <= 90.0:
             raise GeometryError(f"bounds need -90 <= south <= north <= 90, not {self.south_deg} and {self.north_deg}")
 
     @property
+    def width_deg(self) -> float:
+        """Degrees of longitude from west to east."""
+        width = self.east_deg - self.west_deg
+        return width if width >= 0.0 else width + 360.0
+
+    @property
     def centre(self) -> tuple[float, float]:
         """The (latitude, longitude) of the middle, degrees."""
-        return (self.south_deg + self.north_deg) / 2.0, (self.west_deg + self.east_deg) / 2.0
+        middle = self.west_deg + self.width_deg / 2.0
+        return (self.south_deg + self.north_deg) / 2.0, middle if middle <= 180.0 else middle - 360.0
 
     def contains(self, lat_deg: float, lon_deg: float) -> bool:
         """Tells whether the point lies inside or on the edge."""
-        return self.south_deg <= lat_deg <= self.north_deg and self.west_deg <= lon_deg <= self.east_deg
+        if self.west_deg <= self.east_deg:
+            is_between = self.west_deg <= lon_deg <= self.east_deg
+        else:
+            is_between = lon_deg >= self.west_deg or lon_deg <= self.east_deg
+        return is_between and self.south_deg <= lat_deg <= self.north_deg
 
     def as_tuple(self) -> tuple[float, float, float, float]:
         """Returns (west, south, east, north) in degrees: the order of MBTiles, TileJSON and GeoJSON."""

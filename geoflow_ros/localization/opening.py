@@ -16,9 +16,9 @@ from geoflow_ros.localization.patch_manager import InlineExecutor
 from geoflow_ros.localization.values import VehicleSettings
 from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
 from geoflow_ros.resources import DEFAULT_MODEL, model_path
-from geoflow_ros.tiles import SatelliteMap, TileSource, open_tile_source
+from geoflow_ros.tiles import CacheSettings, SatelliteMap, TileSource, open_tile_source
 
-_DATE_LINE_DEG = 179.9
+_HALF_THE_WORLD_DEG = 180.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class VehicleOptions:
         seed: of the hypotheses.
         zoom: of the tiles; None takes the one whose pixels suit the model.
         cached_tiles: decoded tiles kept in memory.
+        cache: where the tiles of servers are kept on disk; None keeps none.
         vehicle: settings of the vehicle.
         prepare_in_background: make the next patch in a thread of its own. False makes the answers independent of the
             machine's speed, for replay and tests.
@@ -47,6 +48,7 @@ class VehicleOptions:
     seed: int = 0
     zoom: int | None = None
     cached_tiles: int = 256
+    cache: CacheSettings | None = None
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     prepare_in_background: bool = True
 
@@ -59,7 +61,7 @@ def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
     """
     with ExitStack() as undo:
         # Tiles before the model: where they come late, each further attempt costs next to nothing.
-        source = undo.enter_context(closing(open_tile_source(options.tiles)))
+        source = undo.enter_context(closing(open_tile_source(options.tiles, cache=options.cache)))
         satellite_map = SatelliteMap(source, _datum(options.datum, source), options.zoom, options.cached_tiles)
         bundle = Bundle.load(model_path(options.model))
         localizer = open_localizer(bundle, options.backend, options.seed, options.search)
@@ -74,9 +76,11 @@ def _datum(given: tuple[float, float] | None, source: TileSource) -> Datum:
     if math.isnan(lat) != math.isnan(lon):
         raise InputError("give both datum.latitude_deg and datum.longitude_deg, or neither")
     if math.isnan(lat):
-        if source.bounds.contains(0.0, _DATE_LINE_DEG) and source.bounds.contains(0.0, -_DATE_LINE_DEG):
+        bounds = source.bounds
+        if bounds.width_deg >= _HALF_THE_WORLD_DEG or bounds.west_deg > bounds.east_deg:
+            spanned = "the whole world" if bounds.width_deg >= _HALF_THE_WORLD_DEG else "both sides of 180 degrees"
             raise InputError(
-                f"the tiles '{source.name}' cover the whole world: set datum.latitude_deg and datum.longitude_deg"
+                f"the tiles '{source.name}' cover {spanned}: set datum.latitude_deg and datum.longitude_deg"
             )
         lat, lon = source.bounds.centre
     return Datum(lat, lon)

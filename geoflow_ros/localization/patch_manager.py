@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from geoflow_ros.bundle.manifest import Manifest
-from geoflow_ros.errors import GeoFlowError
+from geoflow_ros.errors import GeoFlowError, GeometryError
 from geoflow_ros.geo.patch import PatchFrame
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
 
+_FETCHED_AHEAD = 6.0  # ranges beyond the next patch, in which tiles are fetched before they are needed
 _FARTHEST = 2.0  # ranges, up to which a frame goes on with the old patch while the next is made
 
 
@@ -128,15 +129,27 @@ class PatchManager:
         elif self._next is None:
             soon = _moved(wanted, step)
             if self._offset_ratio(self._kept, soon) > 1.0:
-                self._next = self._executor.submit(self._make, soon)
+                self._next = self._executor.submit(self._make, soon, step)
         self._late = self._late + 1 if offset_ratio > 1.0 else 0
         self.counts.most_frames_late = max(self.counts.most_frames_late, self._late)
         return self._kept
 
-    def _make(self, frame: PatchFrame) -> SatellitePatch:
+    def _make(self, frame: PatchFrame, step: tuple[float, float, float]) -> SatellitePatch:
         patch = self._map.patch(frame)
         self._prepare(patch)
+        self._fetch_ahead(frame, step)
         return patch
+
+    def _fetch_ahead(self, frame: PatchFrame, step: tuple[float, float, float]) -> None:
+        """Begins to fetch what the next patches will be cut from, should the vehicle go on as it does."""
+        distance_m = math.hypot(step[0], step[1])
+        if distance_m == 0.0:
+            return
+        ahead_m = _FETCHED_AHEAD * max(self.range_m, distance_m) / distance_m
+        try:
+            self._map.prefetch(_moved(frame, (step[0] * ahead_m, step[1] * ahead_m, 0.0)))
+        except GeometryError:
+            return  # the end of the map frame: the frame that gets there says so
 
     def _take_next(self, wanted: PatchFrame) -> None:
         """Change over to the prepared patch, if it is ready and the better one."""

@@ -125,10 +125,15 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "model.verbose": ParameterSpec(False, "log TensorRT's own messages in detail"),
     "tiles.source": ParameterSpec(
-        "", "satellite tiles: FILE.mbtiles, http(s)://HOST/{z}/{x}/{y}.png or file:///DIR/{z}/{x}/{y}.png"
+        "",
+        "satellite tiles: FILE.mbtiles, FILE.tif, http(s)://HOST/{z}/{x}/{y}.png, file:///DIR/{z}/{x}/{y}.png or "
+        "others (docs/maps.md); a key is written as {env:NAME} or {file:PATH}",
     ),
     "tiles.zoom": ParameterSpec(-1, "zoom level; -1: the one whose ground resolution fits the model", (-1, 30)),
     "tiles.cache": ParameterSpec(256, "decoded tiles kept in memory (256 x 256 px tiles: 0.2 MB each)", (4, 65536)),
+    "tiles.cache_folder": ParameterSpec("", "folder in which tiles of servers are kept on disk; empty: none are kept"),
+    "tiles.cache_mb": ParameterSpec(2048, "what the tiles of one server may take of the disk, MB", (1, 1_000_000)),
+    "tiles.offline": ParameterSpec(False, "never touch the network: show what is in tiles.cache_folder"),
     "tiles.recentre_distance_m": ParameterSpec(
         5.0,
         "the satellite patch and its features are reused while the prior moves less than this, metres",

@@ -18,6 +18,7 @@ from geoflow_ros.inference import CameraUncertainty, SearchSettings
 from geoflow_ros.localization import VehicleOptions, VehicleSettings
 from geoflow_ros.ros.diagnostics import Limits
 from geoflow_ros.ros.parameter_table import SPECS, ParameterSpec
+from geoflow_ros.tiles import CacheSettings
 from geoflow_ros.tracking import TrackerSettings
 
 # After a relocalization of its own accord, the track's standard deviation is at most this share of prior.max_std_m:
@@ -124,8 +125,24 @@ class Settings:
             seed=self.count("irs.seed"),
             zoom=None if zoom < 0 else zoom,
             cached_tiles=self.count("tiles.cache"),
+            cache=self.tile_cache(),
             vehicle=self.vehicle(),
         )
+
+    def tile_cache(self) -> CacheSettings | None:
+        """Returns where tiles of servers are kept on disk; None where they are not.
+
+        Raises:
+            InputError: offline, and nothing is kept.
+        """
+        folder, offline = self.text("tiles.cache_folder"), self.flag("tiles.offline")
+        if not folder:
+            if offline and self.text("tiles.source").lower().startswith("http"):
+                raise InputError(
+                    "tiles.offline needs tiles.cache_folder, where tiles were kept, or a file as tiles.source"
+                )
+            return None
+        return CacheSettings(Path(folder), self.count("tiles.cache_mb") * 2**20, offline)
 
     def tracker(self) -> TrackerSettings:
         """Returns noise and gate of the tracker."""

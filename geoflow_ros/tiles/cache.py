@@ -38,7 +38,7 @@ class TileCache:
         if capacity < 1 or fetchers < 1:
             raise InputError(f"a tile cache needs room for 1 tile and 1 fetcher, not {capacity} and {fetchers}")
         self._source = source
-        self._capacity = capacity
+        self._capacity, self._fetchers = capacity, fetchers
         self._failure_memory_s = failure_memory_s
         self._pool = ThreadPoolExecutor(fetchers, thread_name_prefix="tile")
         self._lock = threading.Lock()
@@ -75,6 +75,14 @@ class TileCache:
         if errors:
             raise first_of(errors, len(keys))
         return tiles
+
+    def prefetch(self, keys: Sequence[TileKey]) -> None:
+        """Begins to fetch tiles that are not there yet, if nobody waits for others. What goes wrong, `get` will say."""
+        with self._lock:
+            is_busy = len(self._pending) >= self._fetchers
+        if not is_busy:
+            for key in keys[: self._capacity // 2]:  # not at the cost of what is shown now
+                self._find(key)
 
     def close(self) -> None:
         """Stops fetching and forget all tiles; every `get` that waits fails at once. Reads end by themselves."""
@@ -127,7 +135,7 @@ class TileCache:
         zoom, x, y = key
         data = self._source.read(zoom, x, y)
         label = f"tile {zoom}/{x}/{y} of '{self._source.name}'"
-        return Tile.judged(*decode_tile(data, self._source.tile_size, label), data)
+        return Tile.judged(*decode_tile(data, label), data)
 
     def _closed_error(self) -> TileSourceUnavailableError:
         return TileSourceUnavailableError(f"the map '{self._source.name}' is closed")

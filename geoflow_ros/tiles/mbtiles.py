@@ -1,39 +1,52 @@
-"""MBTiles files (specification 1.3): a map in one SQLite file."""
+"""Reads MBTiles files (specification 1.3): a map in one SQLite file."""
 
 from __future__ import annotations
 
-import os
+import logging
 import random
 import sqlite3
-import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from urllib.parse import quote
+from typing import Any
 
-from geoflow_ros.errors import (
-    GeometryError,
-    InputError,
-    TileCorruptError,
-    TileMissingError,
-    TileSourceUnavailableError,
-)
-from geoflow_ros.geo import GeoBounds, tile_bounds
-from geoflow_ros.tiles.raster import TileFormat, tile_format, tile_side
+from geoflow_ros.errors import TileCorruptError, TileMissingError, TileSourceUnavailableError
+from geoflow_ros.geo import MAX_ZOOM
+from geoflow_ros.tiles.claims import FINEST_ZOOMS, Claims, Holding, settle
+from geoflow_ros.tiles.raster import tile_format, tile_side
 from geoflow_ros.tiles.source import check_tile_index
+from geoflow_ros.tiles.sqlite_file import open_read_only
 
-_SQLITE_MAGIC = b"SQLite format 3\0"
-_APPLICATION_ID = 0x4D504258  # "MPBX": what `file` knows MBTiles by
-_SQLITE_HEADER_BYTES = 100
-_LARGEST_PAGE_BYTES = 65536  # the header's 16 bits cannot hold it: it is written as 1
+_log = logging.getLogger(__name__)
 _SELECT_TILE = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
+_ZOOMS = "SELECT DISTINCT zoom_level FROM tiles"
+# The same by one look into an index for each zoom, instead of a walk through all of it.
+_ZOOMS_BY_INDEX = """
+    WITH RECURSIVE zooms(zoom) AS (
+        SELECT MIN(zoom_level) FROM tiles
+        UNION ALL SELECT (SELECT MIN(zoom_level) FROM tiles WHERE zoom_level > zoom) FROM zooms WHERE zoom IS NOT NULL
+    ) SELECT zoom FROM zooms WHERE zoom IS NOT NULL
+"""
+_COLUMNS = """
+    SELECT zoom_level, tile_column, MIN(tile_row), MAX(tile_row) FROM tiles WHERE zoom_level >= ?
+    GROUP BY zoom_level, tile_column
+"""
+_TRIED_TILES = 64  # until one can be decoded
 
 
 class MBTilesSource:
-    """A source that reads an MBTiles file. Rows are TMS in the file, counted from the north here.
+    """A source that reads an MBTiles file.
 
-    Safe to use from several threads: one connection behind one lock (a tile takes some tens of microseconds).
-    Zooms and bounds come from the metadata, and from the tiles where the metadata does not say.
+    Zooms, bounds and how rows are numbered are those of its tiles, where its metadata do not say or are wrong; what was
+    not believed is in `notes`, and logged once. Safe to use from several threads: one connection behind one lock (a
+    tile takes some tens of microseconds).
+
+    Attributes:
+        path: the file.
+        name, description: by its metadata.
+        tile_format, tile_size: of the first tile that can be decoded.
+        min_zoom, max_zoom, bounds: by its tiles and metadata.
+        notes: what is odd about it, one line each.
 
     Raises:
         TileSourceUnavailableError: no such file, or it is not MBTiles of raster tiles, or cut short, or empty.
@@ -42,37 +55,35 @@ class MBTilesSource:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
-        _check_file(self.path)
+        self._db, notes = open_read_only(self.path)
         try:
-            self._db = sqlite3.connect(
-                f"file:{quote(str(self.path.absolute()))}?mode=ro", uri=True, check_same_thread=False, timeout=5.0
-            )
-        except sqlite3.Error as error:
-            raise TileSourceUnavailableError(f"'{self.path}' cannot be opened: {error}") from error
-        try:
-            self._read_description()
+            self._describe(notes)
         except sqlite3.Error as error:
             self._db.close()
             raise TileSourceUnavailableError(f"'{self.path}' is not an MBTiles file, or is damaged: {error}") from error
         except Exception:
             self._db.close()
             raise
+        self.notes = tuple(notes)
+        if notes:
+            _log.warning("map '%s': %s", self.path, "; ".join(notes))
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
         """Reads a tile; see `TileSource.read`."""
         check_tile_index(zoom, x, y)
+        row = 2**zoom - 1 - y if self._rows_from_south else y
         try:
             with self._lock:
-                row = self._db.execute(_SELECT_TILE, (zoom, x, 2**zoom - 1 - y)).fetchone()
+                found = self._db.execute(_SELECT_TILE, (zoom, x, row)).fetchone()
         except sqlite3.Error as error:
             raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
         label = f"tile {zoom}/{x}/{y} of '{self.path}'"
-        if row is None:
+        if found is None:
             raise TileMissingError(f"{label} is missing")
-        if not isinstance(row[0], bytes):
+        if not isinstance(found[0], bytes):
             raise TileCorruptError(f"{label} is not binary data")
-        tile_format(row[0], label)
-        return row[0]
+        tile_format(found[0], label)
+        return found[0]
 
     def tile_counts(self) -> dict[int, int]:
         """Counts the tiles of each zoom, coarsest first. Reads the file's whole index.
@@ -80,14 +91,8 @@ class MBTilesSource:
         Raises:
             TileSourceUnavailableError: the file is damaged.
         """
-        try:
-            with self._lock:
-                rows = self._db.execute(
-                    "SELECT zoom_level, COUNT(*) FROM tiles GROUP BY zoom_level ORDER BY 1"
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
-        return {int(zoom): int(count) for zoom, count in rows}
+        rows = self._all("SELECT zoom_level, COUNT(*) FROM tiles GROUP BY zoom_level ORDER BY 1")
+        return {int(zoom): int(count) for zoom, count in rows if zoom is not None}
 
     def some_places(self, zoom: int, most: int) -> list[tuple[int, int]]:
         """Lists (x, y) of tiles of a zoom, some by chance, always the same, where it has more than `most`.
@@ -95,227 +100,102 @@ class MBTilesSource:
         Raises:
             TileSourceUnavailableError: the file is damaged.
         """
-        try:
-            with self._lock:
-                rows = self._db.execute(
-                    "SELECT tile_column, tile_row FROM tiles WHERE zoom_level = ?", (zoom,)
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
+        rows = self._all(f"SELECT tile_column, tile_row FROM tiles WHERE zoom_level = {int(zoom)}")
         picked = random.Random(0).sample(rows, min(most, len(rows)))
-        return [(int(column), 2**zoom - 1 - int(row)) for column, row in picked]
+        last = 2**zoom - 1
+        return [(int(column), last - int(row) if self._rows_from_south else int(row)) for column, row in picked]
+
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself, as it is written there.
+
+        Raises:
+            TileSourceUnavailableError: the file is damaged.
+        """
+        with self._lock:
+            has_any = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'metadata'").fetchone()
+        rows = self._all("SELECT name, value FROM metadata") if has_any else []
+        return {str(name): str(value) for name, value in rows if value is not None}
 
     def close(self) -> None:
         """Closes the file; later reads fail."""
         with self._lock:
             self._db.close()
 
-    def _read_description(self) -> None:
-        metadata = {str(k): str(v) for k, v in self._db.execute("SELECT name, value FROM metadata")}
-        first = self._db.execute("SELECT zoom_level, tile_data FROM tiles LIMIT 1").fetchone()
-        if first is None:
-            raise TileSourceUnavailableError(f"'{self.path}' holds no tiles")
-        if metadata.get("format") in ("pbf", "mvt"):
-            raise TileSourceUnavailableError(f"'{self.path}' holds vector tiles; satellite imagery is needed")
-        try:
-            tile = bytes(first[1])
-            self.tile_format = tile_format(tile, "its first tile")
-            self.tile_size = tile_side(tile, "its first tile")
-        except (TileCorruptError, TypeError) as error:
-            raise TileSourceUnavailableError(f"'{self.path}' holds no images: {error}") from error
-        self.name = metadata.get("name") or self.path.stem
-        self.description = metadata.get("description", "")
-        try:
-            self.min_zoom, self.max_zoom = self._zooms(metadata)
-            self.bounds = self._bounds(metadata)
-        except (ValueError, TypeError, GeometryError) as error:
-            raise TileSourceUnavailableError(f"'{self.path}' has metadata that cannot be used: {error}") from error
-
-    def _zooms(self, metadata: dict[str, str]) -> tuple[int, int]:
-        if "minzoom" in metadata and "maxzoom" in metadata:
-            return int(metadata["minzoom"]), int(metadata["maxzoom"])
-        lowest, highest = self._db.execute("SELECT MIN(zoom_level), MAX(zoom_level) FROM tiles").fetchone()
-        return int(lowest), int(highest)
-
-    def _bounds(self, metadata: dict[str, str]) -> GeoBounds:
-        if "bounds" in metadata:
-            west, south, east, north = map(float, metadata["bounds"].split(","))
-            return GeoBounds(west, south, east, north)
-        west_x, east_x, south_row, north_row = self._db.execute(
-            "SELECT MIN(tile_column), MAX(tile_column), MIN(tile_row), MAX(tile_row) FROM tiles WHERE zoom_level = ?",
-            (self.max_zoom,),
-        ).fetchone()
-        last = 2**self.max_zoom - 1
-        north_west = tile_bounds(self.max_zoom, west_x, last - north_row)
-        south_east = tile_bounds(self.max_zoom, east_x, last - south_row)
-        return GeoBounds(north_west.west_deg, south_east.south_deg, south_east.east_deg, north_west.north_deg)
-
-
-class MBTilesWriter:
-    """Writes an MBTiles file that appears whole at `close`, or not at all.
-
-    As a context manager it closes at the end, and leaves an earlier file of that name alone when the body raises. `add`
-    may be called from several threads.
-
-    Args:
-        path: file to write; replaced if it is there.
-        name: short name of the map, for people.
-        tile_format: format of the tiles (`TileFormat` or its value, "png", "jpg" or "webp").
-        bounds: what the map covers.
-        min_zoom: coarsest zoom; default: that of the tiles added.
-        max_zoom: finest zoom; default: that of the tiles added.
-        description: a sentence about the map.
-        attribution: whom to name beside the map.
-
-    Raises:
-        InputError: the folder is missing or not writable, or a value is not usable.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        name: str,
-        tile_format: TileFormat | str,
-        bounds: GeoBounds,
-        min_zoom: int | None = None,
-        max_zoom: int | None = None,
-        description: str = "",
-        attribution: str = "",
-    ) -> None:
-        self.path = Path(path)
-        try:
-            self._format = TileFormat(tile_format)
-        except ValueError as error:
-            raise InputError(f"tile format must be png, jpg or webp, not '{tile_format}'") from error
-        self._bounds = bounds
-        self._zooms = (min_zoom, max_zoom)
-        self._texts = {"name": name, "description": description, "attribution": attribution}
-        self._lock = threading.Lock()
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        except OSError as error:
-            raise InputError(f"'{self.path}' cannot be written: {error.strerror}") from error
-        os.close(handle)
-        self._temporary = Path(temporary)
-        self._db = sqlite3.connect(temporary, check_same_thread=False, isolation_level=None)
-        # Nothing to roll back to: a file that was not closed is thrown away.
-        self._db.executescript(
-            f"""
-            PRAGMA journal_mode = OFF;
-            PRAGMA synchronous = OFF;
-            PRAGMA application_id = {_APPLICATION_ID};
-            CREATE TABLE metadata (name TEXT, value TEXT);
-            CREATE UNIQUE INDEX metadata_index ON metadata (name);
-            CREATE TABLE tiles (zoom_level INTEGER, tile_column INTEGER, tile_row INTEGER, tile_data BLOB);
-            CREATE UNIQUE INDEX tile_index ON tiles (zoom_level, tile_column, tile_row);
-            BEGIN;
-            """
-        )
-
-    def add(self, zoom: int, x: int, y: int, data: bytes) -> None:
-        """Adds the encoded image of tile (zoom, x, y), y counted from the north.
-
-        Raises:
-            InputError: not an image of the writer's format, a tile that was added before, no such tile, or a full disk.
-        """
-        label = f"tile {zoom}/{x}/{y}"
-        try:
-            check_tile_index(zoom, x, y)
-            found = tile_format(data, label)
-        except (TileMissingError, TileCorruptError) as error:
-            raise InputError(str(error)) from error
-        if found is not self._format:
-            raise InputError(f"{label} is a {found.value} image in a map of {self._format.value} tiles")
+    def _all(self, question: str) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                self._db.execute("INSERT INTO tiles VALUES (?, ?, ?, ?)", (zoom, x, 2**zoom - 1 - y, data))
-        except sqlite3.IntegrityError as error:
-            raise InputError(f"{label} was added before") from error
+                return self._db.execute(question).fetchall()
         except sqlite3.Error as error:
-            raise InputError(f"'{self.path}' cannot be written: {error}") from error
+            raise TileSourceUnavailableError(f"'{self.path}' cannot be read: {error}") from error
 
-    def close(self) -> None:
-        """Writes the metadata and puts the file in its place.
+    def _describe(self, notes: list[str]) -> None:
+        index_note = self._missing_index()
+        zooms = sorted(
+            int(zoom)
+            for (zoom,) in self._db.execute(_ZOOMS if index_note else _ZOOMS_BY_INDEX)
+            if isinstance(zoom, int) and 0 <= zoom <= MAX_ZOOM
+        )
+        if not zooms:
+            raise TileSourceUnavailableError(f"'{self.path}' holds no tiles")
+        said = self.metadata()
+        if said.get("format") in ("pbf", "mvt"):
+            raise TileSourceUnavailableError(f"'{self.path}' holds vector tiles; satellite imagery is needed")
+        self.name = said.get("name") or self.path.stem
+        self.description = said.get("description", "")
+        if not said:
+            notes.append("it has no metadata: all is taken from its tiles")
+        self._look_at_tiles(zooms, notes)
+        extent = settle(Claims.read(said), zooms, self._holdings(zooms), rows_from_south=True)
+        self.min_zoom, self.max_zoom, self.bounds = extent.min_zoom, extent.max_zoom, extent.bounds
+        self._rows_from_south = extent.rows_from_south
+        notes += [*extent.notes, *([index_note] if index_note else [])]
 
-        Raises:
-            InputError: no tile was added, or the file cannot be written.
-        """
-        try:
-            with self._lock:
-                self._write_metadata()
-                self._db.execute("COMMIT")
-                self._db.close()
-            _flush(self._temporary)
-            # mkstemp makes files private; a map is as readable as any other new file.
-            umask = os.umask(0)
-            os.umask(umask)
-            self._temporary.chmod(0o666 & ~umask)
-            os.replace(self._temporary, self.path)
-        except (sqlite3.Error, OSError) as error:
-            self.discard()
-            raise InputError(f"'{self.path}' cannot be written: {error}") from error
-        except InputError:
-            self.discard()
-            raise
+    def _look_at_tiles(self, zooms: list[int], notes: list[str]) -> None:
+        """Takes format and size of the first tile that can be decoded, of the finest zoom that has one."""
+        problem: Exception | None = None
+        bad = 0
+        for data in self._first_tiles(zooms):
+            try:
+                tile = bytes(data)
+                self.tile_format = tile_format(tile, "its first tile")
+                self.tile_size = tile_side(tile, "its first tile")
+            except (TileCorruptError, TypeError) as error:
+                problem, bad = problem or error, bad + 1
+                continue
+            if problem is not None:
+                notes.append(f"{bad} of its first {bad + 1} tiles cannot be decoded ({problem})")
+            return
+        raise TileSourceUnavailableError(f"'{self.path}' holds no images: {problem}")
 
-    def discard(self) -> None:
-        """Throws away what was written; an earlier file of that name stays."""
-        self._db.close()
-        self._temporary.unlink(missing_ok=True)
+    def _first_tiles(self, zooms: list[int]) -> Iterator[Any]:
+        for zoom in reversed(zooms):
+            rows = self._db.execute(
+                "SELECT tile_data FROM tiles WHERE zoom_level = ? LIMIT ?", (zoom, _TRIED_TILES)
+            )  # one after the other: none is read that is not looked at
+            for (data,) in rows:
+                yield data
 
-    def __enter__(self) -> MBTilesWriter:
-        return self
+    def _holdings(self, zooms: list[int]) -> list[Holding]:
+        wanted = zooms[-FINEST_ZOOMS:]
+        columns: dict[int, dict[int, tuple[int, int]]] = {zoom: {} for zoom in wanted}
+        for zoom, column, low, high in self._db.execute(_COLUMNS, (wanted[0],)):
+            world = 2**zoom if zoom in columns else 0
+            if all(isinstance(value, int) and 0 <= value < world for value in (column, low, high)):
+                columns[zoom][column] = (low, high)
+        held = [Holding(zoom, of_zoom) for zoom, of_zoom in columns.items() if of_zoom]
+        if not held:
+            raise TileSourceUnavailableError(f"'{self.path}' holds tiles at no place of the web-mercator tiling")
+        return held
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
-
-    def _write_metadata(self) -> None:
-        lowest, highest = self._db.execute("SELECT MIN(zoom_level), MAX(zoom_level) FROM tiles").fetchone()
-        if lowest is None:
-            raise InputError(f"'{self.path}': a map needs at least one tile")
-        min_zoom = lowest if self._zooms[0] is None else self._zooms[0]
-        max_zoom = highest if self._zooms[1] is None else self._zooms[1]
-        lat, lon = self._bounds.centre
-        rows = {
-            **{key: text for key, text in self._texts.items() if text},
-            "format": self._format.value,
-            "bounds": ",".join(f"{edge:.9f}" for edge in self._bounds.as_tuple()),
-            "center": f"{lon:.9f},{lat:.9f},{max_zoom}",
-            "minzoom": str(min_zoom),
-            "maxzoom": str(max_zoom),
-            "type": "baselayer",
-            "version": "1",
-        }
-        self._db.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
-
-
-def _check_file(path: Path) -> None:
-    """Refuses files that SQLite would fail on later, with a message that does not name the cause."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header = file.read(_SQLITE_HEADER_BYTES)
-    except FileNotFoundError:
-        raise TileSourceUnavailableError(f"map file '{path}' is not there") from None
-    except OSError as error:
-        raise TileSourceUnavailableError(f"map file '{path}' cannot be read: {error.strerror}") from error
-    if not header.startswith(_SQLITE_MAGIC) or len(header) < _SQLITE_HEADER_BYTES:
-        raise TileSourceUnavailableError(f"'{path}' is not an MBTiles file (no SQLite header)")
-    # SQLite file format, section 1.3: page size at 16 (1 means 65536), pages at 28, valid if 24 equals 92.
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (_LARGEST_PAGE_BYTES if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
-    if header[24:28] == header[92:96] and size < expected:
-        raise TileSourceUnavailableError(f"'{path}' is cut short: {size} of {expected} bytes; copy it again")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def _missing_index(self) -> str:
+        """What to do where every tile would be looked for through the whole file; empty where there is an index."""
+        plan = self._db.execute(f"EXPLAIN QUERY PLAN {_SELECT_TILE}", (0, 0, 0))
+        scanned = [detail.split()[1] for *_, detail in plan if detail.startswith("SCAN ")]
+        if not scanned:
+            return ""
+        names = {str(name) for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        table = next((name for name in scanned if name in names), "tiles")
+        return (
+            "it has no index, so that each tile takes a search through all of it; make one with sqlite3 "
+            f"'{self.path}' 'CREATE UNIQUE INDEX tile_index ON {table} (zoom_level, tile_column, tile_row)'"
+        )

@@ -1,112 +1,105 @@
-"""Opens and describes the tile source that a user names."""
+"""Opens the tile source that a user names: the one place where a text becomes a source."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from geoflow_ros.errors import InputError, TileCorruptError
-from geoflow_ros.geo import MAX_LATITUDE_DEG, ground_resolution
+from geoflow_ros.errors import InputError, TileSourceUnavailableError
+from geoflow_ros.tiles.disk_cache import CachedSource, CacheSettings
 from geoflow_ros.tiles.folder import FolderSource
+from geoflow_ros.tiles.geotiff import GEOTIFF_SUFFIXES, GeotiffSource
+from geoflow_ros.tiles.http import HttpSettings
 from geoflow_ros.tiles.mbtiles import MBTilesSource
-from geoflow_ros.tiles.mosaic import Mosaic
-from geoflow_ros.tiles.raster import decode_tile
+from geoflow_ros.tiles.pmtiles_archive import PMTilesSource
+from geoflow_ros.tiles.secrets import public, with_keys
+from geoflow_ros.tiles.services import is_service, open_service
 from geoflow_ros.tiles.source import TileSource
-from geoflow_ros.tiles.validity import Tile, shares_without_ground
+from geoflow_ros.tiles.tile_store import TileStore
 from geoflow_ros.tiles.xyz import XyzSource
 
-_JUDGED_TILES = 100
+_log = logging.getLogger(__name__)
+KINDS = (
+    "FILE.mbtiles, FILE.pmtiles, FILE.tif, http(s)://host/{z}/{x}/{y}.png, its TileJSON, WMTS or WMS, or "
+    "file:///folder/{z}/{x}/{y}.png"
+)
 
 
-def open_tile_source(spec: str | Path, tile_size: int = 256) -> TileSource:
+def open_tile_source(
+    spec: str | Path, http: HttpSettings | None = None, cache: CacheSettings | None = None
+) -> TileSource:
     """Opens the tile source that a user names.
 
     Args:
         spec: one of
 
             - `map.mbtiles`: an MBTiles file;
-            - `https://host/{z}/{x}/{y}.png`: an XYZ server ({-y} for TMS rows);
-            - `http://host:port/` or any http(s) address without {z}: the TileJSON document of an XYZ server;
+            - `map.pmtiles`: a PMTiles archive, also as an http(s) address (extra `pmtiles`);
+            - `map.tif`, `.vrt`, `.jp2`, `.gpkg` …: a picture with georeference, such as a GeoTIFF (extra `geotiff`);
+            - `https://host/{z}/{x}/{y}.png`: an XYZ server, with the placeholders of `TileTemplate`;
+            - `https://host/wmts?SERVICE=WMTS&LAYER=…`, or with SERVICE=WMS: an OGC service;
+            - `http://host:port/` or any other http(s) address: the TileJSON document of an XYZ server;
             - `file:///folder/{z}/{x}/{y}.png`, or the same as a plain path: tiles in folders.
-        tile_size: pixels along one side of a tile of a server or folder; MBTiles and TileJSON say it themselves.
+
+            `{env:NAME}` and `{file:PATH}` in it stand for keys, see `tiles.secrets`.
+        http: how servers are asked.
+        cache: where servers' tiles are kept on disk; files on this machine need none.
 
     A server given by its template does not say which zooms it has: name the zoom to `SatelliteMap`, or give TileJSON.
 
     Raises:
-        InputError: none of these.
-        TileSourceUnavailableError: the file, folder or TileJSON server cannot be opened.
+        InputError: none of these, or what reads it is not installed.
+        TileSourceUnavailableError: the file, folder or server cannot be opened.
     """
-    text = str(spec).strip()
-    scheme = urlsplit(text).scheme if "://" in text else ""
+    named = str(spec).strip()
+    if cache is not None and named.lower().startswith(("http://", "https://")):
+        return _open_with_cache(named, http, cache)
+    text = with_keys(named)
+    scheme = urlsplit(text).scheme.lower() if "://" in text else ""
     if scheme in ("http", "https"):
-        return XyzSource(text, tile_size=tile_size) if "{" in text else XyzSource.from_tilejson(text)
+        return _open_address(text, http)
     if scheme == "file":
         text = unquote(text.split("://", 1)[1])
         if not text.startswith("/"):
             raise InputError(f"'{spec}': a file address has three slashes, like file:///folder/{{z}}/{{x}}/{{y}}.png")
     elif scheme:
-        raise InputError(f"'{spec}': tiles come from http, https or file addresses, not '{scheme}'")
-    if "{" in text:
-        return FolderSource(text, tile_size)
-    if Path(text).suffix.lower() == ".mbtiles":
+        raise InputError(f"'{public(text)}': tiles come from http, https or file addresses, not '{scheme}'")
+    if "{" in text or "%7b" in text.lower():
+        return FolderSource(text)
+    suffix = Path(text).suffix.lower()
+    if suffix == ".mbtiles":
         return MBTilesSource(text)
-    raise InputError(
-        f"'{spec}' is no tile source; give FILE.mbtiles, http(s)://host/{{z}}/{{x}}/{{y}}.png or "
-        "file:///folder/{z}/{x}/{y}.png"
-    )
+    if suffix == ".pmtiles":
+        return PMTilesSource.from_file(text)
+    if suffix in GEOTIFF_SUFFIXES:
+        return GeotiffSource(text)
+    raise InputError(f"'{text}' is no tile source; give {KINDS}")
 
 
-def tile_source_info(source: TileSource) -> dict[str, Any]:
-    """Describes a source, ready for JSON.
-
-    Returns:
-        `kind`, `name`, `tile_size`, `min_zoom`, `max_zoom`, `bounds` (west, south, east, north in degrees), `centre`
-        (lat, lon in degrees), `ground_resolution_m` (metres a pixel at the centre in the finest zoom); for MBTiles also
-        `format`, `tiles` (number by zoom), `bytes`, `description`, `ground_share` (of the pixels, by a hundred tiles of
-        the finest zoom) and `no_ground` (the share of each reason why the rest shows none).
-    """
-    lat, lon = source.bounds.centre
-    info: dict[str, Any] = {
-        "kind": type(source).__name__,
-        "name": source.name,
-        "tile_size": source.tile_size,
-        "min_zoom": source.min_zoom,
-        "max_zoom": source.max_zoom,
-        "bounds": list(source.bounds.as_tuple()),
-        "centre": [lat, lon],
-        "ground_resolution_m": ground_resolution(
-            min(max(lat, -MAX_LATITUDE_DEG), MAX_LATITUDE_DEG), source.max_zoom, source.tile_size
-        ),
-    }
-    if isinstance(source, MBTilesSource):
-        info |= {
-            "format": source.tile_format.value,
-            "tiles": source.tile_counts(),
-            "bytes": source.path.stat().st_size,
-            "description": source.description,
-            **_ground_of(source),
-        }
-    return info
-
-
-def _ground_of(source: MBTilesSource) -> dict[str, Any]:
-    """`ground_share` and `no_ground` of some tiles, each judged as a picture of its own."""
-    places = source.some_places(source.max_zoom, _JUDGED_TILES)
-    if not places:  # the metadata name a zoom that has no tiles
-        return {}
-    found: dict[str, float] = {}
-    for x, y in places:
-        label = f"tile {source.max_zoom}/{x}/{y}"
+def _open_with_cache(named: str, http: HttpSettings | None, cache: CacheSettings) -> TileSource:
+    path = cache.path_of(named)
+    source: TileSource | None = None
+    if not cache.offline:
         try:
-            data = source.read(source.max_zoom, x, y)
-            tile = Tile.judged(*decode_tile(data, source.tile_size, label), data)
-        except TileCorruptError:
-            shares = {"damaged": 1.0}
-        else:
-            marks = Mosaic.join([(x, y)], [tile], source.tile_size).no_ground
-            shares = {} if marks is None else {k.words: share for k, share in shares_without_ground(marks).items()}
-        for words, share in shares.items():
-            found[words] = found.get(words, 0.0) + share / len(places)
-    no_ground = {words: round(share, 3) for words, share in sorted(found.items(), key=lambda item: -item[1])}
-    return {"ground_share": round(1.0 - sum(found.values()), 3), "no_ground": no_ground}
+            source = _open_address(with_keys(named), http)
+        except TileSourceUnavailableError as error:
+            if not path.is_file():
+                raise
+            _log.warning("%s; what was kept of it in '%s' is shown instead", error, path)
+    elif not path.is_file():
+        raise TileSourceUnavailableError(
+            f"the network is not to be used, and nothing of {public(named)} was kept in '{cache.folder}': drive there "
+            "once with it, or give a file that geoflow tiles fetch has made"
+        )
+    if source is not None and not isinstance(source, XyzSource):
+        return source  # an archive, of which no single tiles come
+    return CachedSource(TileStore(path, cache.max_bytes), source)
+
+
+def _open_address(text: str, http: HttpSettings | None) -> TileSource:
+    if "{" in text or "%7b" in text.lower():
+        return XyzSource(text, http=http)
+    if urlsplit(text).path.lower().endswith(".pmtiles"):
+        return PMTilesSource.from_address(text, http)
+    return open_service(text, http) if is_service(text) else XyzSource.from_tilejson(text, http)

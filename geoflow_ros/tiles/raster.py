@@ -1,9 +1,9 @@
 """Tile bytes and tile pixels: the one place that knows how a tile is encoded.
 
 OpenCV's decoders return a partly grey picture for a truncated JPEG instead of refusing it, so completeness is checked
-here, on the container formats themselves (PNG: ISO/IEC 15948, JPEG: ITU-T T.81, WebP: RFC 9649). Bits that flip inside
-the compressed data are found in PNG (checksums); JPEG and WebP carry no checksum, and show them only where decoding
-fails.
+here, on the container formats themselves (PNG: ISO/IEC 15948, JPEG: ITU-T T.81, WebP: RFC 9649, AVIF: ISO/IEC
+14496-12). Bits that flip inside the compressed data are found in PNG (checksums); the others carry no checksum, and
+show them only where decoding fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from geoflow_ros.errors import InputError, TileCorruptError
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK_OVERHEAD = 12  # bytes of a chunk besides its data: length, type and checksum
 _PNG_KEYED = {0: 1, 2: 3}  # channels of the colour types, grey and RGB, that have a transparent colour
+_AVIF_QUALITY = 512  # cv2.IMWRITE_AVIF_QUALITY, which OpenCV has from 4.8 on, where it was built with AVIF
 _PNG_COMPRESSION = 4  # of 0 to 9: beyond it, files hardly get smaller and writing takes twice as long
+_LARGEST_SIDE = 4096
 _OPAQUE_ALPHA = 128  # a pixel with less alpha than this (of 255) shows no ground
 
 
@@ -33,11 +35,12 @@ class TileFormat(Enum):
     PNG = "png"
     JPEG = "jpg"
     WEBP = "webp"
+    AVIF = "avif"
 
     @property
     def content_type(self) -> str:
         """MIME type of the format."""
-        return {TileFormat.PNG: "image/png", TileFormat.JPEG: "image/jpeg", TileFormat.WEBP: "image/webp"}[self]
+        return "image/jpeg" if self is TileFormat.JPEG else f"image/{self.value}"
 
 
 def tile_format(data: bytes, label: str) -> TileFormat:
@@ -48,46 +51,45 @@ def tile_format(data: bytes, label: str) -> TileFormat:
         label: what to call the tile in an error.
 
     Raises:
-        TileCorruptError: empty, cut short, damaged, or no PNG, JPEG or WebP.
+        TileCorruptError: empty, cut short, damaged, or no PNG, JPEG, WebP or AVIF.
     """
     if not data:
         raise TileCorruptError(f"{label} is empty")
     if data.startswith(_PNG_SIGNATURE):
         whole, found = _png_is_whole(data), TileFormat.PNG
     elif data.startswith(b"\xff\xd8\xff"):
-        # Some servers pad the end-of-image marker.
-        whole, found = data.rstrip(b"\0\r\n ").endswith(b"\xff\xd9"), TileFormat.JPEG
+        whole, found = _jpeg_is_whole(data), TileFormat.JPEG
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         whole, found = len(data) >= int.from_bytes(data[4:8], "little") + 8, TileFormat.WEBP
+    elif data[4:12] in (b"ftypavif", b"ftypavis"):
+        whole, found = _boxes_are_whole(data), TileFormat.AVIF
     else:
-        raise TileCorruptError(f"{label} is not a PNG, JPEG or WebP image (it starts with {data[:12]!r})")
+        raise TileCorruptError(f"{label} is not a PNG, JPEG, WebP or AVIF image (it starts with {data[:12]!r})")
     if not whole:
         raise TileCorruptError(f"{label} is a {found.value} image that is cut short or damaged ({len(data)} bytes)")
     return found
 
 
-def decode_tile(data: bytes, tile_size: int, label: str) -> tuple[UInt8Array, BoolArray | None]:
+def decode_tile(data: bytes, label: str) -> tuple[UInt8Array, BoolArray | None]:
     """Returns the pixels of an encoded tile, and which of them are opaque.
 
     Args:
         data: encoded tile.
-        tile_size: pixels along one side that the tile must have.
         label: what to call the tile in an error.
 
     Returns:
-        (tile_size, tile_size, 3) uint8 RGB, and (tile_size, tile_size) of the pixels that show something, by the alpha
-        channel or the transparent colour of a PNG; None where all of them do.
+        (N, N, 3) uint8 RGB, and (N, N) of the pixels that show something, by the alpha channel or the transparent
+        colour of a PNG; None where all of them do.
 
     Raises:
-        TileCorruptError: not a whole image of 8-bit pixels and of that size.
+        TileCorruptError: not a whole square image of 8-bit pixels.
     """
     image = _decode_as_stored(data, label)
     if image.dtype != np.uint8:
         raise TileCorruptError(f"{label} has {image.dtype} pixels; 8-bit imagery is needed")
-    if image.shape[:2] != (tile_size, tile_size):
+    if image.shape[0] != image.shape[1] or image.shape[0] > _LARGEST_SIDE:
         raise TileCorruptError(
-            f"{label} is {image.shape[1]}x{image.shape[0]} px where {tile_size}x{tile_size} is expected; "
-            "open the source with its true tile size"
+            f"{label} is {image.shape[1]}x{image.shape[0]} px; tiles are squares of {_LARGEST_SIDE} px or less"
         )
     if image.ndim == 3 and image.shape[2] == 4:
         opaque: BoolArray | None = image[..., 3] >= _OPAQUE_ALPHA
@@ -119,10 +121,10 @@ def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes
     Args:
         pixels: the tile.
         fmt: image format.
-        quality: 1 to 100 for JPEG and WebP; PNG is lossless.
+        quality: 1 to 100 for JPEG, WebP and AVIF; PNG is lossless.
 
     Raises:
-        InputError: not square, not RGB, not uint8.
+        InputError: not square, not RGB, not uint8; or an OpenCV that cannot write the format.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
         raise InputError(f"a tile is a square uint8 RGB image, not {pixels.dtype} of shape {pixels.shape}")
@@ -130,8 +132,21 @@ def encode_tile(pixels: UInt8Array, fmt: TileFormat, quality: int = 90) -> bytes
         TileFormat.PNG: [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION],
         TileFormat.JPEG: [cv2.IMWRITE_JPEG_QUALITY, quality],
         TileFormat.WEBP: [cv2.IMWRITE_WEBP_QUALITY, quality],
+        TileFormat.AVIF: [_AVIF_QUALITY, quality],
     }[fmt]
-    _, data = cv2.imencode(f".{fmt.value}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    try:
+        _, data = cv2.imencode(f".{fmt.value}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    except cv2.error as error:
+        raise InputError(f"this OpenCV ({cv2.__version__}) cannot write {fmt.value}") from error
+    return data.tobytes()
+
+
+def encode_tile_with_alpha(pixels: UInt8Array, alpha: UInt8Array) -> bytes:
+    """Encodes (N, N, 3) uint8 RGB pixels with their (N, N) uint8 opacity as a PNG, as fast as that goes."""
+    bgra = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGRA)
+    bgra[..., 3] = alpha
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, data = cv2.imencode(".png", bgra, fast)
     return data.tobytes()
 
 
@@ -145,6 +160,42 @@ def _decode_as_stored(data: bytes, label: str) -> NDArray[Any]:
     if image is None:
         raise TileCorruptError(f"{label} cannot be decoded ({len(data)} bytes)")
     return image
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Tells whether the end of the image is there; what follows it is harmless (padding, notes of a camera).
+
+    Segments are skipped by their length: a thumbnail in one of them has an end of its own.
+    """
+    at = 2
+    while at + 2 <= len(data):
+        if data[at] != 0xFF:  # compressed data, in which 0xFF stands before 0x00 and restart markers only
+            at = data.find(b"\xff", at)
+            if at < 0:
+                return False
+        marker = data[at + 1] if at + 1 < len(data) else 0
+        if marker == 0xD9:
+            return True
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _boxes_are_whole(data: bytes) -> bool:
+    """Tells whether the boxes of an ISO base media file, all with their length first, end where the data do."""
+    at = 0
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length == 0:  # up to the end, wherever that is
+            return True
+        if length < 8:
+            return False
+        at += length
+    return at <= len(data)
 
 
 def _png_is_whole(data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,6 +102,9 @@ class SatelliteMap:
         self.source = source
         self.datum = datum
         self._zoom = zoom
+        # Pixels along one side of a tile: the most that came, by zoom; and of zooms of which none came.
+        self._sizes: dict[int, int] = {}
+        self._other_size = source.tile_size
         self._cache = TileCache(source, cache_tiles, failure_memory_s=failure_memory_s)
 
     @property
@@ -119,9 +121,15 @@ class SatelliteMap:
         if self._zoom is not None:
             return self._zoom
         lat, _ = self.datum.to_latlon(frame.centre_east_m, frame.centre_north_m)
-        zoom_0_m = ground_resolution(lat, 0, self.source.tile_size)
-        wanted = math.ceil(math.log2(zoom_0_m / (frame.ground_resolution_m * COARSER_IS_FINE)))
-        return min(max(wanted, self.source.min_zoom), self.source.max_zoom)
+        fine_m = frame.ground_resolution_m * COARSER_IS_FINE
+        for zoom in range(self.source.min_zoom, self.source.max_zoom):
+            if ground_resolution(lat, zoom, self.tile_size(zoom)) <= fine_m:
+                return zoom
+        return self.source.max_zoom
+
+    def tile_size(self, zoom: int) -> int:
+        """Pixels along one side of a tile: of those of the zoom that came, else of others that came, else as said."""
+        return self._sizes.get(zoom, self._other_size)
 
     def patch(self, frame: PatchFrame) -> SatellitePatch:
         """Cuts the satellite picture of a frame. Its pixels are read-only.
@@ -136,16 +144,8 @@ class SatelliteMap:
             GeometryError: the patch leaves the map frame or web mercator, or does not suit the tiles' resolution.
         """
         self._check_inside(frame)
-        zoom = self.zoom_for(frame)
-        tile_size = self.source.tile_size
-        warp = PatchWarp.fit(frame, self.datum, zoom, tile_size)
+        warp, mosaic, missing, needed = self._fitting_mosaic(frame)
         ratio = warp.mercator_pixels_per_pixel
-        if ratio * TOO_COARSE < 1.0:
-            raise GeometryError(
-                f"map '{self.source.name}' has {frame.ground_resolution_m / ratio:.2f} m a pixel at zoom {zoom}: too "
-                f"coarse for a patch of {frame.ground_resolution_m:.2f} m a pixel; use a map with finer zooms"
-            )
-        mosaic, missing = self._mosaic(warp, zoom)
         # Bilinear sampling alone reads 2 x 2 tile pixels; from 1.5 tile pixels a patch pixel on, some would be skipped.
         samples = max(1, round(ratio))
         map_x, map_y = warp.sample_maps(mosaic.origin, samples)
@@ -156,8 +156,20 @@ class SatelliteMap:
         no_ground = None if mosaic.no_ground is None else _resampled(mosaic.no_ground, map_x, map_y, samples)
         patch = SatellitePatch(np.asarray(pixels, np.uint8), frame, no_ground)
         if missing and patch.ground_share == 0.0:
-            raise first_of(missing, len(warp.tiles(tile_size)))
+            raise first_of(missing, needed)
         return patch
+
+    def prefetch(self, frame: PatchFrame) -> None:
+        """Begins to fetch the tiles of a frame that may be needed soon; returns at once.
+
+        Raises:
+            GeometryError: the frame leaves the map frame or web mercator.
+        """
+        zoom = self.zoom_for(frame)
+        size = self.tile_size(zoom)
+        warp = PatchWarp.fit(frame, self.datum, zoom, size)
+        self._check_scale(frame, warp, zoom, size)
+        self._cache.prefetch([(zoom, x % 2**zoom, y) for x, y in warp.tiles(size)])
 
     def close(self) -> None:
         """Stops fetching and forget the tiles: a patch that waits for some fails at once. The source stays open."""
@@ -180,22 +192,41 @@ class SatelliteMap:
                 f"(latitude {south:.6f} to {north:.6f}, longitude {west:.6f} to {east:.6f})"
             )
 
-    def _mosaic(self, warp: PatchWarp, zoom: int) -> tuple[Mosaic, list[TileError]]:
-        """Joins the touched tiles side by side; returns also why some are missing."""
-        size = self.source.tile_size
+    def _fitting_mosaic(self, frame: PatchFrame) -> tuple[PatchWarp, Mosaic, list[TileError], int]:
+        """Joins the tiles that a patch touches; also says why some are missing, and how many there are in all.
+
+        The size of tiles is that of those that come: where it is another than was thought, another zoom may suit.
+        """
+        while True:
+            zoom = self.zoom_for(frame)
+            size = self.tile_size(zoom)
+            warp = PatchWarp.fit(frame, self.datum, zoom, size)
+            self._check_scale(frame, warp, zoom, size)
+            places = warp.tiles(size)
+            found = self._cache.get([(zoom, x % 2**zoom, y) for x, y in places])
+            tiles = [tile if isinstance(tile, Tile) else None for tile in found]
+            came = max((tile.side_px for tile in tiles if tile is not None), default=0)
+            if came:  # what a zoom has only grows, so that this ends
+                self._sizes[zoom] = self._other_size = max(came, self._sizes.get(zoom, 0))
+            if self.tile_size(zoom) == size:
+                missing: list[TileError] = [tile for tile in found if isinstance(tile, TileMissingError)]
+                even = [tile if tile is None else tile.resized(size) for tile in tiles]
+                return warp, Mosaic.join(places, even, size), missing, len(places)
+
+    def _check_scale(self, frame: PatchFrame, warp: PatchWarp, zoom: int, tile_size: int) -> None:
+        ratio = warp.mercator_pixels_per_pixel
+        if ratio * TOO_COARSE < 1.0:
+            raise GeometryError(
+                f"map '{self.source.name}' has {frame.ground_resolution_m / ratio:.2f} m a pixel at zoom {zoom}: too "
+                f"coarse for a patch of {frame.ground_resolution_m:.2f} m a pixel; use a map with finer zooms"
+            )
         # Compare sizes before listing: a wrong resolution would list millions.
-        across = warp.mercator_pixels_per_pixel * warp.size_px / size
+        across = ratio * warp.size_px / tile_size
         if across * across > MAX_PATCH_TILES:
             raise GeometryError(
                 f"a patch would need about {across * across:.0f} tiles at zoom {zoom} (at most {MAX_PATCH_TILES}); "
                 "use a coarser zoom or a smaller patch"
             )
-        places = warp.tiles(size)
-        world = 2**zoom
-        found = self._cache.get([(zoom, x % world, y) for x, y in places])
-        tiles = [tile if isinstance(tile, Tile) else None for tile in found]
-        missing: list[TileError] = [tile for tile in found if isinstance(tile, TileMissingError)]
-        return Mosaic.join(places, tiles, size), missing
 
 
 def _resampled(no_ground: UInt8Array, map_x: Float32Array, map_y: Float32Array, samples: int) -> UInt8Array | None:

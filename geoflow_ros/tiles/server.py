@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from geoflow_ros.tiles.raster import tile_format
 from geoflow_ros.tiles.source import TileSource
 
 _log = logging.getLogger(__name__)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _TILE_PATH = re.compile(r"/(\d{1,2})/(\d{1,10})/(\d{1,10})(?:\.[A-Za-z]+)?")
 
 
@@ -23,7 +25,8 @@ class TileServer:
     """An HTTP server of one tile source, on loopback unless told otherwise.
 
     `/{z}/{x}/{y}.png` answers tiles (in the format that the source holds, whatever the extension), `/` answers TileJSON
-    3.0. A missing tile is 404, a corrupt one 500, a source that does not answer 503. Any web page may ask (CORS).
+    3.0 with the address that the client used. A missing tile is 404, a corrupt one 500, a source that does not answer
+    503. Any web page may ask (CORS).
 
     Use it as a context manager, which serves from a thread of its own, or call `serve_forever`.
 
@@ -38,11 +41,12 @@ class TileServer:
 
     def __init__(self, source: TileSource, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
-            self._http = _HttpServer((host, port), _Handler)
+            self._http = (_HttpServerV6 if ":" in host else _HttpServer)((host, port), _Handler)
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot serve tiles at {host}:{port}: {error}") from error
         self._http.source = source
-        self._http.base_url = f"http://{host}:{self._http.server_address[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        self._http.base_url = f"http://{shown}:{self._http.server_address[1]}"
         self._thread: threading.Thread | None = None
 
     @property
@@ -87,6 +91,15 @@ class _HttpServer(ThreadingHTTPServer):
     base_url: str
 
 
+class _HttpServerV6(_HttpServer):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Listens on IPv4 too, where the address is that of all interfaces."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections: a patch takes a dozen tiles
     timeout = 30.0  # seconds after which an idle connection is given up
@@ -98,6 +111,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._answer()
+
+    def do_OPTIONS(self) -> None:
+        """Lets web pages of any origin ask, with any header."""
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+        self.send_header("Access-Control-Allow-Headers", "*")
+        self.end_headers()
 
     def _answer(self) -> None:
         path = self.path.split("?", 1)[0]
@@ -128,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         document = {
             "tilejson": "3.0.0",
             "name": source.name,
-            "tiles": [f"{self._server.base_url}/{{z}}/{{x}}/{{y}}.png"],
+            "tiles": [f"{self._asked_base()}/{{z}}/{{x}}/{{y}}.png"],
             "scheme": "xyz",
             "minzoom": source.min_zoom,
             "maxzoom": source.max_zoom,
@@ -137,6 +158,14 @@ class _Handler(BaseHTTPRequestHandler):
             "tileSize": source.tile_size,
         }
         return json.dumps(document).encode()
+
+    def _asked_base(self) -> str:
+        """The address by which the client reached this server, also through a proxy; its own where none is said."""
+        host = self.headers.get("X-Forwarded-Host") or self.headers.get("Host") or ""
+        scheme = self.headers.get("X-Forwarded-Proto", "http")
+        if _HOST.fullmatch(host) and scheme in ("http", "https"):
+            return f"{scheme}://{host}"
+        return self._server.base_url
 
     def _send_text(self, status: HTTPStatus, text: str) -> None:
         self._send(status, "text/plain; charset=utf-8", text.encode() + b"\n")

@@ -20,7 +20,7 @@ class TileSource(Protocol):
 
     @property
     def tile_size(self) -> int:
-        """Number of pixels along one side of a tile."""
+        """Number of pixels along one side of a tile, as far as is known before one came: what comes counts."""
 
     @property
     def min_zoom(self) -> int:
@@ -35,7 +35,7 @@ class TileSource(Protocol):
         """Where there may be tiles; none are outside."""
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
-        """Returns the encoded image (PNG, JPEG or WebP) of tile (zoom, x, y), y counted from the north.
+        """Returns the encoded image (PNG, JPEG, WebP or AVIF) of tile (zoom, x, y), y counted from the north.
 
         Raises:
             TileMissingError: the source has no such tile.

@@ -97,6 +97,23 @@ class Tile:
                 array.flags.writeable = False
         return cls(pixels, no_ground, pure_px, hash(data))
 
+    @property
+    def side_px(self) -> int:
+        """Pixels along one side."""
+        return int(self.pixels.shape[0])
+
+    def resized(self, side_px: int) -> Tile:
+        """The same tile with other pixels: of a service whose tiles differ in size, all of which show the same area."""
+        if side_px == self.side_px:
+            return self
+        size = (side_px, side_px)
+        pixels = cv2.resize(self.pixels, size, interpolation=cv2.INTER_LINEAR)
+        marks = None if self.no_ground is None else cv2.resize(self.no_ground, size, interpolation=cv2.INTER_NEAREST)
+        pure_px = self.pure_px * side_px**2 // self.side_px**2
+        return Tile(
+            np.asarray(pixels, np.uint8), None if marks is None else np.asarray(marks, np.uint8), pure_px, self.digest
+        )
+
 
 def mark_pure(pixels: UInt8Array, no_ground: UInt8Array, tile_size: int) -> None:
     """Marks the borders and large regions of pure black and white of a picture that is made of tiles.

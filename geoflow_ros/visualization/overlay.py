@@ -29,6 +29,7 @@ _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 _BAR_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100)
 _CONFIDENCE = 0.95
 _MIN_SIZE_PX = 64
+_WEDGE_SHARE = 0.3  # of the patch's side: how far the camera's wedge is drawn
 _UNIT_SIZE_PX = 1024.0  # at which lines and text have the widths given here
 _BRIGHTNESS = 0.78  # of the patch: on darker ground thin bright lines stand out
 
@@ -59,10 +60,29 @@ def draw_fix(patch: SatellitePatch, fix: Fix, truth_enu: ArrayLike | None = None
     return draw_cells(picture, fix) if isinstance(fix, BirdsEyeFix) else picture
 
 
+def draw_patch(patch: SatellitePatch, horizontal_fov_deg: float | None = None, size_px: int = 1024) -> UInt8Array:
+    """Draws a patch as the network would see it: forward to the right, with the camera's wedge and a scale bar.
+
+    Args:
+        patch: whose centre is where the camera is thought to be.
+        horizontal_fov_deg: of the camera; None draws the way forward alone.
+        size_px: side of the picture.
+
+    Returns:
+        RGB uint8 (size_px, size_px, 3). What shows no ground has the colour that the network is shown there.
+
+    Raises:
+        InputError: the picture would be too small to be read.
+    """
+    if size_px < _MIN_SIZE_PX:
+        raise InputError(f"the picture must be at least {_MIN_SIZE_PX} px wide, got {size_px}")
+    return _Canvas(patch, size_px, brightness=1.0).draw_camera(horizontal_fov_deg)
+
+
 class _Canvas:
     """An enlarged patch that is drawn on in map coordinates."""
 
-    def __init__(self, patch: SatellitePatch, size_px: int) -> None:
+    def __init__(self, patch: SatellitePatch, size_px: int, brightness: float = _BRIGHTNESS) -> None:
         self._frame = patch.frame
         self._scale = size_px / patch.frame.size_px
         self._unit = size_px / _UNIT_SIZE_PX  # line widths and text grow with the picture
@@ -73,7 +93,7 @@ class _Canvas:
             ),
             dtype=np.uint8,
         )
-        self._image = (self._image * _BRIGHTNESS).astype(np.uint8)
+        self._image = (self._image * brightness).astype(np.uint8)
 
     def draw(self, fix: Fix, truth_enu: ArrayLike | None) -> UInt8Array:
         if isinstance(fix, BirdsEyeFix):
@@ -87,6 +107,17 @@ class _Canvas:
             self._truth(np.asarray(truth_enu, dtype=np.float64))
         self._scale_bar()
         self._caption(fix, truth_enu is not None)
+        return self._image
+
+    def draw_camera(self, horizontal_fov_deg: float | None) -> UInt8Array:
+        reach_m = _WEDGE_SHARE * self._frame.extent_m
+        half_rad = np.radians((horizontal_fov_deg or 0.0) / 2.0)
+        bearings = np.linspace(-half_rad, half_rad, 33)
+        arc = reach_m * np.stack([np.cos(bearings), np.sin(bearings)], axis=-1)
+        wedge = np.concatenate([[[0.0, 0.0]], arc])
+        self._outlined(self._pixels(self._frame.local_to_enu(wedge)), _ASSUMED, 2.0, closed=True)
+        self._dot(self._pixels(self._frame.local_to_enu([0.0, 0.0])), _ANSWER, 6.5)
+        self._scale_bar()
         return self._image
 
     def _pixels(self, enu_m: Float64Array) -> Float64Array:

@@ -242,7 +242,7 @@ def _from_tiles(source: TileSource) -> Collection:
     places = []
     for row in rows:
         for column in columns:
-            east = (column - bounds.west_deg) / (bounds.east_deg - bounds.west_deg)
+            east = (column - bounds.west_deg) / bounds.width_deg
             name = f"{row:.5f} {column:.5f}"
             entry = SquareEntry(name, 0, _tile_reader(source, name, row, column))
             places.append(Place(name, "west" if east < _WEST_SHARE else EAST_PART, (entry,)))
@@ -253,7 +253,7 @@ def _grid_of(bounds: GeoBounds) -> tuple[list[float], list[float]]:
     """Returns latitudes and longitudes of the squares' centres."""
     latitude_step = _TILE_SQUARE_M / _METRES_PER_DEGREE
     longitude_step = latitude_step / float(np.cos(np.radians(bounds.centre[0])))
-    count = (bounds.north_deg - bounds.south_deg) / latitude_step * (bounds.east_deg - bounds.west_deg) / longitude_step
+    count = (bounds.north_deg - bounds.south_deg) / latitude_step * bounds.width_deg / longitude_step
     thin = max(1.0, float(np.sqrt(count / _MOST_TILE_SQUARES)))
 
     def centres(low: float, high: float, step: float) -> list[float]:

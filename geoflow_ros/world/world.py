@@ -13,7 +13,7 @@ import numpy as np
 from geoflow_ros.arrays import Float32Array, UInt8Array
 from geoflow_ros.errors import WorldError
 from geoflow_ros.geo import Datum, GeoBounds, ground_resolution, latlon_to_pixel, pixel_to_latlon
-from geoflow_ros.tiles.mbtiles import MBTilesWriter
+from geoflow_ros.tiles.mbtiles_writer import MBTilesWriter
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.cells import CELL_M

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fakes.tiles import GREY
 
-from geoflow_ros.tiles import XyzSource
+from geoflow_ros.tiles import HttpSettings, XyzSource
 
 
 class _FailingHandler(BaseHTTPRequestHandler):
@@ -88,4 +88,4 @@ class FailingTileServer(ThreadingHTTPServer):
 
     def source(self, failure: str, timeout_s: float = 0.3, retries: int = 1, query: str = "") -> XyzSource:
         url = f"http://127.0.0.1:{self.server_address[1]}/{failure}/{{z}}/{{x}}/{{y}}.png{query}"
-        return XyzSource(url, timeout_s=timeout_s, retries=retries, backoff_s=0.01)
+        return XyzSource(url, http=HttpSettings(timeout_s, retries, backoff_s=0.01))

@@ -25,6 +25,10 @@ class Map:
     def __init__(self, east_limit_m: float = 1e9) -> None:
         self.east_limit_m = east_limit_m
         self.cut_in = []
+        self.fetched_ahead_m = []
+
+    def prefetch(self, frame: PatchFrame) -> None:
+        self.fetched_ahead_m.append(frame.centre_east_m)
 
     def patch(self, frame: PatchFrame) -> SatellitePatch:
         self.cut_in.append(threading.current_thread().name)
@@ -95,6 +99,18 @@ def test_on_a_steady_drive_no_frame_waits_and_none_is_shown_a_patch_out_of_range
     assert max(abs(frame.centre_east_m - place) for frame, place in zip(shown, places, strict=True)) <= RANGE_M
 
 
+def test_tiles_are_fetched_ahead_of_a_vehicle_that_moves(made: MakeManager) -> None:
+    satellite_map = Map()
+    manager = made(satellite_map)
+    drive(manager, np.arange(0.0, 60.0, 2.0))
+    patches = [frame.centre_east_m for frame in drive(manager, [60.0])]
+    assert len(satellite_map.fetched_ahead_m) >= 8
+    assert satellite_map.fetched_ahead_m[-1] > patches[-1] + 4 * RANGE_M
+    standing = Map()
+    drive(made(standing), np.zeros(20), np.arange(20) * 0.08)
+    assert standing.fetched_ahead_m == []
+
+
 def test_in_a_steady_turn_every_frame_is_shown_a_patch_of_its_own_heading(made: MakeManager) -> None:
     manager = made()
     yaws = np.arange(40) * 0.08
@@ -161,7 +177,7 @@ def test_once_the_map_is_closed_closing_waits_for_no_tile(made: MakeManager) -> 
 
     satellite_map = SatelliteMap(Silent(), Datum(49.0, 8.4))
     manager = made(satellite_map)
-    manager._next = manager._executor.submit(manager._make, Frames().patch_frame(0.0, 0.0, 0.0))
+    manager._next = manager._executor.submit(manager._make, Frames().patch_frame(0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     assert asked.wait(10.0)
     satellite_map.close()
     closing = threading.Thread(target=manager.close)

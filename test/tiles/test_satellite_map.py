@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.tiles import GREY, MemorySource, Painter, enu, mercator, paint_map, write_grey_map
+from fakes.tiles import GREY, MemorySource, Painter, PlaceSource, enu, ground, mercator, paint_map, write_grey_map
 
-from geoflow_ros.arrays import Float64Array
-from geoflow_ros.errors import GeometryError, InputError, TileCorruptError, TileMissingError
+from geoflow_ros.arrays import Float64Array, UInt8Array
+from geoflow_ros.errors import GeometryError, InputError, TileMissingError
 from geoflow_ros.geo import Datum, PatchFrame, latlon_to_pixel, tile_at
 from geoflow_ros.tiles import (
     MBTilesSource,
@@ -175,15 +175,50 @@ def test_tiles_of_512_pixels_cover_the_same_ground_at_one_zoom_less(tmp_path: Pa
         for row in range(y - 2, y + 3):
             (tmp_path / "18" / str(column) / f"{row}.png").write_bytes(tile)
     frame = PatchFrame(0.0, 0.0, 0.3, 512, 0.1958)
-    template = f"{tmp_path}/{{z}}/{{x}}/{{y}}.png"
-    with SatelliteMap(open_tile_source(template, tile_size=512), Datum(49.0, 8.4)) as satellite_map:
+    source = open_tile_source(f"{tmp_path}/{{z}}/{{x}}/{{y}}.png")
+    assert source.tile_size == 512
+    with SatelliteMap(source, Datum(49.0, 8.4)) as satellite_map:
         assert satellite_map.zoom_for(frame) == 18
         assert (satellite_map.patch(frame).pixels == 33).all()
-    with (
-        SatelliteMap(open_tile_source(template), Datum(49.0, 8.4)) as satellite_map,
-        pytest.raises(TileCorruptError, match="512x512 px where 256x256 is expected; open the source with its true"),
-    ):
-        satellite_map.patch(frame)
+
+
+@pytest.mark.parametrize(("said", "sent"), [(256, 512), (512, 256), (256, 1024)])
+def test_the_size_of_tiles_is_learnt_from_those_that_come(said: int, sent: int) -> None:
+    frame = PatchFrame(0.0, 0.0, 0.3, 512, 0.1958)
+    source = PlaceSource(lambda x, y: ground(x, y, sent))
+    source.tile_size = said
+    with SatelliteMap(source, Datum(49.0, 8.4)) as satellite_map:
+        first = satellite_map.patch(frame)
+        asked = len(source.reads)
+        assert (satellite_map.patch(frame).pixels == first.pixels).all()
+        assert len(source.reads) == asked  # it is learnt once
+        zoom = {256: 19, 512: 18, 1024: 17}[sent]
+        assert satellite_map.zoom_for(frame) == zoom
+    source.tile_size = sent
+    with SatelliteMap(source, Datum(49.0, 8.4), zoom) as told:
+        assert (told.patch(frame).pixels == first.pixels).all()
+
+
+def test_tiles_of_several_sizes_show_the_same_ground_each(tmp_path: Path) -> None:
+    datum = Datum(49.0, 8.4)
+    here, _ = tile_at(49.0, 8.4, 18)
+
+    def shades(x: int, y: int) -> UInt8Array:
+        size = 512 if x > here else 256
+        ramp = np.linspace(40, 200, size, endpoint=False) + 80 / size
+        pixels = ground(x, y, size).copy()
+        pixels[..., 0] = ramp
+        return pixels
+
+    source = PlaceSource(shades)
+    with SatelliteMap(source, datum, 18) as satellite_map:
+        patch = satellite_map.patch(PatchFrame(0.0, 0.0, 0.0, 1024, 0.1958))
+    # North up: one ramp from the west of each tile to its east, whatever the tile's size.
+    east, north = patch.frame.to_enu(np.stack([np.arange(1024), np.full(1024, 500)], -1)).T
+    lats, lons = datum.to_latlon(east, north)
+    share = mercator(lats, lons, 18)[:, 0] / 256 % 1.0
+    inner = (share > 0.02) & (share < 0.98)
+    assert np.abs(patch.pixels[500, inner, 0] - (40 + 160 * share[inner])).max() < 3.0
 
 
 def test_resolutions_that_do_not_suit_the_tiles_are_refused() -> None:

@@ -66,6 +66,23 @@ def test_many_threads_get_right_patches_and_read_each_tile_once(tmp_path: Path) 
     assert len(source.reads) == len(set(source.reads))
 
 
+def test_what_is_fetched_ahead_is_there_when_it_is_needed_and_no_error_is_lost() -> None:
+    source = MemorySource(GREY, failing={(19, 5, 5): TileMissingError("gone")})
+    cache = TileCache(source, capacity=8)
+    cache.prefetch([(19, 4, 4), (19, 5, 5)])
+    while cache._pending:
+        time.sleep(0.01)
+    there, gone = cache.get([(19, 4, 4), (19, 5, 5)])
+    assert isinstance(there, Tile)
+    assert str(gone) == "gone"
+    assert len(source.reads) == 2
+    cache.prefetch([(19, x, 0) for x in range(100)])
+    while cache._pending:
+        time.sleep(0.01)
+    assert len(source.reads) == 2 + 4  # half of the room: what is shown now stays
+    cache.close()
+
+
 def test_a_missing_tile_is_not_asked_for_again_at_once_but_is_later() -> None:
     source = MemorySource(GREY, failing={(19, 5, 5): TileMissingError("gone")})
     cache = TileCache(source, capacity=8, failure_memory_s=0.2)

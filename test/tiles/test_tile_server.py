@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from fakes.tile_server import FailingTileServer
-from fakes.tiles import GREY
+from fakes.tiles import GREY, MemorySource
 
-from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError, TileSourceUnavailableError
+from geoflow_ros.errors import InputError, TileCorruptError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import Datum, GeoBounds, PatchFrame, tile_at
 from geoflow_ros.tiles import (
+    HttpSettings,
     MBTilesSource,
     MBTilesWriter,
     SatelliteMap,
@@ -75,12 +76,17 @@ def test_a_server_that_recovers_is_read(failing_server: FailingTileServer) -> No
     assert failing_server.source("recovering", retries=2).read(19, 3, 4) == GREY
 
 
-@pytest.mark.parametrize("failure", ["401", "403", "400"])
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [("401", TileSourceUnavailableError), ("403", TileMissingError), ("400", TileMissingError)],
+)
 def test_a_server_that_refuses_is_not_tried_again_and_keys_stay_out_of_the_message(
-    failing_server: FailingTileServer, failure: str
+    failing_server: FailingTileServer, failure: str, error: type[TileError]
 ) -> None:
-    with pytest.raises(TileSourceUnavailableError, match="check the address and its key") as caught:
-        failing_server.source(failure, query="?key=hush").read(19, 3, 4)
+    source = failing_server.source(failure, query="?key=hush")
+    for _ in range(3):
+        with pytest.raises(error, match="check the address and its key") as caught:
+            source.read(19, 3, 4)
     assert len(failing_server.seen) == 1
     assert "hush" in failing_server.seen[0][0]
     assert "hush" not in str(caught.value)
@@ -122,7 +128,7 @@ def test_a_refused_connection_is_unavailable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    source = XyzSource(f"http://127.0.0.1:{port}/{{z}}/{{x}}/{{y}}.png", retries=1, backoff_s=0.01)
+    source = XyzSource(f"http://127.0.0.1:{port}/{{z}}/{{x}}/{{y}}.png", http=HttpSettings(retries=1, backoff_s=0.01))
     with pytest.raises(TileSourceUnavailableError, match="cannot be reached; is it running"):
         source.read(19, 3, 4)
     with pytest.raises(TileSourceUnavailableError, match="cannot be reached"):
@@ -132,7 +138,7 @@ def test_a_refused_connection_is_unavailable() -> None:
 def test_a_server_that_does_not_answer_costs_a_patch_one_wait_and_is_then_left_alone(
     failing_server: FailingTileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geoflow_ros.tiles.xyz.UNAVAILABLE_MEMORY_S", 3600.0)
+    monkeypatch.setattr("geoflow_ros.tiles.http.UNAVAILABLE_MEMORY_S", 3600.0)
     frame = PatchFrame(0.0, 0.0, 0.4, 512, 0.1958)
     with SatelliteMap(failing_server.source("slow", retries=2), DATUM, 19) as satellite_map:
         for _ in range(2):
@@ -161,7 +167,9 @@ def test_a_server_that_is_back_is_asked_again_after_a_moment(failing_server: Fai
 
 
 def test_the_failure_of_one_tile_says_nothing_about_the_others(failing_server: FailingTileServer) -> None:
-    source = XyzSource(f"http://127.0.0.1:{failing_server.server_address[1]}/{{x}}/{{z}}/{{y}}.png", retries=0)
+    source = XyzSource(
+        f"http://127.0.0.1:{failing_server.server_address[1]}/{{x}}/{{z}}/{{y}}.png", http=HttpSettings(retries=0)
+    )
     with pytest.raises(TileSourceUnavailableError, match="HTTP 500"):
         source.read(19, 500, 4)
     with pytest.raises(TileMissingError, match="HTTP 404"):
@@ -170,7 +178,7 @@ def test_the_failure_of_one_tile_says_nothing_about_the_others(failing_server: F
 
 def test_closing_ends_the_wait_between_attempts(failing_server: FailingTileServer) -> None:
     url = f"http://127.0.0.1:{failing_server.server_address[1]}/503/{{z}}/{{x}}/{{y}}.png"
-    source = XyzSource(url, retries=3, backoff_s=60.0)
+    source = XyzSource(url, http=HttpSettings(retries=3, backoff_s=60.0))
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(source.read, 19, 3, 4)
         while not failing_server.seen:
@@ -192,11 +200,17 @@ def test_a_corrupt_answer_reaches_nobody_as_pixels(failing_server: FailingTileSe
 
 @pytest.mark.parametrize(
     "settings",
-    [{"timeout_s": 0.0}, {"retries": -1}, {"backoff_s": -1.0}, {"tile_size": 0}, {"min_zoom": 9, "max_zoom": 8}],
+    [{"timeout_s": 0.0}, {"retries": -1}, {"backoff_s": -1.0}],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(InputError, match="tile"):
-        XyzSource("http://localhost/{z}/{x}/{y}.png", **settings)  # type: ignore[arg-type]
+        HttpSettings(**settings)
+
+
+@pytest.mark.parametrize("values", [{"tile_size": 0}, {"min_zoom": 9, "max_zoom": 8}])
+def test_tiles_that_cannot_be_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="tile"):
+        XyzSource("http://localhost/{z}/{x}/{y}.png", **values)  # type: ignore[arg-type]
 
 
 # --- The package's own server ---
@@ -268,7 +282,7 @@ def test_the_servers_root_describes_the_map_and_opens_it(map_file: Path) -> None
 def test_an_address_that_is_neither_template_nor_tilejson_is_refused(failing_server: FailingTileServer) -> None:
     with pytest.raises(InputError, match="is no TileJSON document; give a template"):
         open_tile_source(f"http://127.0.0.1:{failing_server.server_address[1]}/garbage")
-    with pytest.raises(TileSourceUnavailableError, match="answers HTTP 404"):
+    with pytest.raises(TileSourceUnavailableError, match="HTTP 404"):
         open_tile_source(f"http://127.0.0.1:{failing_server.server_address[1]}/404")
 
 
@@ -304,3 +318,47 @@ def test_many_threads_read_through_the_server(map_file: Path) -> None:
     with TileServer(source) as server, ThreadPoolExecutor(16) as pool:
         remote = open_tile_source(server.url)
         assert list(pool.map(lambda key: remote.read(*key), wanted)) == [source.read(*key) for key in wanted]
+
+
+@pytest.mark.parametrize(
+    ("headers", "base"),
+    [
+        ({"Host": "robot.local:8080"}, "http://robot.local:8080"),
+        ({"Host": "[fe80::1]:8000"}, "http://[fe80::1]:8000"),
+        ({"Host": "inside", "X-Forwarded-Host": "maps.example", "X-Forwarded-Proto": "https"}, "https://maps.example"),
+        ({"Host": "<script>"}, None),
+    ],
+)
+def test_tilejson_names_the_address_that_the_client_used(headers: dict[str, str], base: str | None) -> None:
+    with TileServer(MemorySource(GREY)) as server:
+        host, port = server.base_url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.request("GET", "/", headers=headers)
+        document = json.load(connection.getresponse())
+        connection.close()
+        assert document["tiles"] == [f"{base or server.base_url}/{{z}}/{{x}}/{{y}}.png"]
+
+
+def test_any_web_page_may_ask() -> None:
+    with TileServer(MemorySource(GREY)) as server:
+        host, port = server.base_url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.request("OPTIONS", "/19/3/4.png", headers={"Origin": "https://page.example"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        connection.close()
+
+
+def test_the_server_listens_on_ipv6_and_then_on_both() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with TileServer(MemorySource(GREY), host="::1") as server:
+        assert server.base_url.startswith("http://[::1]:")
+        assert open_tile_source(server.url).read(19, 3, 4) == GREY
+    with TileServer(MemorySource(GREY), host="::") as server:
+        port = server.base_url.rsplit(":", 1)[1]
+        for host in ("127.0.0.1", "[::1]"):
+            assert open_tile_source(f"http://{host}:{port}/{{z}}/{{x}}/{{y}}.png").read(19, 3, 4) == GREY
