@@ -43,7 +43,7 @@ from geoflow_ros.localization.rejection import detail_of, frame_rejected_for, in
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.ros import parameters
 from geoflow_ros.ros.diagnostics import Health, track_status_message
-from geoflow_ros.ros.images import rgb_from_message
+from geoflow_ros.ros.images import ImageDecoder
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
 from geoflow_ros.ros.messages import transform_message
@@ -80,6 +80,7 @@ class LocalizerNode(LifecycleNode):
         self._log_handler = forward_logs(self.get_logger())
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
+        self._decoder = ImageDecoder()
         self._transforms: TransformSender = transform_sender(self)
         self._vehicle: VehicleLocalizer | None = None  # between configure and cleanup
         self._problem = ""
@@ -338,7 +339,7 @@ class LocalizerNode(LifecycleNode):
         stopwatch, stamp = Stopwatch(), stamp_ns(message.header.stamp)
         try:
             with frame_rejected_for(RejectReason.IMAGE, ImageError), stopwatch.stage("decode"):
-                rgb = rgb_from_message(message)
+                rgb = self._decoder.rgb(message)
         except FrameRejected as rejected:
             vehicle.refuse(stamp, rejected)
             raise
