@@ -188,8 +188,7 @@ class BirdsEyeLocalizer:
         with self._lock:
             watch = Stopwatch()
             with watch.stage("resize"):
-                image = fit_image(ground, self._manifest)
-                covered = without_sky(covered, self._manifest)
+                image, covered = fit_image(ground, self._manifest), without_sky(covered, self._manifest)
             with watch.stage("satellite"):
                 satellite = self._patches.encoded(patch)
             with watch.stage("ground"):
