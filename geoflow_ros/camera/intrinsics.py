@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import InputError
 
 PLUMB_BOB, RATIONAL_POLYNOMIAL, EQUIDISTANT = "plumb_bob", "rational_polynomial", "equidistant"
-_LENGTHS = {PLUMB_BOB: (4, 5), RATIONAL_POLYNOMIAL: (8, 12, 14), EQUIDISTANT: (4,)}
+_LENGTHS = {PLUMB_BOB: (4, 5), RATIONAL_POLYNOMIAL: (8, 12), EQUIDISTANT: (4,)}
 _OTHER_NAMES = {"": PLUMB_BOB, "none": PLUMB_BOB, "fisheye": EQUIDISTANT, "kannala_brandt": EQUIDISTANT}
 
 _SAME_SHAPE = 0.01  # relative difference of width / height of images that are the calibrated ones, resized
 _WIDEST_TANGENT = math.tan(math.radians(88.0))  # a pinhole lens is followed up to here
 _WIDEST_RAD = math.radians(150.0)  # and a fisheye up to here: nothing looks farther back
+_LEAST_DEPTH = 1e-9  # of a ray's z, for rays of about unit length: what is not ahead has no pixel
 _SAMPLES = 2000  # at which a lens is held for monotonic
 
 
@@ -202,32 +202,30 @@ class Intrinsics:
         return np.stack([self.fx * radius * rays[:, 0] + self.cx, self.fy * radius * rays[:, 1] + self.cy], axis=-1)
 
     def _pinhole(self, rays: Float64Array) -> Float64Array:
-        points = np.full((len(rays), 2), np.nan)
-        ahead = rays[:, 2] > 1e-9
-        tangents = np.divide(rays[:, :2], rays[:, 2:], out=np.zeros((len(rays), 2)), where=ahead[:, None])
-        seen = ahead & (np.hypot(*tangents.T) <= self._widest)
-        if not seen.any():
-            return points
-        if not self.coefficients:
-            points[seen] = tangents[seen] * (self.fx, self.fy) + (self.cx, self.cy)
-            return points
-        matrix = np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
-        flat = np.concatenate([tangents[seen], np.ones((int(seen.sum()), 1))], axis=1)
-        distorted, _ = cv2.projectPoints(flat, np.zeros(3), np.zeros(3), matrix, np.array(self.coefficients))
-        points[seen] = distorted[:, 0]
-        return points
+        ahead = np.where(rays[:, 2] > _LEAST_DEPTH, rays[:, 2], np.nan)
+        x, y = rays[:, 0] / ahead, rays[:, 1] / ahead
+        square = x * x + y * y
+        square = np.where(square <= self._widest**2, square, np.nan)
+        k = self._twelve
+        # OpenCV's formula: radial, tangential (k[2:4]), thin prism (k[8:12]).
+        radial = (1.0 + square * (k[0] + square * (k[1] + square * k[4]))) / (
+            1.0 + square * (k[5] + square * (k[6] + square * k[7]))
+        )
+        bent_x = x * radial + 2.0 * k[2] * x * y + k[3] * (square + 2.0 * x * x) + square * (k[8] + square * k[9])
+        bent_y = y * radial + k[2] * (square + 2.0 * y * y) + 2.0 * k[3] * x * y + square * (k[10] + square * k[11])
+        return np.stack([self.fx * bent_x + self.cx, self.fy * bent_y + self.cy], axis=-1)
+
+    @cached_property
+    def _twelve(self) -> Float64Array:
+        return np.array([*self.coefficients, *[0.0] * 12])[:12]
 
     def _radius(self, off_axis: Float64Array) -> Float64Array:
         """Radius in the image, in focal lengths, of rays off the axis: angles of a fisheye, tangents of others."""
-        k = np.array(self.coefficients or (0.0,))
-        square = off_axis**2
+        k, square = self._twelve, off_axis**2
         if self.model == EQUIDISTANT:
-            k = np.resize(self.coefficients or (0.0,), 4)
             return np.asarray(off_axis * (1.0 + square * (k[0] + square * (k[1] + square * (k[2] + square * k[3])))))
-        full = np.zeros(8)
-        full[: min(len(k), 8)] = k[:8]
-        above = 1.0 + square * (full[0] + square * (full[1] + square * full[4]))
-        below = 1.0 + square * (full[5] + square * (full[6] + square * full[7]))
+        above = 1.0 + square * (k[0] + square * (k[1] + square * k[4]))
+        below = 1.0 + square * (k[5] + square * (k[6] + square * k[7]))
         return np.asarray(np.where(below > 0.0, off_axis * above / np.where(below > 0.0, below, 1.0), -np.inf))
 
     @cached_property

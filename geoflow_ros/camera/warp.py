@@ -13,8 +13,6 @@ from geoflow_ros.geo.birds_eye import VirtualCamera
 HEIGHT_RATIO = 3.0
 """The real camera may be so many times as high as the virtual one, or as low."""
 
-_LEAST_LENGTH = 1e-9  # pixels: what a virtual pixel moves where the map stands still
-
 
 class CameraWarp:
     """One table of where the virtual camera's pixels are in the real one's image, and which of them are in it at all.
@@ -55,11 +53,13 @@ class CameraWarp:
         self._size = intrinsics.width_px, intrinsics.height_px
         self._reduced = _reduced_size(pixels, self.covered, self._size)
         scale = np.array(self._reduced) / self._size
-        table = np.where(self.covered[..., None], (pixels + 0.5) * scale - 0.5, -2.0).astype(np.float32)
+        table = _filled((pixels + 0.5) * scale - 0.5, self.covered).astype(np.float32)
         self._columns, self._rows = np.ascontiguousarray(table[..., 0]), np.ascontiguousarray(table[..., 1])
 
     def __call__(self, rgb: UInt8Array) -> UInt8Array:
-        """Returns the virtual camera's image (H, W, 3); black where the real one shows nothing.
+        """Returns the virtual camera's image (H, W, 3); where the real one shows nothing, its nearest pixel again.
+
+        Networks that cannot be told which pixels to leave out are misled by black ones far more.
 
         Args:
             rgb: (height_px, width_px, 3) of the intrinsics.
@@ -67,7 +67,6 @@ class CameraWarp:
         # Area averaging first: reading single pixels of a large image would alias.
         small = rgb if self._reduced == self._size else cv2.resize(rgb, self._reduced, interpolation=cv2.INTER_AREA)
         warped = cv2.remap(small, self._columns, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        warped[~self.covered] = 0
         return np.asarray(warped, np.uint8)
 
 
@@ -77,6 +76,18 @@ def _level_rays(virtual: VirtualCamera) -> Float64Array:
     down = (np.arange(virtual.height_px) - virtual.horizon_row_px) / virtual.focal_px
     shape = virtual.height_px, virtual.width_px
     return np.stack([np.ones(shape), np.broadcast_to(-right, shape), np.broadcast_to(-down[:, None], shape)], axis=-1)
+
+
+def _filled(table: Float64Array, covered: BoolArray) -> Float64Array:
+    """The table (H, W, 2) with the entries of pixels that are not covered taken from the nearest that are."""
+    if covered.all() or not covered.any():
+        return np.nan_to_num(table)
+    _, labels = cv2.distanceTransformWithLabels(
+        (~covered).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    entry_of_label = np.zeros((int(labels.max()) + 1, 2))
+    entry_of_label[labels[covered]] = table[covered]
+    return np.asarray(entry_of_label[labels])
 
 
 def _reduced_size(pixels: Float64Array, covered: BoolArray, size: tuple[int, int]) -> tuple[int, int]:

@@ -30,10 +30,12 @@ _SIGNAL_PERIOD_S = 0.1
 INPUTS = {
     "image": ("sensor_msgs/Image", "camera, where image_transport is raw"),
     "image/compressed": ("sensor_msgs/CompressedImage", "camera, where image_transport is compressed"),
+    "camera_info": ("sensor_msgs/CameraInfo", "the camera's lens; beside the image's topic unless remapped"),
     "odom": ("nav_msgs/Odometry", "dead reckoning; needed"),
     "initialpose": ("geometry_msgs/PoseWithCovarianceStamped", "start pose (RViz: 2D Pose Estimate)"),
     "fix": ("sensor_msgs/NavSatFix", "start position, with the absolute yaw of imu"),
-    "imu": ("sensor_msgs/Imu", "absolute yaw (ENU, REP-145)"),
+    "imu": ("sensor_msgs/Imu", "absolute yaw (ENU, REP-145); roll and pitch, where camera.level_by is imu"),
+    "/tf_static": ("tf2_msgs/TFMessage", "where the camera is mounted (camera.extrinsics)"),
 }
 """Topics that the node subscribes to: type and purpose."""
 

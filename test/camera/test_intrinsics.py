@@ -28,11 +28,20 @@ def some_rays(most_tangent: float) -> np.ndarray:
     return np.concatenate([tangents, np.ones((500, 1))], 1) * rng.uniform(0.1, 30.0, (500, 1))
 
 
-@pytest.mark.parametrize("model", [PLUMB_BOB, RATIONAL_POLYNOMIAL])
-def test_pinhole_lenses_project_as_opencv_does(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        (PLUMB_BOB, []),
+        (PLUMB_BOB, D[PLUMB_BOB]),
+        (RATIONAL_POLYNOMIAL, D[RATIONAL_POLYNOMIAL]),
+        (RATIONAL_POLYNOMIAL, [*D[RATIONAL_POLYNOMIAL], 0.003, -0.001, 0.002, 0.0005]),
+    ],
+)
+def test_pinhole_lenses_project_as_opencv_does(model: str, coefficients: list[float]) -> None:
     rays = some_rays(0.9)
-    expected, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.reshape(MATRIX, (3, 3)), np.array(D[model]))
-    np.testing.assert_allclose(lens(model).project(rays), expected[:, 0], atol=1e-6)
+    given = np.array(coefficients or [0.0] * 4)
+    expected, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.reshape(MATRIX, (3, 3)), given)
+    np.testing.assert_allclose(lens(model, coefficients).project(rays), expected[:, 0], atol=1e-6)
 
 
 def test_a_fisheye_projects_as_opencv_does_ahead_and_goes_on_behind_the_camera() -> None:
@@ -124,6 +133,7 @@ def test_models_are_known_by_the_names_that_drivers_give_them(name: str, coeffic
         ({"camera_matrix": MATRIX[:8]}, "9 numbers"),
         ({"model": "double_sphere"}, "'double_sphere' is not one of plumb_bob, rational_polynomial, equidistant"),
         ({"coefficients": [0.1] * 6}, "4 or 5 coefficients, not 6"),
+        ({"model": "rational_polynomial", "coefficients": [0.1] * 14}, "8 or 12 coefficients, not 14"),
         ({"size": (0, 0)}, "0 x 0"),
     ],
 )

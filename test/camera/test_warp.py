@@ -94,15 +94,18 @@ def test_a_camera_that_is_the_models_own_gives_its_picture_back() -> None:
     assert np.abs(warp(picture).astype(int) - picture).max() <= 1
 
 
-def test_what_the_camera_does_not_show_is_black_and_counted() -> None:
+def test_what_the_camera_does_not_show_is_counted_and_repeats_what_is_beside_it() -> None:
     focal = 640 / math.tan(math.radians(30.0))
     lens = Intrinsics(1280, 960, focal, focal, 639.5, 479.5)
     warp = CameraWarp(lens, Mounting().optical_of_level(LEVEL), MODEL, 1.65)
     share = math.tan(math.radians(30.0))  # of the model's 45 degrees to either side
     assert warp.covered.mean() == pytest.approx(share, abs=0.01)
-    white = warp(np.full((960, 1280, 3), 255, np.uint8))
-    np.testing.assert_array_equal(white[..., 0] == 255, warp.covered)
-    np.testing.assert_array_equal(white[..., 0] == 0, ~warp.covered)
+    ramp = np.broadcast_to(np.linspace(0, 255, 1280).astype(np.uint8)[None, :, None], (960, 1280, 3))
+    shown = warp(np.ascontiguousarray(ramp))
+    edges = np.flatnonzero(warp.covered[60])[[0, -1]]
+    np.testing.assert_array_equal(shown[60, : edges[0]], shown[60, edges[0]][None].repeat(edges[0], 0))
+    np.testing.assert_array_equal(shown[60, -1], shown[60, edges[1]])
+    assert shown[60, -1, 0] > 250 > 5 > shown[60, 0, 0]
     assert not warp.covered.flags.writeable
 
 
