@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 
 from geoflow_ros.camera import Mounting
 from geoflow_ros.errors import InputError
-from geoflow_ros.localization import RejectReason, VehicleLocalizer, VehicleSettings
+from geoflow_ros.localization import RejectReason, VehicleLocalizer
 from geoflow_ros.localization.messages import intrinsics_from_camera_info
 from geoflow_ros.localization.rejection import FrameRejected
 from geoflow_ros.ros.parameters import Settings
@@ -39,13 +39,14 @@ class CameraInputs:
         self._node, self._settings, self._frames = node, settings, frames
         self._vehicle: VehicleLocalizer | None = None
         self._info: CameraInfo | None = None
-        self._frame_id = ""
+        self._frame_id, self._problem = "", ""
         self._topic = info_topic(node, settings.text("image_transport") == "compressed")
         self._warned = False
 
     def configure(self, vehicle: VehicleLocalizer) -> list[Subscription]:
         """Listens to `camera_info` for a vehicle localizer, unless it has a calibration file's lens already."""
         self._vehicle, self._info, self._frame_id = vehicle, None, ""
+        self.mounted()
         if vehicle.camera.is_calibrated:
             return []
         return [self._node.create_subscription(CameraInfo, self._topic, self._on_info, SENSOR)]
@@ -59,24 +60,18 @@ class CameraInputs:
         self._settings = settings
         self.mounted()
 
-    def vehicle_settings(self) -> VehicleSettings:
-        """Returns the parameters' settings, with the mounting that TF says where it counts.
-
-        Raises:
-            InputError: TF says a mounting that no camera has.
-        """
-        settings = self._settings.vehicle()
-        mounting = self._mounting_by_tf()
-        return settings if mounting is None else settings.mounted(mounting)
-
     def mounted(self) -> None:
-        """Puts the camera where TF says that it is, if that is known by now."""
-        if self._vehicle is None:
+        """Puts the camera where parameters or TF say that it is, if that is known by now."""
+        vehicle = self._vehicle
+        if vehicle is None:
             return
+        settings = self._settings.vehicle()
         try:
-            self._vehicle.settings = self.vehicle_settings()
+            mounting = self._mounting_by_tf()
+            vehicle.settings = settings if mounting is None else settings.mounted(mounting)
+            self._problem = ""
         except InputError as error:
-            self._vehicle.camera.calibrate(None, f"the camera's frame '{self._frame_id}' on /tf_static: {error}")
+            self._problem = str(error)
 
     def check(self, frame_id: str) -> None:
         """Looks at one picture's frame, before it is localized; for the worker's thread.
@@ -85,20 +80,17 @@ class CameraInputs:
             frame_id: of the picture.
 
         Raises:
-            FrameRejected: what is said of the camera has not come yet.
+            FrameRejected: what is said of the camera has not come yet, or cannot be.
         """
         vehicle = self._vehicle
         if vehicle is None:
             return
-        if frame_id and frame_id != self._frame_id:
+        frame_id = frame_id or (self._info.header.frame_id if self._info is not None else "")
+        if frame_id != self._frame_id:
             self._frame_id = frame_id
             self.mounted()
-        if self._settings.text("camera.extrinsics") == TF and self._mounting_by_tf() is None:
-            raise FrameRejected(
-                RejectReason.CALIBRATION,
-                f"camera.extrinsics is tf, and /tf_static does not connect the camera's frame '{self._frame_id}' with "
-                f"'{self._settings.text('frames.base_link')}': publish it, or state the mounting by parameters",
-            )
+        if self._problem:
+            raise FrameRejected(RejectReason.CALIBRATION, self._problem)
         if self._info is None and not vehicle.camera.is_calibrated and self._node.count_publishers(self._topic):
             raise FrameRejected(RejectReason.CALIBRATION, f"waiting for the first message on {self._topic}")
         if not vehicle.camera.is_calibrated and not self._warned:
@@ -111,8 +103,7 @@ class CameraInputs:
     def _on_info(self, message: CameraInfo) -> None:
         if self._vehicle is None or (self._info is not None and _same(message, self._info)):
             return
-        first, self._info = self._info is None, message
-        self._frame_id = self._frame_id or message.header.frame_id
+        self._info = message
         try:
             intrinsics = intrinsics_from_camera_info(message, self._settings.flag("camera.rectified"))
         except InputError as error:
@@ -121,21 +112,32 @@ class CameraInputs:
         if intrinsics is not None and self._vehicle.localizer.manifest.virtual_camera is None:
             intrinsics = None  # a panorama, or a model that does not say its lens
         self._vehicle.camera.calibrate(intrinsics)
-        if first:
-            self.mounted()
 
     def _mounting_by_tf(self) -> Mounting | None:
+        """The mounting by TF; None where parameters count.
+
+        Raises:
+            InputError: TF is asked for and does not say it, or says one that no camera has.
+        """
         chosen, settings = self._settings.text("camera.extrinsics"), self._settings
         is_stated = any(settings.number(name) for name in _PARAMETERS_OF_MOUNTING)
-        if chosen == PARAMETERS or (chosen != TF and is_stated) or not self._frame_id:
+        if chosen == PARAMETERS or (chosen != TF and is_stated):
             return None
-        at = self._frames.lookup(self._frame_id, settings.text("frames.base_link"))
+        base_link = settings.text("frames.base_link")
+        at = self._frames.lookup(self._frame_id, base_link) if self._frame_id else None
         if at is None:
+            if chosen == TF:
+                raise InputError(
+                    f"camera.extrinsics is tf, and /tf_static does not connect the camera's frame '{self._frame_id}' "
+                    f"with '{base_link}': publish it, or state the mounting by parameters"
+                )
             return None
-        above_ground = self._frames.lookup(self._frame_id, _GROUND_FRAME)
-        stated_m = settings.number("camera.height_m")
-        height_m = float((above_ground or at).translation_m[2])
-        return Mounting.of_optical_frame(at.rotation, at.translation_m, stated_m or height_m)
+        above_ground = self._frames.lookup(self._frame_id, _GROUND_FRAME) or at
+        height_m = settings.number("camera.height_m") or float(above_ground.translation_m[2])
+        try:
+            return Mounting.of_optical_frame(at.rotation, at.translation_m, height_m)
+        except InputError as error:
+            raise InputError(f"'{self._frame_id}' in '{base_link}' on /tf_static: {error}") from None
 
 
 def info_topic(node: LifecycleNode, compressed: bool) -> str:

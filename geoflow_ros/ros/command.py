@@ -35,7 +35,6 @@ INPUTS = {
     "initialpose": ("geometry_msgs/PoseWithCovarianceStamped", "start pose (RViz: 2D Pose Estimate)"),
     "fix": ("sensor_msgs/NavSatFix", "start position, with the absolute yaw of imu"),
     "imu": ("sensor_msgs/Imu", "absolute yaw (ENU, REP-145); roll and pitch, where camera.level_by is imu"),
-    "/tf_static": ("tf2_msgs/TFMessage", "where the camera is mounted (camera.extrinsics)"),
 }
 """Topics that the node subscribes to: type and purpose."""
 
@@ -61,6 +60,12 @@ SERVICES = {
     "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose (relocalize.*)"),
 }
 """Services of the node: type and effect."""
+
+TRANSFORMS = {
+    "/tf_static": ("tf2_msgs/TFMessage", "in: base_link -> the image's frame, where the camera is (camera.extrinsics)"),
+    "map -> odom": ("tf2_msgs/TFMessage", "out, where frames.broadcast_tf is set"),
+}
+"""Transforms that the node looks at and sends: type and purpose."""
 
 _INTRODUCTION = """\
 usage: localizer [--help] [--ros-args [-p NAME:=VALUE ...] [--params-file FILE] [-r TOPIC:=OTHER ...]]
@@ -123,7 +128,7 @@ def help_text() -> str:
             *_interfaces("Topics in:", INPUTS),
             *_interfaces("Topics out:", OUTPUTS),
             *_interfaces("Services:", SERVICES),
-            *_interfaces("TF:", {"map -> odom": ("tf2_msgs/TFMessage", "where frames.broadcast_tf is set")}),
+            *_interfaces("TF:", TRANSFORMS),
             "Parameters (type, default; [allowed values; dynamic: may change while the node runs]):",
             *_parameters(),
             "",
