@@ -80,6 +80,12 @@ class CameraModel:
     horizontal_fov_deg: PositiveNumber | None
     aspect_ratio: PositiveNumber
 
+    @property
+    def description(self) -> str:
+        """The camera in a few words, such as "perspective, 90° wide, 4:1"."""
+        wide = [] if self.horizontal_fov_deg is None else [f"{self.horizontal_fov_deg:.0f}° wide"]
+        return ", ".join([self.model, *wide, f"{self.aspect_ratio:g}:1"])
+
 
 OWN_ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     GEOFLOW: ("direction_family", "irs", "calibration"),

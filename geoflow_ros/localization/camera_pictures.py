@@ -76,6 +76,11 @@ class CameraPictures:
         """Whether the camera's lens is known."""
         return self._lens[0] is not None
 
+    @property
+    def is_assumed(self) -> bool:
+        """Whether the lens is taken for the model's, since none is told."""
+        return self._lens == (None, "")
+
     def calibrate(self, intrinsics: Intrinsics | None, problem: str = "") -> None:
         """Takes the lens of the pictures from now on.
 

@@ -93,11 +93,11 @@ class CameraInputs:
             raise FrameRejected(RejectReason.CALIBRATION, self._problem)
         if self._info is None and not vehicle.camera.is_calibrated and self._node.count_publishers(self._topic):
             raise FrameRejected(RejectReason.CALIBRATION, f"waiting for the first message on {self._topic}")
-        if not vehicle.camera.is_calibrated and not self._warned:
+        if vehicle.camera.is_assumed and not self._warned:
             self._warned = True
             self._node.get_logger().warning(
                 f"no camera calibration on {self._topic} and no camera.info_file: the lens is taken for the model's "
-                f"({_lens_text(vehicle)}); another one costs 10 m"
+                f"({vehicle.localizer.manifest.camera.description}); another one costs 10 m"
             )
 
     def _on_info(self, message: CameraInfo) -> None:
@@ -158,9 +158,3 @@ def _same(one: CameraInfo, other: CameraInfo) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in fields) and all(
         list(getattr(one, name)) == list(getattr(other, name)) for name in arrays
     )
-
-
-def _lens_text(vehicle: VehicleLocalizer) -> str:
-    camera = vehicle.localizer.manifest.camera
-    width = "" if camera.horizontal_fov_deg is None else f", {camera.horizontal_fov_deg:.0f}° wide"
-    return f"{camera.model}{width}, {camera.aspect_ratio:g}:1"

@@ -88,7 +88,7 @@ SECTIONS: Mapping[str, str] = {
     "gate": "which fixes are outliers, when the track follows them, and when it is lost",
     "output": "which poses are published",
     "frames": "names of the frames, and TF",
-    "camera": "where the camera is mounted, and how well that is known",
+    "camera": "the camera's lens, where it is mounted, and how well that is known",
     "debug_image": "the picture for people",
     "diagnostics": "limits for warnings and errors on /diagnostics",
 }
