@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 from fakes.marks import magenta_centre, mark, pose
-from fakes.real_camera import fisheye, narrow, photograph
+from fakes.real_camera import fisheye, narrow
 
 from geoflow_ros.camera import LEVEL, Attitude, CameraWarp, Intrinsics, Mounting
 from geoflow_ros.errors import InputError
@@ -20,6 +20,7 @@ from geoflow_ros.world import Camera
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.raster import CityRaster, bake
+from geoflow_ros.world.real_camera import photograph
 from geoflow_ros.world.render import render_views
 from geoflow_ros.world.virtual_camera import virtual_camera
 from geoflow_ros.world.windows import Windows
