@@ -9,6 +9,7 @@ from typing import Any
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.camera import Intrinsics, Mounting
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
@@ -16,7 +17,7 @@ from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.opening import open_localizer
-from geoflow_ros.inference.protocol import SearchSettings
+from geoflow_ros.inference.protocol import PatchLocalizer, SearchSettings
 from geoflow_ros.localization.camera_pictures import CameraPictures
 from geoflow_ros.localization.picture_check import check_picture
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
@@ -122,30 +123,31 @@ def localize_image(
     camera.calibrate(intrinsics)
     shown = camera.warped(ground, mounting or Mounting())
     localizer = open_localizer(bundle, backend, seed, SearchSettings(hypotheses, iterations))
+    error_rad = _searched_rad(localizer, heading_error_deg)
+    patch = _patch_at(bundle.manifest, tiles_spec, datum, heading_deg)
+    fix = localizer.localize(shown.rgb, patch, 0, error_rad, position_error_m, shown.covered)
+    assumed = f"taken for the model's ({bundle.manifest.camera.description})"
+    return LocalizedImage(fix, patch, datum, assumed if camera.is_assumed else camera.facts["camera_calibration"])
+
+
+def _searched_rad(localizer: PatchLocalizer, heading_error_deg: float | None) -> float | None:
     error_rad = None if heading_error_deg is None else math.radians(heading_error_deg)
     if error_rad is not None and error_rad > localizer.max_heading_error_rad:
         raise InputError(
-            f"the model '{bundle.manifest.name}' finds headings that are up to "
+            f"the model '{localizer.manifest.name}' finds headings that are up to "
             f"{math.degrees(localizer.max_heading_error_rad):g}° wrong, not {heading_error_deg:g}°"
         )
+    return error_rad
+
+
+def _patch_at(manifest: Manifest, tiles_spec: str | Path, datum: Datum, heading_deg: float) -> SatellitePatch:
     source = open_tile_source(tiles_spec)
     try:
-        frame = bundle.manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
+        frame = manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
         with SatelliteMap(source, datum) as satellite_map:
-            patch = satellite_map.patch(frame)
+            return satellite_map.patch(frame)
     finally:
         source.close()
-    fix = localizer.localize(
-        shown.rgb,
-        patch,
-        heading_error_rad=error_rad,
-        position_error_m=position_error_m,
-        covered=shown.covered,
-    )
-    lens = f"taken for the model's ({bundle.manifest.camera.description})"
-    if intrinsics is not None:
-        lens = camera.facts["camera_calibration"]
-    return LocalizedImage(fix, patch, datum, lens)
 
 
 def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:
