@@ -20,6 +20,7 @@ RUN_TIME = [
     "onnxruntime>=1.17",
     "pymap3d>=3.0",
     "msgspec>=0.18",
+    "pyyaml>=6.0",  # cameras' calibration files
     "requests>=2.31",
     "tqdm>=4.64",
 ]

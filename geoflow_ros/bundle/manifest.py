@@ -8,6 +8,7 @@ each value; `manifest_reader` holds a file against them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from geoflow_ros.bundle.methods import BIRDS_EYE, FLOW_REFINEMENT, GEOFLOW, GRAP
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.bundle.tensors import GraphSpec
 from geoflow_ros.errors import BundleError
+from geoflow_ros.geo.birds_eye import VirtualCamera
 from geoflow_ros.geo.patch import PatchFrame
 
 FORMAT_VERSION = 1
@@ -36,6 +38,10 @@ ALIGNMENTS = (FORWARD_X, NORTH_UP)
 CAMERA_MODELS = ("perspective", "panorama")
 ANGMF = "angmf"
 DIRECTION_FAMILIES = (ANGMF,)
+
+_HORIZON, _HEIGHT_M = 0.4, 1.65
+"""GeoFlow's manifests do not say where the horizon is (a share of the image's height) and how high the camera: as the
+worlds' cameras have it, with which its models are trained here."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,12 @@ class CameraModel:
     model: NonEmptyText
     horizontal_fov_deg: PositiveNumber | None
     aspect_ratio: PositiveNumber
+
+    @property
+    def description(self) -> str:
+        """The camera in a few words, such as "perspective, 90° wide, 4:1"."""
+        wide = [] if self.horizontal_fov_deg is None else [f"{self.horizontal_fov_deg:.0f}° wide"]
+        return ", ".join([self.model, *wide, f"{self.aspect_ratio:g}:1"])
 
 
 OWN_ENTRIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
@@ -151,6 +163,24 @@ class Manifest:
             alignment=self.alignment,
             camera_model=self.camera.model,
         )
+
+    @property
+    def virtual_camera(self) -> VirtualCamera | None:
+        """The level camera whose images the model takes, before they are resized to its input; None of panoramas.
+
+        None also where the manifest does not say the lens.
+        """
+        if self.camera.model != CAMERA_MODELS[0]:
+            return None
+        if self.birds_eye is not None:
+            camera = self.geometry.camera
+            return camera if isinstance(camera, VirtualCamera) else None
+        if self.camera.horizontal_fov_deg is None or self.camera.horizontal_fov_deg >= 180.0:
+            return None
+        width_px = self.ground.width_px
+        height_px = max(1, round(width_px / self.camera.aspect_ratio))
+        focal_px = width_px / 2.0 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2.0)
+        return VirtualCamera(width_px, height_px, focal_px, _HORIZON * height_px - 0.5, _HEIGHT_M)
 
     @property
     def feature_size(self) -> int:

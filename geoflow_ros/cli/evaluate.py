@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoflow_ros.cli import evaluate_drives, options
+from geoflow_ros.cli import evaluate_drives, evaluate_lenses, options
 from geoflow_ros.cli.options import (
     AREAS,
     CONDITIONS,
@@ -31,6 +31,7 @@ def add_options(parser: CommandParser) -> None:
         ("evidence", _add_evidence, "fit how probable a bundle's fixes are near the truth; writes its manifest"),
         ("negatives", _add_negatives, "whether a bundle notices the patch of another place"),
         ("stress", _add_stress, "what a bundle says of wrong maps, wrong pictures and worlds of other kinds"),
+        ("lenses", evaluate_lenses.add_options, "a bundle through other cameras than its own, warped to it"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("drives", evaluate_drives.add_options, "whole simulated drives, offline: the track and what is published"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),

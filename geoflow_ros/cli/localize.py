@@ -34,6 +34,7 @@ def add_options(parser: CommandParser) -> None:
         type=Number(float, above=0, unit="metres", metavar="M"),
         help="how far off the rough position may be, forward and sideways (default: the model's search radius)",
     )
+    _add_camera(parser)
     parser.add_argument("--tiles", required=True, help=options.TILES_HELP)
     options.add_model(parser)
     parser.add_argument("--out", type=Path, metavar="PNG", help="draw the patch with hypotheses, path and ellipse")
@@ -44,8 +45,33 @@ def add_options(parser: CommandParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_camera(parser: CommandParser) -> None:
+    leaning = Number(float, at_least=-60, at_most=60, unit="degrees", metavar="DEG")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="the camera's lens, in ROS's YAML format (default: taken for the model's: its shape and its width)",
+    )
+    parser.add_argument(
+        "--rectified", action="store_true", help="the image is rectified: P and R of --calibration count, not K and D"
+    )
+    parser.add_argument(
+        "--camera-pitch", type=leaning, default=0.0, help="of the camera, degrees; positive looks down (default: 0)"
+    )
+    parser.add_argument(
+        "--camera-roll", type=leaning, default=0.0, help="likewise; positive lowers its right side (default: 0)"
+    )
+    parser.add_argument(
+        "--camera-height",
+        type=Number(float, above=0, at_most=20, unit="metres", metavar="M"),
+        help="of the camera above the ground (default: the model's camera's)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Localizes and prints."""
+    from geoflow_ros.camera import Attitude, Mounting, read_calibration
     from geoflow_ros.evaluation.tables import localized_text
     from geoflow_ros.images import write_image
     from geoflow_ros.localization.single_image import localize_image
@@ -58,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             f"if it is radians, give {math.degrees(args.heading):.1f}",
             file=sys.stderr,
         )
+    lean = Attitude(math.radians(args.camera_roll), math.radians(args.camera_pitch))
     localized = localize_image(
         args.image,
         args.lat,
@@ -70,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         iterations=args.iterations,
         heading_error_deg=args.heading_error,
         position_error_m=args.position_error,
+        intrinsics=read_calibration(args.calibration, rectified=args.rectified) if args.calibration else None,
+        mounting=Mounting(lean=lean, height_m=args.camera_height),
         backend=options.backend_options(args),
     )
     if args.out:

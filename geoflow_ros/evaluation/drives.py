@@ -231,7 +231,7 @@ def _follow(
 ) -> DriveAnswers:
     """Has a vehicle localizer follow a drive on a map, from its start pose on."""
     localizer.forget()
-    settings = VehicleSettings(lever_arm_m=here.recorded.lever_arm_m, wait_for_odometry_s=0.0)
+    settings = VehicleSettings(wait_for_odometry_s=0.0).mounted(here.recorded.mounting)
     with ExitStack() as stack:
         source = open_tile_source(tiles)
         stack.callback(source.close)

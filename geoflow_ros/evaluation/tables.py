@@ -174,6 +174,7 @@ def localized_text(result: Mapping[str, Any]) -> str:
     ]
     if "heading_deg" in result:
         lines.insert(2, f"heading    {result['heading_deg']:.1f} ± {result['heading_std_deg']:.1f} deg from north")
+    lines.append(f"lens       {result['lens']}")
     if result["patch_ground_share"] < 1.0:
         lines.append(f"patch      {100 * result['patch_ground_share']:.0f} % of it shows ground")
     if not quality["trustworthy"]:

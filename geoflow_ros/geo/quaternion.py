@@ -24,6 +24,21 @@ def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
     Raises:
         OdometryError: a component is not finite, or the quaternion is zero or otherwise not of unit length.
     """
+    _length(x, y, z, w)
+    return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
+
+
+def unit_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float, float, float]:
+    """Returns the quaternion (x, y, z, w) at length 1, which its sender may have rounded off.
+
+    Raises:
+        OdometryError: a component is not finite, or the quaternion is zero or otherwise not of unit length.
+    """
+    length = _length(x, y, z, w)
+    return x / length, y / length, z / length, w / length
+
+
+def _length(x: float, y: float, z: float, w: float) -> float:
     if not all(map(math.isfinite, (x, y, z, w))):
         raise OdometryError("the orientation is not finite: the sender must fill the quaternion")
     length = math.sqrt(x * x + y * y + z * z + w * w)
@@ -33,4 +48,4 @@ def yaw_of_quaternion(x: float, y: float, z: float, w: float) -> float:
         raise OdometryError(
             f"the orientation's quaternion has length {length:.3g}, not 1: the sender must normalise it"
         )
-    return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    return length

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
+from geoflow_ros.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
 from geoflow_ros.backends.protocol import GraphRunner
 from geoflow_ros.bundle.birds_eye import COARSE, ZERO
 from geoflow_ros.bundle.bundle import Bundle
@@ -34,6 +34,7 @@ from geoflow_ros.inference.birds_eye_fix import BirdsEyeFix, GroundView, flow_fi
 from geoflow_ros.inference.birds_eye_projection import NARROW_TURN_RAD, GroundProjection, project_ground
 from geoflow_ros.inference.camera_calibration import CameraCalibration
 from geoflow_ros.inference.camera_refinement import NARROW, WIDE, summit
+from geoflow_ros.inference.covered_ground import without_sky
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.flow_refinement import FlowPose, flow_pose
 from geoflow_ros.inference.inputs import KeptPatches, blank_inputs, fit_image, searched_radius_m
@@ -62,12 +63,14 @@ class _Frame:
         features: of the image.
         seen: the image through the belief's hypotheses.
         search: the volume.
+        covered: which pixels of the image without its sky show anything; all where None.
     """
 
     satellite: Mapping[str, Float32Array]
     features: Mapping[str, Float32Array]
     seen: SeenGround
     search: PoseSearch
+    covered: BoolArray | None
 
 
 class BirdsEyeLocalizer:
@@ -154,6 +157,7 @@ class BirdsEyeLocalizer:
         stamp_ns: int = 0,
         heading_error_rad: float | None = None,
         position_error_m: float | None = None,
+        covered: BoolArray | None = None,
     ) -> Fix:
         """Pose of the camera that took `ground`, somewhere around the centre of `patch`.
 
@@ -167,6 +171,8 @@ class BirdsEyeLocalizer:
                 trained for, by any as probably. Wider searches cost more.
             position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
                 search radius where None.
+            covered: (H, W) bool at the model's size, which pixels of the image show anything; all where None. Ground
+                that is not shown takes no part.
 
         Returns:
             The fix, a `BirdsEyeFix` unless the bundle's flow starts from zero. Look at `fix.assessment.trustworthy`
@@ -182,19 +188,19 @@ class BirdsEyeLocalizer:
         with self._lock:
             watch = Stopwatch()
             with watch.stage("resize"):
-                image = fit_image(ground, self._manifest)
+                image, covered = fit_image(ground, self._manifest), without_sky(covered, self._manifest)
             with watch.stage("satellite"):
                 satellite = self._patches.encoded(patch)
             with watch.stage("ground"):
                 features = self._runner.run(GROUND_ENCODER, {"ground": image[None]})
-            if self._model.flow_start == ZERO:
-                search = self._search(heading_error_rad, position_error_m)
-                return self._flow_from_zero(satellite, features, patch.frame, search, stamp_ns, watch)
-            with watch.stage("match"):
                 self._follow_camera()
-                search = self._search(heading_error_rad, position_error_m)
-                seen = self._lay_down(features, self._belief.hypotheses, self._projection)
-                frame = _Frame(satellite, features, seen, search)
+                at = self._projection.within(covered)
+            search = self._search(heading_error_rad, position_error_m)
+            if self._model.flow_start == ZERO:
+                return self._flow_from_zero(satellite, features, at, patch.frame, search, stamp_ns, watch)
+            with watch.stage("match"):
+                seen = self._lay_down(features, self._belief.hypotheses, at)
+                frame = _Frame(satellite, features, seen, search, covered)
                 scores = self._match(frame)
                 if self._belief.is_wide:
                     scores, seen = self._close_in(frame, scores)
@@ -298,7 +304,7 @@ class BirdsEyeLocalizer:
         )
 
     def _flow_from_mode(self, frame: _Frame, view: GroundView, posterior: PosePosterior) -> FlowPose | None:
-        at = project_ground(self._geometry, (view.camera,))
+        at = project_ground(self._geometry, (view.camera,)).within(frame.covered)
         start = posterior.estimate().pose
         return flow_pose(self._runner, frame.satellite, frame.features, at, start, frame.search.reach_m)
 
@@ -306,6 +312,7 @@ class BirdsEyeLocalizer:
         self,
         satellite: Mapping[str, Float32Array],
         features: Mapping[str, Float32Array],
+        at: GroundProjection,
         frame: PatchFrame,
         search: PoseSearch,
         stamp_ns: int,
@@ -313,7 +320,7 @@ class BirdsEyeLocalizer:
     ) -> Fix:
         """The paper's answer: no posterior, and the camera as the model assumes it."""
         with watch.stage("match"):
-            flow = flow_pose(self._runner, satellite, features, self._projection, np.zeros(3), search.reach_m)
+            flow = flow_pose(self._runner, satellite, features, at, np.zeros(3), search.reach_m)
         return flow_fix(flow, frame, search, self._pose_calibration, stamp_ns=stamp_ns, watch=watch)
 
     def _lay_down(
@@ -382,7 +389,7 @@ class BirdsEyeLocalizer:
         return scores.joined(closer.log_prior, windows, self._fine_scores(frame, seen, windows)), seen
 
     def _seen_through(self, frame: _Frame, cameras: CameraHypotheses) -> SeenGround:
-        return self._lay_down(frame.features, cameras, self._project(cameras))
+        return self._lay_down(frame.features, cameras, self._project(cameras).within(frame.covered))
 
     def _seen_again(self, frame: _Frame, cameras: CameraHypotheses) -> SeenGround:
         """The image through cameras of which some are the belief's own: only others cost a projection."""

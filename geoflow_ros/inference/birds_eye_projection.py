@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoflow_ros.arrays import Float32Array
+from geoflow_ros.arrays import BoolArray, Float32Array
 from geoflow_ros.bundle.birds_eye import BirdsEyeGeometry
 from geoflow_ros.errors import GeometryError
 from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera
@@ -34,6 +34,19 @@ class GroundProjection:
     cells: Float32Array
     colours: Float32Array
     is_visible: Float32Array
+
+    def within(self, covered: BoolArray | None) -> GroundProjection:
+        """Returns the projection without the cells whose pixels the image does not show.
+
+        Args:
+            covered: (H, W) of the image without its sky; all of it where None.
+        """
+        if covered is None:
+            return self
+        height, width = covered.shape
+        at = np.rint(((self.cells + 1.0) * (width, height) - 1.0) / 2.0).astype(int)
+        shown = covered[at[..., 1].clip(0, height - 1), at[..., 0].clip(0, width - 1)]
+        return replace(self, is_visible=self.is_visible * shown[:, None].astype(np.float32))
 
 
 def project_ground(geometry: BirdsEyeGeometry, cameras: Sequence[GroundCamera]) -> GroundProjection:

@@ -103,7 +103,8 @@ def fit_image(ground: UInt8Array, manifest: Manifest) -> UInt8Array:
     if abs(width / height / wanted - 1.0) > ASPECT_TOLERANCE:
         raise ImageError(
             f"the camera image is {width} x {height} (width / height {width / height:.2f}), but the model "
-            f"'{manifest.name}' was made for {wanted:.2f}: crop the image to that ratio"
+            f"'{manifest.name}' was made for {wanted:.2f}: give the camera's calibration (the topic camera_info, "
+            "camera.info_file, --calibration), or crop the image to that ratio"
         )
     size = (manifest.ground.width_px, manifest.ground.height_px)
     if (width, height) == size:

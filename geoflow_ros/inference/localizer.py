@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from geoflow_ros.arrays import Float32Array, UInt8Array
+from geoflow_ros.arrays import BoolArray, Float32Array, UInt8Array
 from geoflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from geoflow_ros.backends.protocol import Backend, FrameOutput, Tokens
 from geoflow_ros.bundle.bundle import Bundle
@@ -114,6 +114,7 @@ class GeoFlowLocalizer:
         stamp_ns: int = 0,
         heading_error_rad: float | None = None,
         position_error_m: float | None = None,
+        covered: BoolArray | None = None,
     ) -> GeoFlowFix:
         """Position of the camera that took `ground`, somewhere around the centre of `patch`.
 
@@ -124,6 +125,7 @@ class GeoFlowLocalizer:
             stamp_ns: of the image.
             heading_error_rad: has no influence.
             position_error_m: how far from the centre hypotheses start; the search radius where None.
+            covered: has no influence: the network looks at the whole image.
 
         Returns:
             The fix. Look at `fix.assessment.trustworthy` before using it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from geoflow_ros.arrays import UInt8Array
+from geoflow_ros.arrays import BoolArray, UInt8Array
 from geoflow_ros.bundle.manifest import Manifest
 from geoflow_ros.inference.camera_calibration import CameraUncertainty
 from geoflow_ros.inference.fix import Fix
@@ -90,6 +90,7 @@ class PatchLocalizer(Protocol):
         stamp_ns: int = 0,
         heading_error_rad: float | None = None,
         position_error_m: float | None = None,
+        covered: BoolArray | None = None,
     ) -> Fix:
         """Position, and yaw where the method gives one, of the camera that took a picture.
 
@@ -101,6 +102,8 @@ class PatchLocalizer(Protocol):
                 what the model was trained for. A method that takes the yaw as known has no use for it.
             position_error_m: how far the camera may be from the patch's centre, forward and to the right; the model's
                 search radius where None.
+            covered: (H, W) bool at the size of the model's camera, which pixels of the image show anything; all where
+                None. A method whose network looks at the whole image has no use for it.
 
         Raises:
             ImageError: the image does not fit the model.

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from geoflow_ros.arrays import Float64Array
+from geoflow_ros.camera import Attitude, Intrinsics
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.geo import yaw_of_quaternion
+from geoflow_ros.geo.attitude import rotation_of_quaternion, rpy_of_rotation
 from geoflow_ros.localization.start import floored_covariance
 from geoflow_ros.localization.values import GnssPosition
 from geoflow_ros.stamps import stamp_ns
@@ -96,6 +99,45 @@ def gnss_from_message(message: Any) -> GnssPosition | None:
     if message.position_covariance_type != _COVARIANCE_UNKNOWN:
         covariance = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
     return GnssPosition(stamp_ns(message.header.stamp), message.latitude, message.longitude, covariance)
+
+
+def attitude_from_imu(message: Any, base_of_imu: Float64Array | None = None) -> tuple[int, Attitude] | None:
+    """How base_link leans by a sensor_msgs/Imu, with the stamp; None where the message has no attitude (REP-145: -1).
+
+    Args:
+        message: attitude of the imu in ENU.
+        base_of_imu: (3, 3) rotation from the imu's axes to base_link's; the same axes where None.
+
+    Raises:
+        OdometryError: the attitude is not a rotation.
+    """
+    if message.orientation_covariance[0] == -1.0:
+        return None
+    q = message.orientation
+    rotation = rotation_of_quaternion(q.x, q.y, q.z, q.w)
+    roll_rad, pitch_rad, _ = rpy_of_rotation(rotation if base_of_imu is None else rotation @ base_of_imu.T)
+    return stamp_ns(message.header.stamp), Attitude(roll_rad, pitch_rad)
+
+
+def intrinsics_from_camera_info(message: Any, rectified: bool = False) -> Intrinsics | None:
+    """The lens of the images that a sensor_msgs/CameraInfo comes with; None of a camera that is not calibrated.
+
+    Args:
+        message: K is 0 where the camera is not calibrated.
+        rectified: whether the images are rectified already: then P and R count, and not K and D.
+
+    Raises:
+        InputError: see `Intrinsics`.
+    """
+    if not message.k[0]:
+        return None
+    size = int(message.width), int(message.height)
+    if rectified:
+        full = Intrinsics.of_rectified(size, list(message.p), list(message.r))
+    else:
+        full = Intrinsics.of_calibration(size, message.distortion_model, list(message.k), list(message.d))
+    roi, binning = message.roi, (int(message.binning_x) or 1, int(message.binning_y) or 1)
+    return full.of_region(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height), binning)
 
 
 def _yaw(orientation: Any) -> float:

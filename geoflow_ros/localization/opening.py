@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle import Bundle
+from geoflow_ros.camera import Intrinsics
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum
 from geoflow_ros.inference import SearchSettings, open_localizer
@@ -36,6 +37,7 @@ class VehicleOptions:
         cached_tiles: decoded tiles kept in memory.
         cache: where the tiles of servers are kept on disk; None keeps none.
         vehicle: settings of the vehicle.
+        intrinsics: of the camera's lens; None takes it for the model's.
         prepare_in_background: make the next patch in a thread of its own. False makes the answers independent of the
             machine's speed, for replay and tests.
     """
@@ -50,6 +52,7 @@ class VehicleOptions:
     cached_tiles: int = 256
     cache: CacheSettings | None = None
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
+    intrinsics: Intrinsics | None = None
     prepare_in_background: bool = True
 
 
@@ -68,7 +71,9 @@ def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
         localizer.warm_up()
         undo.pop_all()
     executor = None if options.prepare_in_background else InlineExecutor()
-    return VehicleLocalizer(localizer, satellite_map, options.vehicle, executor)
+    vehicle = VehicleLocalizer(localizer, satellite_map, options.vehicle, executor)
+    vehicle.camera.calibrate(options.intrinsics)
+    return vehicle
 
 
 def _datum(given: tuple[float, float] | None, source: TileSource) -> Datum:

@@ -105,6 +105,17 @@ class PatchManager:
         kept = self._kept
         return math.nan if kept is None else kept.ground_share
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What became of patches, as keys and values for diagnostics."""
+        return {
+            "patches_prepared": str(self.counts.prepared),
+            "patches_awaited": str(self.counts.awaited),
+            "patch_frames_late_most": str(self.counts.most_frames_late),
+            "patch_preparations_failed": str(self.counts.failed),
+            "patch_ground_share": f"{self.ground_share:.2f}",
+        }
+
     def close(self) -> None:
         """Waits for a patch that is being made; none is begun afterwards.
 

@@ -13,6 +13,9 @@
      "start": {"stamp_ns": 0, "east_m": 0.0, "north_m": 0.0, "yaw_deg": 90.0,
                "position_std_m": 3.0, "yaw_std_deg": 2.0},
      "camera": {"forward_m": 1.5, "left_m": 0.0, "yaw_deg": 0.0}}
+
+`camera` may also have `pitch_deg` (positive looks down), `roll_deg` (positive lowers its right side), `height_m` above
+the ground, and `calibration`: a file in ROS's format, in the folder.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from geoflow_ros.camera import Attitude, Mounting, read_calibration
 from geoflow_ros.errors import InputError
 from geoflow_ros.localization.opening import VehicleOptions
 from geoflow_ros.localization.replay import CameraFrame, DriveEvent
@@ -57,8 +61,10 @@ class RecordedDrive:
             self.tiles = _tiles(self.folder, str(description["tiles"]))
             self.datum = (float(datum["latitude_deg"]), float(datum["longitude_deg"]))
             self.start = _start(start)
-            self.lever_arm_m = (float(camera.get("forward_m", 0.0)), float(camera.get("left_m", 0.0)))
-            self.camera_yaw_rad = math.radians(float(camera.get("yaw_deg", 0.0)))
+            self.mounting = _mounting(camera)
+            self.intrinsics = (
+                read_calibration(self.folder / str(camera["calibration"])) if "calibration" in camera else None
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used ({error})"
             raise InputError(
@@ -67,9 +73,10 @@ class RecordedDrive:
 
     def options(self, **chosen: Any) -> VehicleOptions:
         """What to open a vehicle localizer with for this drive; `chosen` are further fields of `VehicleOptions`."""
-        vehicle = VehicleSettings(lever_arm_m=self.lever_arm_m, camera_yaw_rad=self.camera_yaw_rad)
+        vehicle = VehicleSettings().mounted(self.mounting)
         return VehicleOptions(**{
-            "tiles": self.tiles, "datum": self.datum, "vehicle": vehicle, "prepare_in_background": False, **chosen
+            "tiles": self.tiles, "datum": self.datum, "vehicle": vehicle, "intrinsics": self.intrinsics,
+            "prepare_in_background": False, **chosen
         })  # fmt: skip
 
     def events(self) -> Iterator[DriveEvent]:
@@ -207,6 +214,15 @@ def _description(path: Path) -> dict[str, Any]:
 def _tiles(folder: Path, tiles: str) -> str:
     """A file's name is looked for in the folder; anything else is an address of its own."""
     return str(folder / tiles) if (folder / tiles).exists() else tiles
+
+
+def _mounting(camera: dict[str, Any]) -> Mounting:
+    forward_m, left_m = (float(camera.get(name, 0.0)) for name in ("forward_m", "left_m"))
+    yaw_rad, roll_rad, pitch_rad = (
+        math.radians(float(camera.get(name, 0.0))) for name in ("yaw_deg", "roll_deg", "pitch_deg")
+    )
+    height_m = float(camera["height_m"]) if "height_m" in camera else None
+    return Mounting(forward_m, left_m, yaw_rad, Attitude(roll_rad, pitch_rad), height_m)
 
 
 def _start(start: dict[str, Any]) -> StartPose:

@@ -14,6 +14,8 @@ class RejectReason(Enum):
     """Why a frame or another input was rejected; the value is its name in diagnostics and logs."""
 
     IMAGE = "bad_images"
+    CALIBRATION = "bad_calibrations"
+    ATTITUDE = "no_attitude"
     ORDER = "images_out_of_order"
     ODOMETRY = "bad_odometry"
     HEADING = "bad_headings"
@@ -32,6 +34,8 @@ class RejectReason(Enum):
 
 FAULTS: Mapping[RejectReason, str] = {
     RejectReason.IMAGE: "camera",
+    RejectReason.CALIBRATION: "camera",
+    RejectReason.ATTITUDE: "imu",
     RejectReason.ORDER: "camera",
     RejectReason.ODOMETRY: "odometry",
     RejectReason.HEADING: "heading",

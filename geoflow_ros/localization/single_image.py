@@ -9,13 +9,16 @@ from typing import Any
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle.bundle import Bundle
+from geoflow_ros.bundle.manifest import Manifest
+from geoflow_ros.camera import Intrinsics, Mounting
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
 from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image
 from geoflow_ros.inference.fix import Fix
 from geoflow_ros.inference.opening import open_localizer
-from geoflow_ros.inference.protocol import SearchSettings
+from geoflow_ros.inference.protocol import PatchLocalizer, SearchSettings
+from geoflow_ros.localization.camera_pictures import CameraPictures
 from geoflow_ros.localization.picture_check import check_picture
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
 
@@ -31,11 +34,13 @@ class LocalizedImage:
         fix: of the camera.
         patch: on which it was found.
         datum: of the map frame that the fix is in.
+        lens: what it was taken to be taken with, in a few words.
     """
 
     fix: Fix
     patch: SatellitePatch
     datum: Datum
+    lens: str
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: position in degrees and metres, covariance in m^2, 95 % ellipse, quality and timings.
@@ -58,6 +63,7 @@ class LocalizedImage:
             **measured,
             "covariance_m2": fix.covariance.tolist(),
             "ellipse": asdict(confidence_ellipse(fix.covariance, _CONFIDENCE)),
+            "lens": self.lens,
             "patch_ground_share": self.patch.ground_share,
             "quality": asdict(fix.assessment),
             "timings": asdict(fix.timings),
@@ -77,6 +83,8 @@ def localize_image(
     iterations: int | None = None,
     heading_error_deg: float | None = None,
     position_error_m: float | None = None,
+    intrinsics: Intrinsics | None = None,
+    mounting: Mounting | None = None,
     backend: BackendOptions | None = None,
 ) -> LocalizedImage:
     """Localizes one image near a rough position.
@@ -93,6 +101,8 @@ def localize_image(
         iterations: R; the bundle's where None.
         heading_error_deg: by how much the heading may be wrong; what the model was trained for where None.
         position_error_m: how far the position may be off, forward and sideways; the search radius where None.
+        intrinsics: of the camera's lens; taken for the model's where None.
+        mounting: how the camera leans, and its height above the ground; level and as high as the model's where None.
         backend: what runs the model, see `open_backend`.
 
     Returns:
@@ -100,7 +110,8 @@ def localize_image(
 
     Raises:
         ImageError: the file is not a picture, does not fit the model, or shows nothing (see `check_picture`).
-        InputError: a latitude, longitude or heading that cannot be.
+        InputError: a latitude, longitude or heading that cannot be, a calibration of other images, or a camera that
+            shows too little of the ground.
         GeoFlowError: what geodesy, tiles and bundle find wrong; see there.
     """
     _check_place(lat_deg, lon_deg, heading_deg)
@@ -108,22 +119,35 @@ def localize_image(
     datum = Datum(lat_deg, lon_deg)
     bundle = Bundle.load(model_path)
     check_picture(ground, bundle.manifest)
+    camera = CameraPictures(bundle.manifest)
+    camera.calibrate(intrinsics)
+    shown = camera.warped(ground, mounting or Mounting())
     localizer = open_localizer(bundle, backend, seed, SearchSettings(hypotheses, iterations))
+    error_rad = _searched_rad(localizer, heading_error_deg)
+    patch = _patch_at(bundle.manifest, tiles_spec, datum, heading_deg)
+    fix = localizer.localize(shown.rgb, patch, 0, error_rad, position_error_m, shown.covered)
+    assumed = f"taken for the model's ({bundle.manifest.camera.description})"
+    return LocalizedImage(fix, patch, datum, assumed if camera.is_assumed else camera.facts["camera_calibration"])
+
+
+def _searched_rad(localizer: PatchLocalizer, heading_error_deg: float | None) -> float | None:
     error_rad = None if heading_error_deg is None else math.radians(heading_error_deg)
     if error_rad is not None and error_rad > localizer.max_heading_error_rad:
         raise InputError(
-            f"the model '{bundle.manifest.name}' finds headings that are up to "
+            f"the model '{localizer.manifest.name}' finds headings that are up to "
             f"{math.degrees(localizer.max_heading_error_rad):g}° wrong, not {heading_error_deg:g}°"
         )
+    return error_rad
+
+
+def _patch_at(manifest: Manifest, tiles_spec: str | Path, datum: Datum, heading_deg: float) -> SatellitePatch:
     source = open_tile_source(tiles_spec)
     try:
-        frame = bundle.manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
+        frame = manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
         with SatelliteMap(source, datum) as satellite_map:
-            patch = satellite_map.patch(frame)
+            return satellite_map.patch(frame)
     finally:
         source.close()
-    fix = localizer.localize(ground, patch, heading_error_rad=error_rad, position_error_m=position_error_m)
-    return LocalizedImage(fix, patch, datum)
 
 
 def _check_place(lat_deg: float, lon_deg: float, heading_deg: float) -> None:

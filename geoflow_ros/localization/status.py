@@ -7,7 +7,7 @@ from dataclasses import replace
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.localization.rejection import FAULTS, FrameRejected, RejectReason
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
-from geoflow_ros.tracking import Tracker, TrackState, TrackStatus
+from geoflow_ros.tracking import Tracker, TrackerCounts, TrackState, TrackStatus
 
 # An input is missing where its newest stamp is this far behind the other's.
 _SILENCE_S = 1.0
@@ -46,6 +46,17 @@ def vehicle_status(
     if rejected is not None:
         return replace(track, reason=f"{track.reason}; {rejected.detail}", fault=FAULTS[rejected.reason])
     return replace(track, fault=FAULTS[RejectReason.OUTLIER])
+
+
+def track_facts(counts: TrackerCounts) -> dict[str, str]:
+    """What became of a track's inputs, as keys and values for diagnostics."""
+    return {
+        "fixes_fused": str(counts.fused),
+        "relocalizations": str(counts.relocalizations),
+        "headings_fused": str(counts.headings_fused),
+        "headings_rejected": str(counts.headings_rejected),
+        "track_starts": str(counts.starts),
+    }
 
 
 def _waiting(reason: str, fault: str) -> TrackStatus:

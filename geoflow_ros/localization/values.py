@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from geoflow_ros.arrays import Float64Array
+from geoflow_ros.camera import LEVEL, Attitude, Mounting
 from geoflow_ros.inference import Fix
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.tracking import TrackedPose, TrackerSettings, TrackStatus
@@ -19,6 +20,10 @@ class VehicleSettings:
     Attributes:
         lever_arm_m: (forward, left) of the camera from base_link.
         camera_yaw_rad: camera's direction from the vehicle's forward, counter-clockwise.
+        camera_lean: roll and pitch of the camera's body axes against the vehicle's.
+        camera_height_m: of the camera above the ground; None takes it for the model's.
+        levels_by_attitude: whether the vehicle's own roll and pitch are taken out of its pictures (`add_attitude`);
+            otherwise it stands on the ground as it does on a level one.
         max_position_std_m: a frame whose prior is less certain than this is rejected.
         max_yaw_std_rad: the same for the prior's heading.
         min_start_position_std_m: a start pose counts as no more certain than this.
@@ -35,6 +40,9 @@ class VehicleSettings:
 
     lever_arm_m: tuple[float, float] = (0.0, 0.0)
     camera_yaw_rad: float = 0.0
+    camera_lean: Attitude = LEVEL
+    camera_height_m: float | None = None
+    levels_by_attitude: bool = False
     max_position_std_m: float = 15.0
     max_yaw_std_rad: float = math.radians(20.0)
     min_start_position_std_m: float = 3.0
@@ -47,6 +55,21 @@ class VehicleSettings:
     patch_range_rad: float = math.radians(2.0)
     output_spacing_m: float = 10.0
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
+
+    @property
+    def mounting(self) -> Mounting:
+        """How the camera is mounted."""
+        return Mounting(*self.lever_arm_m, self.camera_yaw_rad, self.camera_lean, self.camera_height_m)
+
+    def mounted(self, mounting: Mounting) -> VehicleSettings:
+        """Returns the settings with the camera mounted otherwise."""
+        return replace(
+            self,
+            lever_arm_m=(mounting.forward_m, mounting.left_m),
+            camera_yaw_rad=mounting.yaw_rad,
+            camera_lean=mounting.lean,
+            camera_height_m=mounting.height_m,
+        )
 
 
 @dataclass(frozen=True, eq=False)

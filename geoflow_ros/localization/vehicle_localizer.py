@@ -15,11 +15,11 @@ from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
 from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.localization.base_pose import base_pose, camera_prior, measurement_of
+from geoflow_ros.localization.camera_pictures import CameraPictures
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
-from geoflow_ros.localization.picture_check import PictureWatch
 from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for, input_rejected_for
 from geoflow_ros.localization.start import GnssStart
-from geoflow_ros.localization.status import vehicle_status
+from geoflow_ros.localization.status import track_facts, vehicle_status
 from geoflow_ros.localization.thinning import Thinning
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
@@ -55,6 +55,9 @@ class VehicleLocalizer:
         settings: of this vehicle; may be replaced later.
         patch_executor: where the next patch is made ahead of its first frame; a thread of its own where None.
             With an `InlineExecutor`, the answers do not depend on the machine's speed.
+
+    Attributes:
+        camera: takes the camera's lens, and how the vehicle leans.
     """
 
     def __init__(
@@ -77,8 +80,7 @@ class VehicleLocalizer:
         )
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.max_extrapolation_s)
         self._tracker = Tracker(self._odometry, self._settings.tracker)
-        self._watch = PictureWatch()
-        self._last_shown: OdometryPose | None = None  # where the last picture that was looked at was taken
+        self.camera = CameraPictures(localizer.manifest)
         self._thinning = Thinning()
         self._last_image_ns: int | None = None  # of the images that were looked for on the map
         self._newest_image_ns: int | None = None  # of all
@@ -131,7 +133,7 @@ class VehicleLocalizer:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
                 self._last_image_ns = self._newest_image_ns = None
                 self._gnss.forget()
-                self._last_shown = None
+                self.camera.forget_place()
                 self._thinning.forget()
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
@@ -231,7 +233,9 @@ class VehicleLocalizer:
             tracked = self._tracked_at(stamp_ns)
             prior = camera_prior(tracked, self._settings)
         self._last_image_ns = stamp_ns
-        self._check_picture(rgb, tracked.odometry)
+        self.camera.check(rgb, tracked.odometry)
+        with watch.stage("warp"):
+            shown = self.camera.shown(rgb, stamp_ns, self._settings)
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -239,7 +243,8 @@ class VehicleLocalizer:
             frame_rejected_for(RejectReason.IMAGE, ImageError),
             frame_rejected_for(RejectReason.TILES, TileError),
         ):
-            fix = self.localizer.localize(rgb, patch, stamp_ns, _heading_error(patch, prior, tracked.yaw_std_rad))
+            error_rad = _heading_error(patch, prior, tracked.yaw_std_rad)
+            fix = self.localizer.localize(shown.rgb, patch, stamp_ns, error_rad, None, shown.covered)
         track, decision = self._track_through(fix)
         return self._vehicle_fix(fix, patch, track, decision, watch)
 
@@ -251,13 +256,6 @@ class VehicleLocalizer:
             raise FrameRejected(
                 RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
             )
-
-    def _check_picture(self, rgb: UInt8Array, here: OdometryPose) -> None:
-        """Refuses a picture that shows nothing, or the same as before although the wheels have turned."""
-        last, self._last_shown = self._last_shown or here, here
-        moved_m = math.hypot(here.x_m - last.x_m, here.y_m - last.y_m)
-        with frame_rejected_for(RejectReason.IMAGE, ImageError):
-            self._watch.check(rgb, self.localizer.manifest, moved_m)
 
     def _tracked_at(self, stamp_ns: int) -> TrackedPose:
         """base_link in the map at the image's stamp, as odometry and earlier fixes tell it, if that is good enough."""
@@ -418,20 +416,12 @@ class VehicleLocalizer:
             return None
 
     def facts(self) -> dict[str, str]:
-        """Counts and engine, as keys and values for diagnostics."""
-        counts, patches = self._tracker.counts, self._patches.counts
+        """Counts, engine and lens, as keys and values for diagnostics."""
         return {
-            "fixes_fused": str(counts.fused),
-            "relocalizations": str(counts.relocalizations),
-            "headings_fused": str(counts.headings_fused),
-            "headings_rejected": str(counts.headings_rejected),
-            "track_starts": str(counts.starts),
+            **track_facts(self._tracker.counts),
             **self.localizer.facts,
-            "patches_prepared": str(patches.prepared),
-            "patches_awaited": str(patches.awaited),
-            "patch_frames_late_most": str(patches.most_frames_late),
-            "patch_preparations_failed": str(patches.failed),
-            "patch_ground_share": f"{self._patches.ground_share:.2f}",
+            **self.camera.facts,
+            **self._patches.facts,
             "cached_tiles": str(self.satellite_map.cached_tiles),
         }
 

@@ -30,10 +30,11 @@ _SIGNAL_PERIOD_S = 0.1
 INPUTS = {
     "image": ("sensor_msgs/Image", "camera, where image_transport is raw"),
     "image/compressed": ("sensor_msgs/CompressedImage", "camera, where image_transport is compressed"),
+    "camera_info": ("sensor_msgs/CameraInfo", "the camera's lens; beside the image's topic unless remapped"),
     "odom": ("nav_msgs/Odometry", "dead reckoning; needed"),
     "initialpose": ("geometry_msgs/PoseWithCovarianceStamped", "start pose (RViz: 2D Pose Estimate)"),
     "fix": ("sensor_msgs/NavSatFix", "start position, with the absolute yaw of imu"),
-    "imu": ("sensor_msgs/Imu", "absolute yaw (ENU, REP-145)"),
+    "imu": ("sensor_msgs/Imu", "absolute yaw (ENU, REP-145); roll and pitch, where camera.level_by is imu"),
 }
 """Topics that the node subscribes to: type and purpose."""
 
@@ -59,6 +60,12 @@ SERVICES = {
     "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose (relocalize.*)"),
 }
 """Services of the node: type and effect."""
+
+TRANSFORMS = {
+    "/tf_static": ("tf2_msgs/TFMessage", "in: base_link -> the image's frame, where the camera is (camera.extrinsics)"),
+    "map -> odom": ("tf2_msgs/TFMessage", "out, where frames.broadcast_tf is set"),
+}
+"""Transforms that the node looks at and sends: type and purpose."""
 
 _INTRODUCTION = """\
 usage: localizer [--help] [--ros-args [-p NAME:=VALUE ...] [--params-file FILE] [-r TOPIC:=OTHER ...]]
@@ -121,7 +128,7 @@ def help_text() -> str:
             *_interfaces("Topics in:", INPUTS),
             *_interfaces("Topics out:", OUTPUTS),
             *_interfaces("Services:", SERVICES),
-            *_interfaces("TF:", {"map -> odom": ("tf2_msgs/TFMessage", "where frames.broadcast_tf is set")}),
+            *_interfaces("TF:", TRANSFORMS),
             "Parameters (type, default; [allowed values; dynamic: may change while the node runs]):",
             *_parameters(),
             "",

@@ -25,6 +25,8 @@ ERROR: bytes = DiagnosticStatus.ERROR
 
 REJECTION_LEVELS: Mapping[RejectReason, bytes] = {
     RejectReason.IMAGE: ERROR,
+    RejectReason.CALIBRATION: ERROR,
+    RejectReason.ATTITUDE: ERROR,
     RejectReason.ORDER: WARN,
     RejectReason.ODOMETRY: ERROR,
     RejectReason.HEADING: WARN,

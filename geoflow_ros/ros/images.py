@@ -1,4 +1,4 @@
-"""Image messages to RGB arrays and back: the only place in the package that knows other channel orders.
+"""Image messages to RGB arrays and back; `encodings` knows how the bytes of raw ones are laid out.
 
 The usual encodings are decoded here with numpy and OpenCV. Where cv_bridge is installed (a ROS distribution), it
 decodes the rest.
@@ -7,6 +7,7 @@ decodes the rest.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any
 
 import cv2
@@ -17,42 +18,48 @@ from sensor_msgs.msg import CompressedImage, Image
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import ImageError
 from geoflow_ros.images import decode_image, encode_jpeg
+from geoflow_ros.ros.encodings import BAYER, DECODED_ENCODINGS, rgb_of_encoding, used_bits, why_not
 
-# encoding -> (channels, OpenCV conversion to RGB or None)
-_EIGHT_BIT: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two.
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
-    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
-}
-# Sixteen bits a channel: the upper eight are kept.
-_SIXTEEN_BIT: dict[str, tuple[int, int | None]] = {
-    "rgb16": (3, None),
-    "bgr16": (3, cv2.COLOR_BGR2RGB),
-    "mono16": (1, cv2.COLOR_GRAY2RGB),
-}
+_log = logging.getLogger("geoflow_ros")
 
-DECODED_ENCODINGS = (*_EIGHT_BIT, *_SIXTEEN_BIT)
-"""Encodings of sensor_msgs/Image that need no cv_bridge."""
+_WATCHED_IMAGES = 10  # bits that so many do not use are not used at all
+_VIDEO = ("h264", "h265", "hevc", "x264", "x265", "avc", "vp8", "vp9", "av1", "ffmpeg", "mpeg4")
+_START_CODES = (b"\x00\x00\x00\x01", b"\x00\x00\x01")  # of H.264 and H.265
 
 
-def rgb_from_message(message: Image | CompressedImage) -> UInt8Array:
-    """RGB uint8 (height, width, 3) of a camera message, raw or compressed.
+class ImageDecoder:
+    """Decodes one camera's messages, and says once where its sixteen bits are not scaled. Not thread-safe."""
 
-    Raises:
-        ImageError: see `rgb_from_image` and `rgb_from_compressed`.
-    """
-    return rgb_from_compressed(message) if isinstance(message, CompressedImage) else rgb_from_image(message)
+    def __init__(self) -> None:
+        self._used_bits, self._images = 0, 0
+
+    def rgb(self, message: Image | CompressedImage) -> UInt8Array:
+        """RGB uint8 (height, width, 3) of a camera message, raw or compressed.
+
+        Raises:
+            ImageError: see `rgb_from_image` and `rgb_from_compressed`.
+        """
+        if isinstance(message, CompressedImage):
+            return rgb_from_compressed(message)
+        rgb = rgb_from_image(message)
+        if self._images < _WATCHED_IMAGES:
+            self._watch(message)
+        return rgb
+
+    def _watch(self, message: Image) -> None:
+        used = used_bits(message)
+        if used is None:
+            return
+        self._used_bits, self._images = self._used_bits | used, self._images + 1
+        bits = self._used_bits.bit_length() + self._used_bits.bit_length() % 2  # sensors have 8, 10, 12 or 14
+        if self._images == _WATCHED_IMAGES and 0 < bits < 16:
+            _log.warning(
+                "the camera's '%s' images use %d of their 16 bits, so they are nearly black: have the driver shift "
+                "them left by %d",
+                message.encoding,
+                bits,
+                16 - bits,
+            )
 
 
 def rgb_from_image(message: Image) -> UInt8Array:
@@ -63,77 +70,62 @@ def rgb_from_image(message: Image) -> UInt8Array:
     """
     if message.height == 0 or message.width == 0:
         raise ImageError(f"the image is empty ({message.width} x {message.height}): check the camera driver")
-    if message.encoding in _EIGHT_BIT:
-        channels, conversion = _EIGHT_BIT[message.encoding]
-        pixels = _pixels(message, channels, 1)
-    elif message.encoding in _SIXTEEN_BIT:
-        channels, conversion = _SIXTEEN_BIT[message.encoding]
-        most_significant = 0 if message.is_bigendian else 1
-        pixels = _pixels(message, 2 * channels, 2)[:, :, most_significant::2]
-    else:
-        return _rgb_by_cv_bridge(message)
-    pixels = np.ascontiguousarray(pixels)
-    if conversion is None:
-        return pixels
-    try:
-        return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
-    except cv2.error as error:
-        raise ImageError(
-            f"a {message.width} x {message.height} image cannot be '{message.encoding}': check the camera driver"
-        ) from error
-
-
-def _pixels(message: Image, bytes_per_pixel: int, word: int) -> UInt8Array:
-    """A (height, width, bytes_per_pixel) view of the message's bytes; rows may be padded."""
-    row = message.width * bytes_per_pixel
-    step = message.step or row
-    if step < row:
-        raise ImageError(
-            f"the image's step {step} is less than its row of {row} bytes ('{message.encoding}', width {message.width})"
-        )
-    data = np.frombuffer(message.data, np.uint8)
-    # The last row need not be padded.
-    needed = step * (message.height - 1) + row
-    if data.size < needed:
-        raise ImageError(
-            f"the image has {data.size} bytes, but {message.width} x {message.height} '{message.encoding}' "
-            f"needs {needed}: it was cut short"
-        )
-    if step % word:
-        raise ImageError(f"the image's step {step} is odd, but '{message.encoding}' has two bytes a channel")
-    rows = np.lib.stride_tricks.as_strided(data, (message.height, row), (step, 1))
-    return rows.reshape(message.height, message.width, bytes_per_pixel)
+    return rgb_of_encoding(message) if message.encoding in DECODED_ENCODINGS else _rgb_by_cv_bridge(message)
 
 
 def _rgb_by_cv_bridge(message: Image) -> UInt8Array:
     try:
         bridge: Any = importlib.import_module("cv_bridge").CvBridge()
     except ImportError:
-        raise ImageError(
-            f"the image's encoding '{message.encoding}' is not one of {', '.join(DECODED_ENCODINGS)}: "
-            "convert it, or install cv_bridge"
-        ) from None
+        raise ImageError(f"{why_not(message.encoding)}: convert it, or install cv_bridge") from None
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
     except Exception as error:  # cv_bridge raises its own and OpenCV's errors
-        raise ImageError(f"cv_bridge cannot convert '{message.encoding}' to RGB: {error}") from error
+        raise ImageError(f"{why_not(message.encoding)}; nor can cv_bridge convert it: {error}") from error
 
 
 def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
     """Returns a CompressedImage message (JPEG, PNG and what else OpenCV reads) as RGB uint8 (height, width, 3).
 
+    `format` is image_transport's, such as `bayer_rggb8; jpeg compressed`: a Bayer pattern that was compressed as it is
+    becomes colours here. Drivers that send cameras' own JPEGs say `jpeg`.
+
     Raises:
-        ImageError: empty, or not such an image.
+        ImageError: empty, a video stream, a depth image, or no image at all.
     """
     data = np.frombuffer(message.data, np.uint8)
     if data.size == 0:
         raise ImageError("the compressed image is empty: check the camera driver")
+    encoding, _, compression = (part.strip() for part in message.format.lower().partition(";"))
+    words = (compression or encoding).split()
+    _refuse_what_is_no_picture(message.format, words, data)
     rgb = decode_image(data)
     if rgb is None:
         raise ImageError(
             f"the compressed image ('{message.format}', {data.size} bytes) cannot be decoded: it is damaged or no image"
         )
-    return rgb
+    pattern = next((conversion for name, conversion in BAYER.items() if encoding.startswith(name)), None)
+    if pattern is None or _has_colours(rgb):
+        return rgb
+    try:
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb[..., 0]), pattern), np.uint8)
+    except cv2.error as error:
+        raise ImageError(f"a {rgb.shape[1]} x {rgb.shape[0]} image cannot be '{message.format}'") from error
+
+
+def _refuse_what_is_no_picture(name: str, words: list[str], data: UInt8Array) -> None:
+    is_video = any(codec in word for codec in _VIDEO for word in words)
+    if is_video or bytes(data[:4]).startswith(_START_CODES):
+        raise ImageError(
+            f"the compressed image ('{name}') is a part of a video stream, which cannot be decoded message by message: "
+            "republish it as raw images (package ffmpeg_image_transport), or have the camera send JPEG"
+        )
+    if "compresseddepth" in words:
+        raise ImageError(f"the compressed image ('{name}') holds depths: give the topic of the camera's pictures")
+
+
+def _has_colours(rgb: UInt8Array) -> bool:
+    return bool((rgb[..., 0] != rgb[..., 1]).any() or (rgb[..., 0] != rgb[..., 2]).any())
 
 
 def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:

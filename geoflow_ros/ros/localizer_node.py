@@ -34,6 +34,7 @@ from geoflow_ros.localization import (
     open_vehicle_localizer,
 )
 from geoflow_ros.localization.messages import (
+    attitude_from_imu,
     gnss_from_message,
     heading_from_imu,
     odometry_from_message,
@@ -42,13 +43,15 @@ from geoflow_ros.localization.messages import (
 from geoflow_ros.localization.rejection import detail_of, frame_rejected_for, input_rejected_for
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.ros import parameters
+from geoflow_ros.ros.camera_inputs import CameraInputs
 from geoflow_ros.ros.diagnostics import Health, track_status_message
-from geoflow_ros.ros.images import rgb_from_message
+from geoflow_ros.ros.images import ImageDecoder
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
 from geoflow_ros.ros.messages import transform_message
 from geoflow_ros.ros.outputs import Outputs
 from geoflow_ros.ros.qos import NEWEST_ONLY, RELIABLE, SENSOR, STATUS
+from geoflow_ros.ros.static_transforms import StaticTransforms
 from geoflow_ros.ros.transforms import NoSender, TransformSender, transform_sender
 from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.stopwatch import Stopwatch
@@ -80,6 +83,7 @@ class LocalizerNode(LifecycleNode):
         self._log_handler = forward_logs(self.get_logger())
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
+        self._decoder = ImageDecoder()
         self._transforms: TransformSender = transform_sender(self)
         self._vehicle: VehicleLocalizer | None = None  # between configure and cleanup
         self._problem = ""
@@ -90,6 +94,9 @@ class LocalizerNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self._inputs: list[Subscription] = []
         self._image_input: Subscription | None = None
+        self._frames_of_sensors = StaticTransforms(lambda: self._camera.mounted())
+        self._camera = CameraInputs(self, self._settings, self._frames_of_sensors)
+        self._frames_of_sensors.listen(self)
 
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS)
@@ -134,10 +141,11 @@ class LocalizerNode(LifecycleNode):
         self._vehicle, self._problem = vehicle, ""
         give_back_freed_memory()
         self._inputs = [
+            *self._camera.configure(vehicle),
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR),
             self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initialpose, RELIABLE),
         ]
-        if self._settings.flag("heading.use_imu"):
+        if self._settings.flag("heading.use_imu") or self._settings.levels_by_imu:
             self._inputs.append(self.create_subscription(Imu, "imu", self._on_imu, SENSOR))
         if self._settings.flag("prior.use_fix"):
             self._inputs.append(self.create_subscription(NavSatFix, "fix", self._on_gnss, SENSOR))
@@ -212,6 +220,7 @@ class LocalizerNode(LifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
+        self._camera.release()
         vehicle, self._vehicle = self._vehicle, None
         if vehicle is not None:
             vehicle.interrupt()  # first: the frame at work would wait for a server that does not answer
@@ -242,6 +251,10 @@ class LocalizerNode(LifecycleNode):
             return
         settings = self._settings
         try:
+            if settings.levels_by_imu:
+                self._take_attitude(message, self._vehicle)
+            if not settings.flag("heading.use_imu"):
+                return
             with input_rejected_for(RejectReason.HEADING, OdometryError):
                 heading = heading_from_imu(message, settings.radians("heading.noise_deg"))
             if heading is None:
@@ -252,6 +265,13 @@ class LocalizerNode(LifecycleNode):
             self._say_start(self._vehicle.start_from_gnss())
         except InputRejected as rejected:
             self._rejected(rejected)
+
+    def _take_attitude(self, message: Imu, vehicle: VehicleLocalizer) -> None:
+        at = self._frames_of_sensors.lookup(message.header.frame_id, self._settings.text("frames.base_link"))
+        with input_rejected_for(RejectReason.ATTITUDE, OdometryError):
+            told = attitude_from_imu(message, None if at is None else at.rotation)
+        if told is not None:
+            vehicle.camera.add_attitude(*told)
 
     def _on_initialpose(self, message: PoseWithCovarianceStamped) -> None:
         if self._vehicle is None:
@@ -294,8 +314,8 @@ class LocalizerNode(LifecycleNode):
                     self._vehicle.localizer.configure(settings.search())
                 except InputError as error:
                     return SetParametersResult(successful=False, reason=str(error))
-                self._vehicle.settings = settings.vehicle()
             self._settings = settings
+            self._camera.take(settings)
         return answer
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -337,8 +357,9 @@ class LocalizerNode(LifecycleNode):
     def _localized(self, message: Image | CompressedImage, vehicle: VehicleLocalizer) -> VehicleFix:
         stopwatch, stamp = Stopwatch(), stamp_ns(message.header.stamp)
         try:
+            self._camera.check(message.header.frame_id)
             with frame_rejected_for(RejectReason.IMAGE, ImageError), stopwatch.stage("decode"):
-                rgb = rgb_from_message(message)
+                rgb = self._decoder.rgb(message)
         except FrameRejected as rejected:
             vehicle.refuse(stamp, rejected)
             raise

@@ -89,7 +89,7 @@ SECTIONS: Mapping[str, str] = {
     "gate": "which fixes are outliers, when the track follows them, and when it is lost",
     "output": "which poses are published",
     "frames": "names of the frames, and TF",
-    "camera": "where the camera is mounted, and how well that is known",
+    "camera": "the camera's lens, where it is mounted, and how well that is known",
     "debug_image": "the picture for people",
     "diagnostics": "limits for warnings and errors on /diagnostics",
 }
@@ -272,10 +272,38 @@ SPECS: Mapping[str, ParameterSpec] = {
     "frames.odom": ParameterSpec("odom", "name of the odometry's frame"),
     "frames.base_link": ParameterSpec("base_link", "name of the vehicle's frame"),
     "frames.broadcast_tf": ParameterSpec(True, "send the transform from the map to the odometry's frame"),
+    "camera.info_file": ParameterSpec(
+        "",
+        "calibration in ROS's YAML format (camera_calibration's), instead of the topic camera_info; empty: the topic",
+    ),
+    "camera.rectified": ParameterSpec(
+        False, "whether the images are rectified already (image_rect): P and R of the calibration count, not K and D"
+    ),
+    "camera.extrinsics": ParameterSpec(
+        "auto",
+        "where the mounting comes from; tf: the image's frame on /tf_static; parameters: the following; auto: these if "
+        "one of x, y, yaw, pitch, roll is set, else tf if it is there",
+        choices=("auto", "tf", "parameters"),
+    ),
     "camera.lever_arm.x_m": ParameterSpec(0.0, "camera forward of base_link, metres", (-50.0, 50.0)),
     "camera.lever_arm.y_m": ParameterSpec(0.0, "camera left of base_link, metres", (-50.0, 50.0)),
     "camera.yaw_deg": ParameterSpec(
         0.0, "camera's direction from the vehicle's forward, counter-clockwise, degrees", (-180.0, 180.0)
+    ),
+    "camera.pitch_deg": ParameterSpec(
+        0.0, "camera's pitch against the vehicle, degrees; positive looks down (REP-103, as in a URDF)", (-60.0, 60.0)
+    ),
+    "camera.roll_deg": ParameterSpec(
+        0.0, "camera's roll against the vehicle, degrees; positive lowers its right side (REP-103)", (-60.0, 60.0)
+    ),
+    "camera.height_m": ParameterSpec(
+        0.0, "camera above the ground, metres; 0: by tf (base_footprint, else base_link), else the model's", (0.0, 20.0)
+    ),
+    "camera.level_by": ParameterSpec(
+        "mounting",
+        "what makes pictures level; mounting: the vehicle stands on any road as on a level one; imu: roll and pitch of "
+        "the topic imu are taken out too, for vehicles that lean on level ground",
+        choices=("mounting", "imu"),
     ),
     "camera.pitch_std_deg": ParameterSpec(
         1.0,

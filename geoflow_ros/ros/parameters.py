@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from geoflow_ros.backends import BackendOptions
+from geoflow_ros.camera import Attitude, read_calibration
 from geoflow_ros.errors import InputError
 from geoflow_ros.inference import CameraUncertainty, SearchSettings
 from geoflow_ros.localization import VehicleOptions, VehicleSettings
@@ -24,6 +25,9 @@ from geoflow_ros.tracking import TrackerSettings
 # After a relocalization of its own accord, the track's standard deviation is at most this share of prior.max_std_m:
 # right at the limit, some metres of odometry would take it over, and every frame would be rejected.
 _RELOCALIZED_STD_SHARE = 0.8
+
+_LEVELLED_STD_RAD = math.radians(0.2)
+"""What an imu that pictures are made level by leaves of pitch and roll: its own error, and that of its stamps."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,24 @@ class Settings:
                 self.radians("camera.pitch_std_deg"),
                 self.radians("camera.roll_std_deg"),
                 self.number("camera.height_std"),
-                self.radians("camera.suspension_std_deg"),
+                min(self.radians("camera.suspension_std_deg"), _LEVELLED_STD_RAD if self.levels_by_imu else math.inf),
             ),
             camera_file=Path(file).expanduser() if file else None,
         )
+
+    @property
+    def levels_by_imu(self) -> bool:
+        """Whether pictures are made level by the imu's roll and pitch."""
+        return self.text("camera.level_by") == "imu"
 
     def vehicle(self) -> VehicleSettings:
         """Returns what is particular to the vehicle."""
         return VehicleSettings(
             lever_arm_m=(self.number("camera.lever_arm.x_m"), self.number("camera.lever_arm.y_m")),
             camera_yaw_rad=self.radians("camera.yaw_deg"),
+            camera_lean=Attitude(self.radians("camera.roll_deg"), self.radians("camera.pitch_deg")),
+            camera_height_m=self.number("camera.height_m") or None,
+            levels_by_attitude=self.levels_by_imu,
             max_position_std_m=self.number("prior.max_std_m"),
             max_yaw_std_rad=self.radians("prior.max_yaw_std_deg"),
             min_start_position_std_m=self.number("prior.min_position_std_m"),
@@ -111,11 +123,11 @@ class Settings:
         """Returns what the vehicle localizer is made of.
 
         Raises:
-            InputError: no tile source.
+            InputError: no tile source, or a calibration file that cannot be used.
         """
         if not self.text("tiles.source"):
             raise InputError("parameter tiles.source is empty: give FILE.mbtiles or http(s)://HOST/{z}/{x}/{y}.png")
-        zoom = self.count("tiles.zoom")
+        zoom, file = self.count("tiles.zoom"), self.text("camera.info_file")
         return VehicleOptions(
             tiles=self.text("tiles.source"),
             datum=(self.number("datum.latitude_deg"), self.number("datum.longitude_deg")),
@@ -127,6 +139,7 @@ class Settings:
             cached_tiles=self.count("tiles.cache"),
             cache=self.tile_cache(),
             vehicle=self.vehicle(),
+            intrinsics=read_calibration(file, rectified=self.flag("camera.rectified")) if file else None,
         )
 
     def tile_cache(self) -> CacheSettings | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fakes.bundle import write_bundle
 from fakes.command_line import only_line, run
 from fakes.town import TownView
 
@@ -61,6 +62,49 @@ def test_a_picture_of_another_shape_is_refused(
     assert cv2.imwrite(str(tmp_path / "square.png"), square)
     assert localize(image=tmp_path / "square.png") == 2
     assert "64 x 64" in only_line(capsys)
+
+
+CALIBRATION = """\
+image_width: {0}
+image_height: {1}
+distortion_model: plumb_bob
+camera_matrix: {{rows: 3, cols: 3, data: [{2}, 0, {3}, 0, {2}, {4}, 0, 0, 1]}}
+distortion_coefficients: {{rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}}
+"""
+
+
+def test_a_calibrated_picture_of_another_shape_is_localized_as_the_models_own(
+    town_map: Path, town_view: TownView, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_bundle(tmp_path)  # it says its lens
+
+    def localize(image: Path, *more: str | Path) -> int:
+        place = (f"--lat={town_view.lat_deg}", f"--lon={town_view.lon_deg}", f"--heading={town_view.heading_deg}")
+        return run("localize", f"--image={image}", f"--tiles={town_map}", f"--model={bundle}", *place, *more)
+
+    own = np.asarray(cv2.imread(str(town_view.image)))
+    assert localize(town_view.image, "--json", tmp_path / "own.json") == 0
+    assert "taken for the model's (perspective, 90° wide, 4:1)" in capsys.readouterr().out
+    height, width = own.shape[:2]
+    # The same camera with sky and bonnet: rows above and below that the model does not look at.
+    tall = cv2.copyMakeBorder(own, height, height // 2, 0, 0, cv2.BORDER_REPLICATE)
+    picture, calibration = tmp_path / "tall.png", tmp_path / "front.yaml"
+    cv2.imwrite(str(picture), tall)
+    horizon = height + 0.4 * height - 0.5
+    calibration.write_text(CALIBRATION.format(width, len(tall), width / 2, (width - 1) / 2, horizon), encoding="utf-8")
+    given = ("--calibration", calibration, "--json", tmp_path / "tall.json")
+    assert localize(picture, *given) == 0
+    assert f"plumb_bob, {width} x {len(tall)}" in capsys.readouterr().out
+    results = [json.loads((tmp_path / name).read_text()) for name in ("own.json", "tall.json")]
+    assert results[1]["east_m"] == pytest.approx(results[0]["east_m"], abs=0.1)
+    assert results[1]["north_m"] == pytest.approx(results[0]["north_m"], abs=0.1)
+    # A camera that is said to look at the sky shows no ground.
+    assert localize(picture, *given, "--camera-pitch=-40") == 2
+    assert "of the ground that the model" in only_line(capsys)
+    assert localize(picture, *given, "--camera-height=9") == 2
+    assert "check the camera's height" in only_line(capsys)
+    assert localize(picture, "--calibration", tmp_path / "none.yaml") == 2
+    assert "none.yaml cannot be read" in only_line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,15 @@ class Graph:
         return datum
 
     @property
+    def mounting(self) -> Any:
+        """Where the node has the camera."""
+        return self._vehicle.settings.mounting
+
+    def say_mounting(self, *transforms: Any) -> None:
+        """Hands the node static transforms, as if they came on `/tf_static`."""
+        self.localizer._frames_of_sensors.take(list(transforms))
+
+    @property
     def waiting_gnss_ns(self) -> int | None:
         """Stamp of the satellite fix that waits for a heading to start with."""
         gnss = self._vehicle._gnss.waiting

@@ -31,7 +31,9 @@ class PoseMethod:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def localize(self, ground: Any, patch: Any, stamp_ns: int = 0, heading_error_rad: float | None = None) -> Fix:
+    def localize(
+        self, ground: Any, patch: Any, stamp_ns: int = 0, heading_error_rad: float | None = None, *rest: Any
+    ) -> Fix:
         assert heading_error_rad is not None
         self.searched_deg.append(math.degrees(heading_error_rad))
         drive = self._drive

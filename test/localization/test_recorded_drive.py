@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -66,6 +67,25 @@ def test_a_recorded_drive_is_localized(folder: Path, bundle: Path) -> None:
         answers = list(replay(vehicle, drive.events()))
     assert len(answers) == FRAMES
     assert all(isinstance(answer, VehicleFix) for answer in answers)
+
+
+def test_a_drive_may_say_its_cameras_calibration_and_mounting(folder: Path) -> None:
+    description = json.loads((folder / "drive.json").read_text())
+    description["camera"] |= {"pitch_deg": 3.0, "roll_deg": -1.0, "height_m": 1.4, "calibration": "front.yaml"}
+    (folder / "drive.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"front\.yaml cannot be read"):
+        RecordedDrive(folder)
+    (folder / "front.yaml").write_text(
+        "{image_width: 640, image_height: 360, distortion_model: equidistant, "
+        "camera_matrix: [300, 0, 320, 0, 300, 180, 0, 0, 1], distortion_coefficients: [0.1, 0, 0, 0]}"
+    )
+    options = RecordedDrive(folder).options()
+    assert options.intrinsics is not None
+    assert options.intrinsics.coefficients == (0.1, 0.0, 0.0, 0.0)
+    mounting = options.vehicle.mounting
+    assert (mounting.forward_m, mounting.height_m) == (1.0, 1.4)
+    lean = math.degrees(mounting.lean.pitch_rad), math.degrees(mounting.lean.roll_rad)
+    assert lean == pytest.approx((3.0, -1.0))
 
 
 def test_a_damaged_picture_is_one_rejection_and_the_drive_goes_on(folder: Path, bundle: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_stages_are_timed_and_those_of_the_caller_kept(vehicle: StraightDriv
     with watch.stage("decode"):
         rgb = picture()
     fix = vehicle.localizer.localize(rgb, vehicle.t_ns, watch)
-    assert list(fix.stages_ms) == ["decode", "prior", "patch", "satellite", "ground", "refine", "covariance"]
+    assert list(fix.stages_ms) == ["decode", "prior", "warp", "patch", "satellite", "ground", "refine", "covariance"]
 
 
 def test_the_same_drive_gives_the_same_answers(make_vehicle: MakeVehicle) -> None:
