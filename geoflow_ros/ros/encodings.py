@@ -88,8 +88,8 @@ def why_not(encoding: str) -> str:
     near = get_close_matches(encoding.lower(), DECODED_ENCODINGS, 1)
     meant = f" (is '{near[0]}' meant?)" if near else ""
     return (
-        f"the image's encoding '{encoding}'{meant} is not one of {', '.join(DECODED_ENCODINGS)}: convert it, or install "
-        "cv_bridge"
+        f"the image's encoding '{encoding}'{meant} is not one of {', '.join(DECODED_ENCODINGS)}: "
+        "convert it, or install cv_bridge"
     )
 
 
