@@ -82,7 +82,8 @@ class CameraInputs:
         self._said, lean = mounting, mounting.lean
         self._node.get_logger().info(
             f"camera '{self._frame_id}' by /tf_static: {mounting.forward_m:.2f} m forward, "
-            f"{mounting.left_m:.2f} m left, {mounting.height_m:.2f} m above the ground (if that is not the ground, set camera.height_m), "
+            f"{mounting.left_m:.2f} m left, {mounting.height_m:.2f} m above the ground "
+            f"(camera.height_m says otherwise), "
             f"roll {math.degrees(lean.roll_rad):.1f}°, pitch {math.degrees(lean.pitch_rad):.1f}°, "
             f"yaw {math.degrees(mounting.yaw_rad):.1f}°"
         )
