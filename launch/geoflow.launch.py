@@ -24,7 +24,7 @@ PARAMETERS = {
     "latitude": "datum.latitude_deg",
     "longitude": "datum.longitude_deg",
 }
-TOPICS = ("image", "odom", "imu", "fix", "initialpose")
+TOPICS = ("image", "camera_info", "odom", "imu", "fix", "initialpose")
 
 
 def localizer(context: LaunchContext) -> list[Node]:

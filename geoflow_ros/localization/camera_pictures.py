@@ -30,8 +30,8 @@ LEAN_STEP_RAD = math.radians(0.05)
 
 LEAST_COVERED = {True: 0.5, False: 0.6}
 """The share of the ground before the model's camera that a camera must show, by whether the model can leave out the
-rest. The bird's-eye method can: with half of it a fix is seldom trusted any more. GeoFlow's network looks at the whole
-image: its errors grow by a sixth to 0.63, and below that its covariance does not grow with them (docs/accuracy.md)."""
+rest. The bird's-eye method can; with less than half, few fixes are trusted (docs/accuracy.md). GeoFlow's network looks
+at the whole image, and below 0.6 its errors grow and its covariance does not."""
 
 _KEPT_TABLES = 16
 

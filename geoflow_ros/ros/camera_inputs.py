@@ -5,6 +5,8 @@ Messages come in the executor's thread; pictures are warped in the worker's.
 
 from __future__ import annotations
 
+import math
+
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
@@ -42,6 +44,7 @@ class CameraInputs:
         self._frame_id, self._problem = "", ""
         self._topic = info_topic(node, settings.text("image_transport") == "compressed")
         self._warned = False
+        self._said: Mounting | None = None  # by TF
 
     def configure(self, vehicle: VehicleLocalizer) -> list[Subscription]:
         """Listens to `camera_info` for a vehicle localizer, unless it has a calibration file's lens already."""
@@ -70,8 +73,20 @@ class CameraInputs:
             mounting = self._mounting_by_tf()
             vehicle.settings = settings if mounting is None else settings.mounted(mounting)
             self._problem = ""
+            if mounting is not None and mounting != self._said:
+                self._say(mounting)
         except InputError as error:
             self._problem = str(error)
+
+    def _say(self, mounting: Mounting) -> None:
+        self._said, lean = mounting, mounting.lean
+        self._node.get_logger().info(
+            f"camera '{self._frame_id}' by /tf_static: {mounting.forward_m:.2f} m forward, "
+            f"{mounting.left_m:.2f} m left, {mounting.height_m:.2f} m above the ground "
+            f"(camera.height_m says otherwise), "
+            f"roll {math.degrees(lean.roll_rad):.1f}°, pitch {math.degrees(lean.pitch_rad):.1f}°, "
+            f"yaw {math.degrees(mounting.yaw_rad):.1f}°"
+        )
 
     def check(self, frame_id: str) -> None:
         """Looks at one picture's frame, before it is localized; for the worker's thread.

@@ -87,7 +87,10 @@ def why_not(encoding: str) -> str:
         return f"the image's encoding '{encoding}' is a compressed one: publish it as sensor_msgs/CompressedImage"
     near = get_close_matches(encoding.lower(), DECODED_ENCODINGS, 1)
     meant = f" (is '{near[0]}' meant?)" if near else ""
-    return f"the image's encoding '{encoding}'{meant} is not one of {', '.join(DECODED_ENCODINGS)}"
+    return (
+        f"the image's encoding '{encoding}'{meant} is not one of {', '.join(DECODED_ENCODINGS)}: "
+        "convert it, or install cv_bridge"
+    )
 
 
 def _words(message: Image) -> UInt8Array:

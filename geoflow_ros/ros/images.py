@@ -77,11 +77,11 @@ def _rgb_by_cv_bridge(message: Image) -> UInt8Array:
     try:
         bridge: Any = importlib.import_module("cv_bridge").CvBridge()
     except ImportError:
-        raise ImageError(f"{why_not(message.encoding)}: convert it, or install cv_bridge") from None
+        raise ImageError(why_not(message.encoding)) from None
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
     except Exception as error:  # cv_bridge raises its own and OpenCV's errors
-        raise ImageError(f"{why_not(message.encoding)}; nor can cv_bridge convert it: {error}") from error
+        raise ImageError(f"{why_not(message.encoding)} (which says: {error})") from error
 
 
 def rgb_from_compressed(message: CompressedImage) -> UInt8Array:

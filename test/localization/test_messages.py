@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, NavSatFix
 
 from geoflow_ros.errors import OdometryError
+from geoflow_ros.geo.attitude import rotation_of_rpy, rpy_of_rotation
 from geoflow_ros.localization import messages
 from geoflow_ros.ros import messages as to_messages
 
@@ -89,3 +92,53 @@ def test_a_satellite_fix_brings_its_covariance_where_it_states_one() -> None:
 @pytest.mark.parametrize("message", [navsat(status=-1), navsat(latitude=math.nan)])
 def test_a_receiver_without_a_fix_gives_no_position(message: NavSatFix) -> None:
     assert messages.gnss_from_message(message) is None
+
+
+def camera_info(**changes: Any) -> SimpleNamespace:
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    given = {
+        "width": 1280, "height": 720, "distortion_model": "plumb_bob", "d": [-0.2, 0.05, 0.0, 0.0, 0.0],
+        "k": [700.0, 0.0, 640.0, 0.0, 705.0, 355.0, 0.0, 0.0, 1.0], "r": [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0],
+        "p": [650.0, 0.0, 642.0, 0.0, 0.0, 660.0, 350.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        "roi": roi, "binning_x": 0, "binning_y": 0,
+    }  # fmt: skip
+    return SimpleNamespace(**{**given, **changes})
+
+
+def test_a_cameras_calibration_is_that_of_the_images_that_it_sends() -> None:
+    whole = messages.intrinsics_from_camera_info(camera_info())
+    assert whole is not None
+    assert (whole.width_px, whole.fx, whole.cy, whole.coefficients) == (1280, 700.0, 355.0, (-0.2, 0.05, 0.0, 0.0))
+    roi = SimpleNamespace(x_offset=80, y_offset=20, width=1000, height=600)
+    part = messages.intrinsics_from_camera_info(camera_info(roi=roi, binning_x=2, binning_y=2))
+    assert part is not None
+    assert (part.width_px, part.height_px, part.fx) == (500, 300, 350.0)
+    rectified = messages.intrinsics_from_camera_info(camera_info(), rectified=True)
+    assert rectified is not None
+    assert (rectified.fx, rectified.cx, rectified.coefficients) == (650.0, 642.0, ())
+    assert messages.intrinsics_from_camera_info(camera_info(k=[0.0] * 9)) is None
+
+
+def test_an_imu_tells_how_the_vehicle_leans_through_its_own_mounting() -> None:
+    # Nose down by 0.1 rad, heading north; the imu is mounted turned by a quarter to the left.
+    base = rotation_of_rpy(0.0, 0.1, math.pi / 2)
+    imu_in_base = rotation_of_rpy(0.0, 0.0, math.pi / 2)
+    roll, pitch, yaw = rpy_of_rotation(base @ imu_in_base)
+    half = [angle / 2 for angle in (roll, pitch, yaw)]
+    (cr, cp, cy), (sr, sp, sy) = ([f(angle) for angle in half] for f in (math.cos, math.sin))
+    orientation = SimpleNamespace(
+        x=sr * cp * cy - cr * sp * sy,
+        y=cr * sp * cy + sr * cp * sy,
+        z=cr * cp * sy - sr * sp * cy,
+        w=cr * cp * cy + sr * sp * sy,
+    )
+    stamp = SimpleNamespace(sec=3, nanosec=5)
+    message = SimpleNamespace(
+        header=SimpleNamespace(stamp=stamp), orientation=orientation, orientation_covariance=[0.0] * 9
+    )
+    told = messages.attitude_from_imu(message, imu_in_base)
+    assert told is not None
+    assert told[0] == 3 * 10**9 + 5
+    assert (told[1].roll_rad, told[1].pitch_rad) == pytest.approx((0.0, 0.1), abs=1e-9)
+    message.orientation_covariance = [-1.0] + [0.0] * 8
+    assert messages.attitude_from_imu(message) is None
