@@ -164,8 +164,8 @@ def test_a_missing_tile_at_the_edge_costs_no_pose_and_tiles_that_are_all_missing
     drive.start()
     drive.drive()
     rejected = rejection(drive)
-    assert rejected.reason is RejectReason.TILES
-    assert "there is no tile file" in rejected.detail
+    assert rejected.reason is RejectReason.MAP  # the folder's tiles say where it ends
+    assert "outside the map" in rejected.detail
 
 
 def test_one_image_on_a_map_that_shows_nothing_is_refused_and_on_half_a_hole_tells_the_share(
