@@ -88,11 +88,6 @@ class CachedSource:
             store.close()
             raise TileSourceUnavailableError(f"the tile cache '{store.path}' does not say what it holds") from None
 
-    @property
-    def client_silent_for_s(self) -> float:
-        """Seconds until the server is asked again; 0 where it may be asked now, or there is none."""
-        return 0.0 if self._source is None else self._source.client.silent_for_s()
-
     def read(self, zoom: int, x: int, y: int) -> bytes:
         """Reads a tile; see `TileSource.read`."""
         kept = self._kept(zoom, x, y)

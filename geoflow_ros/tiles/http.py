@@ -90,7 +90,7 @@ class HttpClient:
     """Asks one server, from several threads at once.
 
     Args:
-        host: of the server; an InputError's or a message's name for it.
+        host: of the server; that of this machine itself is asked without a proxy.
         settings: how it is asked.
     """
 

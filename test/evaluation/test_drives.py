@@ -18,7 +18,7 @@ from geoflow_ros.evaluation.drive_report import DrivesReport
 from geoflow_ros.evaluation.drives import measure_drives
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 
-SHIPPED = "synthetic"
+SHIPPED = "birds_eye"
 SHORT = DriveProtocol(drives=1, seconds=8.0, rate_hz=1.5, seed=3, disturbed=tuple(DISTURBED))
 
 

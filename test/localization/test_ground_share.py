@@ -153,7 +153,7 @@ def test_placeholders_are_a_rejection_that_names_them(on_map: MakeDrive, name: s
     assert re.search(words, rejected.detail)
 
 
-def test_a_missing_tile_at_the_edge_costs_no_pose_and_tiles_that_are_all_missing_do(on_map: MakeDrive) -> None:
+def test_a_missing_tile_at_the_edge_costs_no_pose_and_a_place_beyond_it_is_outside_the_map(on_map: MakeDrive) -> None:
     drive = on_map(ground)
     _, y0 = tile_at(DATUM.lat_deg, DATUM.lon_deg, ZOOM)
     edge_m = (CENTRE[1] / 256 - (y0 - 4)) * TILE_M
@@ -164,8 +164,8 @@ def test_a_missing_tile_at_the_edge_costs_no_pose_and_tiles_that_are_all_missing
     drive.start()
     drive.drive()
     rejected = rejection(drive)
-    assert rejected.reason is RejectReason.MAP  # the folder's tiles say where it ends
-    assert "outside the map" in rejected.detail
+    assert rejected.reason is RejectReason.MAP
+    assert "is outside the map" in rejected.detail
 
 
 def test_one_image_on_a_map_that_shows_nothing_is_refused_and_on_half_a_hole_tells_the_share(

@@ -25,7 +25,7 @@ from fakes.orthophotos import (
 )
 
 from geoflow_ros.errors import InputError, WorldError
-from geoflow_ros.geo import GeoBounds
+from geoflow_ros.geo import GeoBounds, tile_at
 from geoflow_ros.images import write_image
 from geoflow_ros.tiles import MBTilesWriter, TileFormat, encode_tile
 from geoflow_ros.world import Area, Camera, HeadingError, PairSampler, Split
@@ -250,11 +250,11 @@ def test_damaged_pictures_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_tile_source_is_cut_into_squares_and_its_east_is_held_out(tmp_path: Path) -> None:
-    zoom, x0, y0 = 18, 134000, 86000
     path = tmp_path / "town.mbtiles"
     tile = encode_tile(np.full((256, 256, 3), 90, np.uint8), TileFormat.PNG)
     with MBTilesWriter(path, "town", TileFormat.PNG, GeoBounds(4.0, 52.0, 4.03, 52.01)) as writer:
-        writer.add(zoom, x0, y0, tile)
+        for corner in ((52.0, 4.0), (52.01, 4.03)):
+            writer.add(18, *tile_at(*corner, 18), tile)
     towns = open_collection(str(path))
     assert towns.cities == ("east", "west")
     training, test = (len(towns.places_of(split)) for split in (Split.TRAINING, Split.TEST))
