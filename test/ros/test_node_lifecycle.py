@@ -153,7 +153,8 @@ def wait_for_tiles(graph: Graph, server: UnresponsiveServer) -> None:
 def test_a_tile_server_that_does_not_answer_is_waited_for_once_when_deactivated(
     own: MakeGraph, unresponsive: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_in_node(monkeypatch, "open_tile_source", lambda spec, cache: XyzSource(spec, http=HttpSettings(timeout_s=1.0)))
+    http = HttpSettings(timeout_s=1.0)
+    replace_in_node(monkeypatch, "open_tile_source", lambda spec, cache: XyzSource(spec, http=http))
     graph = own(source=unresponsive.url)
     wait_for_tiles(graph, unresponsive)
     graph.localizer.trigger_deactivate()
@@ -166,7 +167,8 @@ def test_a_tile_server_that_does_not_answer_does_not_hold_the_end_up(
     own: MakeGraph, unresponsive: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     # So long that waiting for an answer is told from not waiting, however busy this machine is.
-    replace_in_node(monkeypatch, "open_tile_source", lambda spec, cache: XyzSource(spec, http=HttpSettings(timeout_s=120.0)))
+    http = HttpSettings(timeout_s=120.0)
+    replace_in_node(monkeypatch, "open_tile_source", lambda spec, cache: XyzSource(spec, http=http))
     graph = own(source=unresponsive.url)
     wait_for_tiles(graph, unresponsive)
     ending = threading.Thread(target=graph.localizer.trigger_shutdown if end == "shutdown" else graph.close)
