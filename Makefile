@@ -70,7 +70,7 @@ $(STAMPS)/demo: $(STAMPS)/venv $(PACKAGING)
 # torch goes first and alone: nothing that is installed later may choose another version of it.
 $(STAMPS)/test: $(STAMPS)/venv $(PACKAGING)
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet --use-pep517 --editable ".[demo,train,openvino,rtx,test]"
+	$(PIP) install --quiet --use-pep517 --editable ".[demo,train,openvino,rtx,geotiff,pmtiles,test]"
 	@touch $@
 
 $(STAMPS)/docs: $(STAMPS)/venv $(PACKAGING)

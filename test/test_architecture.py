@@ -13,19 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "geoflow_ros"
 
 ROOMS = (
-    *(
-        "geo",
-        "camera",
-        "tiles",
-        "bundle",
-        "backends",
-        "inference",
-        "tracking",
-        "localization",
-        "visualization",
-        "world",
-        "ros",
-    ),
+    *("geo", "tiles", "bundle", "backends", "inference", "tracking", "localization", "visualization", "world", "ros"),
     *("model", "training", "export", "evaluation", "simulation", "bench", "cli"),
 )
 """The rooms in their order: each imports from those before it, none from those after it."""

@@ -9,7 +9,7 @@ from typing import Any
 from geoflow_ros.bundle.constraints import Count, CountOrZero, FiniteNumber, PositiveNumber
 from geoflow_ros.bundle.pose_calibration import PoseCalibrations
 from geoflow_ros.errors import GeometryError, InputError
-from geoflow_ros.geo.birds_eye import BirdsEyeGrid, GroundCamera, VirtualCamera, VirtualPanorama
+from geoflow_ros.geo.birds_eye import CAMERA_HEIGHT_M, BirdsEyeGrid, GroundCamera, VirtualCamera, VirtualPanorama
 
 COARSE = 2  # fine cells per coarse cell
 FINE_STRIDE = 2  # pixels of the encoders' input per fine cell, after the stem has halved larger images
@@ -60,7 +60,7 @@ class BirdsEyeGeometry:
     focal_px: float = 256.0
     horizon_row_px: float = 50.7
     vertical_fov_deg: float = 90.0
-    camera_height_m: float = 1.65
+    camera_height_m: float = CAMERA_HEIGHT_M
     lowest_row_px: float = 127.0
     sky_rows_px: int = 32
     first_forward_cell: int = 4

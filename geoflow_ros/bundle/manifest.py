@@ -25,7 +25,7 @@ from geoflow_ros.bundle.methods import BIRDS_EYE, FLOW_REFINEMENT, GEOFLOW, GRAP
 from geoflow_ros.bundle.precision import PrecisionCheck
 from geoflow_ros.bundle.tensors import GraphSpec
 from geoflow_ros.errors import BundleError
-from geoflow_ros.geo.birds_eye import VirtualCamera
+from geoflow_ros.geo.birds_eye import CAMERA_HEIGHT_M, HORIZON, VirtualCamera
 from geoflow_ros.geo.patch import PatchFrame
 
 FORMAT_VERSION = 1
@@ -38,10 +38,6 @@ ALIGNMENTS = (FORWARD_X, NORTH_UP)
 CAMERA_MODELS = ("perspective", "panorama")
 ANGMF = "angmf"
 DIRECTION_FAMILIES = (ANGMF,)
-
-_HORIZON, _HEIGHT_M = 0.4, 1.65
-"""GeoFlow's manifests do not say where the horizon is (a share of the image's height) and how high the camera: as the
-worlds' cameras have it, with which its models are trained here."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,8 @@ class Manifest:
         width_px = self.ground.width_px
         height_px = max(1, round(width_px / self.camera.aspect_ratio))
         focal_px = width_px / 2.0 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2.0)
-        return VirtualCamera(width_px, height_px, focal_px, _HORIZON * height_px - 0.5, _HEIGHT_M)
+        # GeoFlow's manifests do not say how the camera stood: as those of the worlds that it is trained in here.
+        return VirtualCamera(width_px, height_px, focal_px, HORIZON * height_px - 0.5, CAMERA_HEIGHT_M)
 
     @property
     def feature_size(self) -> int:

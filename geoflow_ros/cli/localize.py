@@ -71,8 +71,8 @@ def _add_camera(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Localizes and prints."""
-    from geoflow_ros.camera import Attitude, Mounting, read_calibration
     from geoflow_ros.evaluation.tables import localized_text
+    from geoflow_ros.geo.camera import Attitude, Mounting, read_calibration
     from geoflow_ros.images import write_image
     from geoflow_ros.localization.single_image import localize_image
     from geoflow_ros.resources import model_path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,12 +16,13 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
 from geoflow_ros.backends import BackendOptions
-from geoflow_ros.camera import EQUIDISTANT, Attitude, Intrinsics, Mounting
 from geoflow_ros.errors import InputError
-from geoflow_ros.evaluation.metrics import consistency
+from geoflow_ros.evaluation.metrics import published_figures
 from geoflow_ros.evaluation.rendering import render_pairs
-from geoflow_ros.evaluation.synthetic import Protocol, as_patch, loaded, sampler_for
+from geoflow_ros.evaluation.synthetic import Protocol, answer_to, loaded, sampler_for
 from geoflow_ros.evaluation.tables import metres, share, table
+from geoflow_ros.geo.birds_eye import HORIZON
+from geoflow_ros.geo.camera import EQUIDISTANT, Attitude, Intrinsics, Mounting
 from geoflow_ros.inference import PatchLocalizer, open_localizer
 from geoflow_ros.localization.camera_pictures import CameraPictures, ShownPicture
 from geoflow_ros.world.camera import Camera
@@ -111,7 +112,7 @@ class LensAnswers:
     refused: str = ""
 
     def figures(self) -> dict[str, Any]:
-        """Computes the figures; those of what is published are None where nothing is."""
+        """Computes the figures; those of what is published are absent where nothing is."""
         if self.refused:
             return {"refused": self.refused, "published": 0.0}
         errors, covariances = np.array(self.errors_m), np.array(self.covariances)
@@ -120,13 +121,8 @@ class LensAnswers:
             "mean_error_m": float(distance.mean()),
             "median_error_m": float(np.median(distance)),
             "published": float(published.mean()),
-            "published_mean_error_m": None,
-            "published_anees": None,
         }
-        if published.any():
-            result["published_mean_error_m"] = float(distance[published].mean())
-            result["published_anees"] = consistency(errors[published], covariances[published])["anees"]
-        return result
+        return result | published_figures(errors, covariances, published)
 
 
 @dataclass(frozen=True)
@@ -178,19 +174,21 @@ def measure_lenses(
     bundle = loaded(model)
     localizer = open_localizer(bundle, backend)
     sampler = sampler_for(bundle.manifest, protocol, WidePairs)
+    wide = wide_camera(sampler.camera.height_m)
+    pictures = {name: CameraPictures(bundle.manifest) for name in CAMERAS}
+    for name, camera in CAMERAS.items():
+        pictures[name].calibrate(camera.lens)
     answers = {name: LensAnswers() for name in (*CAMERAS, UNCALIBRATED)}
     for index, pair in enumerate(render_pairs(sampler, protocol.pairs, progress=progress)):
         for name, camera in CAMERAS.items():
-            picture = photograph(pair.ground, wide_camera(sampler.camera.height_m), camera.lens, camera.mounting)
-            pictures = CameraPictures(bundle.manifest)
-            pictures.calibrate(camera.lens)
+            picture = photograph(pair.ground, wide, camera.lens, camera.mounting)
             try:
-                shown = pictures.warped(picture, camera.mounting)
+                shown = pictures[name].warped(picture, camera.mounting)
             except InputError as error:
                 answers[name].refused = str(error)
                 continue
             _ask(localizer, pair, index, protocol, shown, answers[name])
-        cut = _cut_to_shape(photograph(pair.ground, wide_camera(1.65), _pinhole(60.0), Mounting()))
+        cut = _cut_to_shape(photograph(pair.ground, wide, _pinhole(60.0), Mounting()))
         _ask(localizer, pair, index, protocol, ShownPicture(cut), answers[UNCALIBRATED])
     return LensReport(bundle.manifest.name, protocol.pairs, {name: found.figures() for name, found in answers.items()})
 
@@ -198,16 +196,14 @@ def measure_lenses(
 def _cut_to_shape(picture: UInt8Array) -> UInt8Array:
     """The part of a 16:9 picture that has the model's shape and its horizon, as people cut it without a calibration."""
     height = picture.shape[1] // 4
-    top = round(picture.shape[0] / 2.0 - 0.4 * height)
+    top = round(picture.shape[0] / 2.0 - HORIZON * height)
     return np.ascontiguousarray(picture[top : top + height])
 
 
 def _ask(
     localizer: PatchLocalizer, pair: Pair, index: int, protocol: Protocol, shown: ShownPicture, answers: LensAnswers
 ) -> None:
-    localizer.forget()
-    patch = as_patch(pair, localizer.manifest)
-    fix = localizer.localize(shown.rgb, patch, index, protocol.heading.stated_rad, None, shown.covered)
+    fix = answer_to(localizer, replace(pair, ground=shown.rgb), index, protocol, shown.covered)
     answers.errors_m.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
     answers.covariances.append(fix.frame.rotate_covariance_to_local(fix.covariance))
     answers.published.append(fix.assessment.trustworthy)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoflow_ros.arrays import BoolArray
 from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.bundle.manifest import FORWARD_X
 from geoflow_ros.errors import InputError
@@ -125,7 +126,9 @@ def as_patch(pair: Pair, manifest: Manifest) -> SatellitePatch:
     return SatellitePatch(pair.satellite, frame)
 
 
-def answer_to(localizer: PatchLocalizer, pair: Pair, index: int, protocol: Protocol) -> Fix:
+def answer_to(
+    localizer: PatchLocalizer, pair: Pair, index: int, protocol: Protocol, covered: BoolArray | None = None
+) -> Fix:
     """Asks about a pair of a protocol, which says how wrong heading and position may be.
 
     Args:
@@ -133,10 +136,11 @@ def answer_to(localizer: PatchLocalizer, pair: Pair, index: int, protocol: Proto
         pair: of the protocol.
         index: of the pair, which draws depend on.
         protocol: of the pair.
+        covered: which pixels of its image show anything; all where None.
     """
     localizer.forget()
-    patch = as_patch(pair, localizer.manifest)
-    return localizer.localize(pair.ground, patch, index, protocol.heading.stated_rad, protocol.prior_radius_m)
+    patch, heading_rad = as_patch(pair, localizer.manifest), protocol.heading.stated_rad
+    return localizer.localize(pair.ground, patch, index, heading_rad, protocol.prior_radius_m, covered)
 
 
 def heading_error(normal_deg: float | None, uniform_deg: float | None) -> HeadingError:

@@ -20,6 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from geoflow_ros.arrays import Float32Array, Float64Array
 from geoflow_ros.errors import GeometryError
 
+CAMERA_HEIGHT_M, HORIZON = 1.65, 0.4
+"""How a car's camera stands, in the worlds and where nothing else is said: above the ground, and the row of the horizon
+as a share of the image's height."""
+
 _MIN_FORWARD_M = 1e-6  # what is not farther ahead has no pixel in a perspective image
 
 

@@ -55,6 +55,21 @@ class GeoBounds:
             is_between = lon_deg >= self.west_deg or lon_deg <= self.east_deg
         return is_between and self.south_deg <= lat_deg <= self.north_deg
 
+    def united(self, other: GeoBounds) -> GeoBounds:
+        """Returns the smallest bounds around both, the shorter way round the Earth."""
+        south, north = min(self.south_deg, other.south_deg), max(self.north_deg, other.north_deg)
+        ways = []
+        for first, second in ((self, other), (other, self)):
+            offset = (second.west_deg - first.west_deg) % 360.0
+            ways.append((max(first.width_deg, offset + second.width_deg), first.west_deg))
+        width, west = min(ways)
+        if width < 180.0:
+            east = west + width
+            return GeoBounds(west, south, east if east <= 180.0 else east - 360.0, north)
+        if any(bounds.west_deg > bounds.east_deg for bounds in (self, other)):
+            return GeoBounds(-180.0, south, 180.0, north)
+        return GeoBounds(min(self.west_deg, other.west_deg), south, max(self.east_deg, other.east_deg), north)
+
     def as_tuple(self) -> tuple[float, float, float, float]:
         """Returns (west, south, east, north) in degrees: the order of MBTiles, TileJSON and GeoJSON."""
         return self.west_deg, self.south_deg, self.east_deg, self.north_deg

@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_left
 from collections import deque
 
-from geoflow_ros.camera import Attitude
+from geoflow_ros.geo.camera import Attitude
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 
 FARTHEST_S = 0.1

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from geoflow_ros.arrays import BoolArray, UInt8Array
 from geoflow_ros.bundle.manifest import Manifest
-from geoflow_ros.camera import LEVEL, Attitude, CameraWarp, Intrinsics, Mounting
 from geoflow_ros.errors import ImageError, InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
+from geoflow_ros.geo.camera import LEVEL, Attitude, CameraWarp, Intrinsics, Mounting
 from geoflow_ros.inference.covered_ground import covered_ground_share
 from geoflow_ros.inference.inputs import ASPECT_TOLERANCE
 from geoflow_ros.localization.attitudes import FARTHEST_S, AttitudeBuffer

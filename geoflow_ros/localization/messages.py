@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.camera import Attitude, Intrinsics
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.geo import yaw_of_quaternion
 from geoflow_ros.geo.attitude import rotation_of_quaternion, rpy_of_rotation
+from geoflow_ros.geo.camera import Attitude, Intrinsics
 from geoflow_ros.localization.start import floored_covariance
 from geoflow_ros.localization.values import GnssPosition
 from geoflow_ros.stamps import stamp_ns

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle import Bundle
-from geoflow_ros.camera import Intrinsics
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum
+from geoflow_ros.geo.camera import Intrinsics
 from geoflow_ros.inference import SearchSettings, open_localizer
 from geoflow_ros.localization.patch_manager import InlineExecutor
 from geoflow_ros.localization.values import VehicleSettings

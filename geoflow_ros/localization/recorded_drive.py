@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from geoflow_ros.camera import Attitude, Mounting, read_calibration
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import Attitude, Mounting, read_calibration
 from geoflow_ros.localization.opening import VehicleOptions
 from geoflow_ros.localization.replay import CameraFrame, DriveEvent
 from geoflow_ros.localization.values import VehicleSettings

@@ -10,9 +10,9 @@ from typing import Any
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.bundle.bundle import Bundle
 from geoflow_ros.bundle.manifest import Manifest
-from geoflow_ros.camera import Intrinsics, Mounting
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import Datum, yaw_from_heading_deg
+from geoflow_ros.geo.camera import Intrinsics, Mounting
 from geoflow_ros.geo.gaussian import confidence_ellipse
 from geoflow_ros.images import read_image
 from geoflow_ros.inference.fix import Fix

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from geoflow_ros.arrays import Float64Array
-from geoflow_ros.camera import LEVEL, Attitude, Mounting
+from geoflow_ros.geo.camera import LEVEL, Attitude, Mounting
 from geoflow_ros.inference import Fix
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.tracking import TrackedPose, TrackerSettings, TrackStatus

@@ -11,8 +11,8 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from geoflow_ros.camera import Mounting
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import Mounting
 from geoflow_ros.localization import RejectReason, VehicleLocalizer
 from geoflow_ros.localization.messages import intrinsics_from_camera_info
 from geoflow_ros.localization.rejection import FrameRejected

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from geoflow_ros.backends import BackendOptions
-from geoflow_ros.camera import Attitude, read_calibration
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import Attitude, read_calibration
 from geoflow_ros.inference import CameraUncertainty, SearchSettings
 from geoflow_ros.localization import VehicleOptions, VehicleSettings
 from geoflow_ros.ros.diagnostics import Limits

@@ -207,7 +207,7 @@ def _held(holdings: Sequence[Holding], from_south: bool) -> GeoBounds:
     for holding in finest_first[1:]:
         coarser = _held_of(holding, from_south)
         if not _is_within(coarser, held, 360.0 / 2**holding.zoom):
-            held = _united(held, coarser)
+            held = held.united(coarser)
     return held
 
 
@@ -291,20 +291,6 @@ def _is_within(inner: GeoBounds, outer: GeoBounds, slack_deg: float) -> bool:
         and inner.south_deg >= outer.south_deg - slack_deg
         and inner.north_deg <= outer.north_deg + slack_deg
     )
-
-
-def _united(a: GeoBounds, b: GeoBounds) -> GeoBounds:
-    south, north = min(a.south_deg, b.south_deg), max(a.north_deg, b.north_deg)
-    ways = []
-    for first, second in ((a, b), (b, a)):  # the shorter way round
-        offset = (second.west_deg - first.west_deg) % 360.0
-        ways.append((max(first.width_deg, offset + second.width_deg), first.west_deg))
-    width, west = min(ways)
-    if width >= 180.0:
-        low, high = min(a.west_deg, b.west_deg), max(a.east_deg, b.east_deg)
-        is_plain = a.west_deg <= a.east_deg and b.west_deg <= b.east_deg
-        return GeoBounds(low, south, high, north) if is_plain else GeoBounds(-180.0, south, 180.0, north)
-    return GeoBounds(west, south, _on_circle(west + width), north)
 
 
 def _quad(quad: Quad) -> str:

@@ -38,8 +38,9 @@ def tile_source_info(source: TileSource) -> dict[str, Any]:
             min(max(lat, -MAX_LATITUDE_DEG), MAX_LATITUDE_DEG), source.max_zoom, source.tile_size
         ),
     }
-    if getattr(source, "notes", ()):
-        info["notes"] = list(source.notes)  # type: ignore[attr-defined]
+    notes = getattr(source, "notes", ())  # of files, which can be odd
+    if notes:
+        info["notes"] = list(notes)
     if isinstance(source, MBTilesSource):
         info |= {
             "format": source.tile_format.value,

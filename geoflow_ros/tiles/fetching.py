@@ -11,6 +11,8 @@ from pathlib import Path
 
 from geoflow_ros.errors import InputError, TileCorruptError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import MAX_LATITUDE_DEG, GeoBounds, tile_at
+from geoflow_ros.tiles.claims import Claims, said_bounds
+from geoflow_ros.tiles.mbtiles_writer import mbtiles_metadata
 from geoflow_ros.tiles.raster import tile_format
 from geoflow_ros.tiles.source import TileSource
 from geoflow_ros.tiles.tile_store import TileStore
@@ -126,31 +128,13 @@ def _patiently(source: TileSource, zoom: int, x: int, y: int, done: FetchReport)
 def _finish(store: TileStore, source: TileSource, bounds: GeoBounds, zooms: Sequence[int], done: FetchReport) -> None:
     if not done.fetched + done.there:
         raise InputError(f"map '{source.name}' has none of the {done.total} tiles of this area")
-    first = store.any_tile()
-    lat, lon = bounds.centre
-    said = store.description()
-    whole = _united(said.get("bounds"), bounds)
-    store.describe(
-        {
-            "name": source.name,
-            "format": tile_format(first, "the first tile").value,
-            "bounds": ",".join(f"{edge:.9f}" for edge in whole),
-            "center": f"{lon:.9f},{lat:.9f},{max(zooms)}",
-            "minzoom": str(min([*zooms, int(said.get("minzoom", max(zooms)))])),
-            "maxzoom": str(max([*zooms, int(said.get("maxzoom", min(zooms)))])),
-            "type": "baselayer",
-        }
-    )
+    said = Claims.read(store.description())  # of an earlier run
+    before, _ = said_bounds(said)
+    held = [*zooms, *(zoom for zoom in (said.min_zoom, said.max_zoom) if zoom is not None)]
+    fmt = tile_format(store.any_tile(), "the first tile")
+    whole = bounds if before is None else before.united(bounds)
+    store.describe({"name": source.name, **mbtiles_metadata(fmt, whole, min(held), max(held))})
     store.finish()
-
-
-def _united(said: str | None, bounds: GeoBounds) -> tuple[float, float, float, float]:
-    """Bounds of an earlier run and of this; the reader takes those of the tiles where they are odd."""
-    west, south, east, north = bounds.as_tuple()
-    if said is None or west > east:
-        return west, south, east, north
-    a, b, c, d = (float(edge) for edge in said.split(","))
-    return min(west, a), min(south, b), max(east, c), max(north, d)
 
 
 def _places(bounds: GeoBounds, zooms: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -31,7 +31,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a tile is under 1 MB; stop reading whatev
 UNAVAILABLE_MEMORY_S = 2.0
 """A server that gave no answer is not asked again for so long: a patch takes a dozen tiles, and each would wait."""
 REFUSAL_MEMORY_S = 600.0
-"""What the server refused (HTTP 4xx) is not asked for again for so long."""
+"""What the server refused (HTTP 4xx), or has no imagery of, is not asked for again for so long."""
 MAX_RETRY_AFTER_S = 3600.0
 DEFAULT_LIFETIME_S = 7 * 86400.0
 """How long an answer counts as fresh where the server does not say; tile servers' policies ask for a week or more."""
@@ -185,10 +185,9 @@ class HttpClient:
     def _check_status(self, answer: requests.Response, url: str, label: str) -> None:
         status = answer.status_code
         if status in _NO_IMAGERY:
-            error: TileError = TileMissingError(f"{label}: the server has nothing there (HTTP {status})")
-            raise self._refuse(url, error) if status != 204 else error
+            raise self._refuse(url, TileMissingError(f"{label}: the server has nothing there (HTTP {status})"))
         if any(answer.headers.get(name, "").lower() == value for name, value in _NO_TILE.items()):
-            raise TileMissingError(f"{label}: the server says that it has no imagery there")
+            raise self._refuse(url, TileMissingError(f"{label}: the server says that it has no imagery there"))
         if status in _WORTH_RETRYING:
             told_s = _retry_after_s(answer.headers.get("Retry-After")) if status in _COME_BACK_LATER else None
             if not told_s:

@@ -28,8 +28,17 @@ _ZOOMS_BY_INDEX = """
     ) SELECT zoom FROM zooms WHERE zoom IS NOT NULL
 """
 _COLUMNS = """
-    SELECT zoom_level, tile_column, MIN(tile_row), MAX(tile_row) FROM tiles WHERE zoom_level >= ?
-    GROUP BY zoom_level, tile_column
+    SELECT tile_column, MIN(tile_row), MAX(tile_row) FROM tiles WHERE zoom_level = :zoom GROUP BY tile_column
+"""
+# Likewise: three looks into the index for each column.
+_COLUMNS_BY_INDEX = """
+    WITH RECURSIVE columns(x) AS (
+        SELECT MIN(tile_column) FROM tiles WHERE zoom_level = :zoom
+        UNION ALL SELECT (SELECT MIN(tile_column) FROM tiles WHERE zoom_level = :zoom AND tile_column > x) FROM columns
+        WHERE x IS NOT NULL
+    ) SELECT x, (SELECT MIN(tile_row) FROM tiles WHERE zoom_level = :zoom AND tile_column = x),
+        (SELECT MAX(tile_row) FROM tiles WHERE zoom_level = :zoom AND tile_column = x)
+    FROM columns WHERE x IS NOT NULL
 """
 _TRIED_TILES = 64  # until one can be decoded
 
@@ -145,7 +154,12 @@ class MBTilesSource:
         if not said:
             notes.append("it has no metadata: all is taken from its tiles")
         self._look_at_tiles(zooms, notes)
-        extent = settle(Claims.read(said), zooms, self._holdings(zooms), rows_from_south=True)
+        extent = settle(
+            Claims.read(said),
+            zooms,
+            self._holdings(zooms, _COLUMNS if index_note else _COLUMNS_BY_INDEX),
+            rows_from_south=True,
+        )
         self.min_zoom, self.max_zoom, self.bounds = extent.min_zoom, extent.max_zoom, extent.bounds
         self._rows_from_south = extent.rows_from_south
         notes += [*extent.notes, *([index_note] if index_note else [])]
@@ -175,14 +189,16 @@ class MBTilesSource:
             for (data,) in rows:
                 yield data
 
-    def _holdings(self, zooms: list[int]) -> list[Holding]:
-        wanted = zooms[-FINEST_ZOOMS:]
-        columns: dict[int, dict[int, tuple[int, int]]] = {zoom: {} for zoom in wanted}
-        for zoom, column, low, high in self._db.execute(_COLUMNS, (wanted[0],)):
-            world = 2**zoom if zoom in columns else 0
-            if all(isinstance(value, int) and 0 <= value < world for value in (column, low, high)):
-                columns[zoom][column] = (low, high)
-        held = [Holding(zoom, of_zoom) for zoom, of_zoom in columns.items() if of_zoom]
+    def _holdings(self, zooms: list[int], question: str) -> list[Holding]:
+        held = []
+        for zoom in zooms[-FINEST_ZOOMS:]:
+            columns = {
+                column: (low, high)
+                for column, low, high in self._db.execute(question, {"zoom": zoom})
+                if all(isinstance(value, int) and 0 <= value < 2**zoom for value in (column, low, high))
+            }
+            if columns:
+                held.append(Holding(zoom, columns))
         if not held:
             raise TileSourceUnavailableError(f"'{self.path}' holds tiles at no place of the web-mercator tiling")
         return held

@@ -146,18 +146,23 @@ class MBTilesWriter:
             raise InputError(f"'{self.path}': a map needs at least one tile")
         min_zoom = lowest if self._zooms[0] is None else self._zooms[0]
         max_zoom = highest if self._zooms[1] is None else self._zooms[1]
-        lat, lon = self._bounds.centre
-        rows = {
-            **{key: text for key, text in self._texts.items() if text},
-            "format": self._format.value,
-            "bounds": ",".join(f"{edge:.9f}" for edge in self._bounds.as_tuple()),
-            "center": f"{lon:.9f},{lat:.9f},{max_zoom}",
-            "minzoom": str(min_zoom),
-            "maxzoom": str(max_zoom),
-            "type": "baselayer",
-            "version": "1",
-        }
+        texts = {key: text for key, text in self._texts.items() if text}
+        rows = {**texts, **mbtiles_metadata(self._format, self._bounds, min_zoom, max_zoom)}
         self._db.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
+
+
+def mbtiles_metadata(fmt: TileFormat, bounds: GeoBounds, min_zoom: int, max_zoom: int) -> dict[str, str]:
+    """Returns what an MBTiles file says of the tiles in it (specification 1.3, section "Metadata")."""
+    lat, lon = bounds.centre
+    return {
+        "format": fmt.value,
+        "bounds": ",".join(f"{edge:.9f}" for edge in bounds.as_tuple()),
+        "center": f"{lon:.9f},{lat:.9f},{max_zoom}",
+        "minzoom": str(min_zoom),
+        "maxzoom": str(max_zoom),
+        "type": "baselayer",
+        "version": "1",
+    }
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import MAX_ZOOM, GeoBounds
+from geoflow_ros.geo.mercator import EQUATOR_M
 from geoflow_ros.tiles.claims import Claims, said_bounds
 from geoflow_ros.tiles.http import HttpSettings
 from geoflow_ros.tiles.secrets import public
@@ -198,7 +199,7 @@ def _levels(matrix_set: Element) -> tuple[dict[int, str], int]:
         tile_px = int(float(_text(matrix, "TileWidth") or 256))
         zoom = math.log2(_SCALE_OF_ZOOM_0 * 256 / tile_px / float(_text(matrix, "ScaleDenominator") or 1.0))
         x, y = (float(value) for value in (_text(matrix, "TopLeftCorner") or "0 0").split()[:2])
-        is_world = math.isclose(x, -y, rel_tol=1e-4) and math.isclose(abs(x), 20_037_508.34, rel_tol=1e-4)
+        is_world = math.isclose(x, -y, rel_tol=1e-4) and math.isclose(abs(x), EQUATOR_M / 2.0, rel_tol=1e-4)
         if is_world and abs(zoom - round(zoom)) < _ZOOM_TOLERANCE and 0 <= round(zoom) <= MAX_ZOOM:
             levels[round(zoom)] = _text(matrix, "Identifier")
     return levels, tile_px

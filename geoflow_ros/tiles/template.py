@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from geoflow_ros.errors import InputError, TileMissingError
+from geoflow_ros.geo.mercator import EQUATOR_M
 from geoflow_ros.tiles.secrets import public
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _ENCODED = re.compile(r"%7B(.*?)%7D", re.IGNORECASE)
 _RANGE = re.compile(r"([a-z])-([a-z])|(\d)-(\d)")
-_HALF_WORLD_M = 20_037_508.342789244  # of EPSG:3857
+_HALF_WORLD_M = EQUATOR_M / 2.0  # of EPSG:3857
 _ALIASES = {
     "zoom": "z",
     "level": "z",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from geoflow_ros.arrays import Float64Array, Int64Array
+from geoflow_ros.geo.birds_eye import CAMERA_HEIGHT_M, HORIZON
 from geoflow_ros.training.disturbed import disturbed_patches, disturbed_views
 from geoflow_ros.training.pairs import PairBatch
 from geoflow_ros.training.photometric import changed_pictures
@@ -30,8 +31,8 @@ from geoflow_ros.world.splits import Split
 from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
 
 # The camera is mounted and aligned a little differently in every batch.
-_CAMERA_HEIGHT_M, _CAMERA_HEIGHT_SIGMA_M = 1.65, 0.03
-_HORIZON, _HORIZON_SIGMA = 0.4, 0.006  # row of the horizon, as a share of the image's height
+_CAMERA_HEIGHT_SIGMA_M = 0.03
+_HORIZON_SIGMA = 0.006  # row of the horizon, as a share of the image's height
 
 # Frames of one group, from the first.
 _FRAME_SPACING_M = 9.0  # the others lie within this distance along the lane
@@ -197,8 +198,8 @@ class SyntheticPairs:
 
 def _camera(rng: np.random.Generator, c: SyntheticConfig) -> Camera:
     """Mounts the batch's camera."""
-    height = _CAMERA_HEIGHT_M + rng.normal(0, _CAMERA_HEIGHT_SIGMA_M)
-    horizon = _HORIZON + rng.normal(0, _HORIZON_SIGMA)
+    height = CAMERA_HEIGHT_M + rng.normal(0, _CAMERA_HEIGHT_SIGMA_M)
+    horizon = HORIZON + rng.normal(0, _HORIZON_SIGMA)
     return Camera.perspective(c.ground_size[1], c.ground_size[0], height_m=height, horizon=horizon)
 
 

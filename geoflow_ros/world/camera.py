@@ -12,6 +12,7 @@ import numpy as np
 
 from geoflow_ros.arrays import Float32Array
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.birds_eye import CAMERA_HEIGHT_M, HORIZON
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,8 @@ class Camera:
         width: int = 1024,
         height: int = 256,
         horizontal_fov_deg: float = 90.0,
-        height_m: float = 1.65,
-        horizon: float = 0.4,
+        height_m: float = CAMERA_HEIGHT_M,
+        horizon: float = HORIZON,
     ) -> Camera:
         """Makes a pinhole camera with square pixels; `horizon` is the horizon's row as part of the image's height."""
         if not 1 <= horizontal_fov_deg <= 150:
@@ -75,7 +76,7 @@ class Camera:
 
     @classmethod
     def panorama(
-        cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = 1.65
+        cls, width: int = 1024, height: int = 256, vertical_fov_deg: float = 90.0, height_m: float = CAMERA_HEIGHT_M
     ) -> Camera:
         """Makes an equirectangular panorama; straight ahead is the middle column, the horizon the middle row."""
         azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array, UInt8Array
-from geoflow_ros.camera import EQUIDISTANT, LEVEL, Attitude, Intrinsics, Mounting
+from geoflow_ros.geo.camera import EQUIDISTANT, LEVEL, Attitude, Intrinsics, Mounting
 from geoflow_ros.world.camera import Camera
 from geoflow_ros.world.optics import focal_px
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoflow_ros.camera import EQUIDISTANT, Intrinsics
+from geoflow_ros.geo.camera import EQUIDISTANT, Intrinsics
 
 
 def fisheye(width: int = 960, height: int = 600, focal: float = 300.0) -> Intrinsics:

@@ -9,8 +9,8 @@ import pytest
 from fakes.birds_eye_bundle import write_placeholder_bundle
 
 from geoflow_ros.bundle import BirdsEyeGeometry, Bundle, Manifest
-from geoflow_ros.camera import LEVEL, Attitude, Intrinsics, Mounting
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import LEVEL, Attitude, Intrinsics, Mounting
 from geoflow_ros.inference.birds_eye_projection import project_ground
 from geoflow_ros.inference.covered_ground import covered_ground_share, without_sky
 from geoflow_ros.localization import FrameRejected, RejectReason, VehicleSettings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fakes.real_camera import fisheye, narrow
 
-from geoflow_ros.camera import EQUIDISTANT, PLUMB_BOB, RATIONAL_POLYNOMIAL, Intrinsics
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import EQUIDISTANT, PLUMB_BOB, RATIONAL_POLYNOMIAL, Intrinsics
 from geoflow_ros.world.real_camera import optical_rays
 
 MATRIX = [700.0, 0.0, 640.0, 0.0, 705.0, 355.0, 0.0, 0.0, 1.0]

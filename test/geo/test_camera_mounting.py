@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from geoflow_ros.camera import LEVEL, Attitude, Mounting
-from geoflow_ros.camera.mounting import OPTICAL_OF_BODY
 from geoflow_ros.errors import InputError, OdometryError
 from geoflow_ros.geo.attitude import rotation_of_quaternion, rotation_of_rpy, rpy_of_rotation
+from geoflow_ros.geo.camera import LEVEL, Attitude, Mounting
+from geoflow_ros.geo.camera.mounting import OPTICAL_OF_BODY
 
 FORWARD, LEFT, UP = np.eye(3)
 

@@ -13,9 +13,9 @@ import pytest
 from fakes.marks import magenta_centre, mark, pose
 from fakes.real_camera import fisheye, narrow
 
-from geoflow_ros.camera import LEVEL, Attitude, CameraWarp, Intrinsics, Mounting
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo import PatchFrame
+from geoflow_ros.geo.camera import LEVEL, Attitude, CameraWarp, Intrinsics, Mounting
 from geoflow_ros.world import Camera
 from geoflow_ros.world.appearance import Appearance
 from geoflow_ros.world.layout import CityLayout

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoflow_ros.camera import EQUIDISTANT, PLUMB_BOB, read_calibration
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera import EQUIDISTANT, PLUMB_BOB, read_calibration
 
 FILE = """\
 image_width: 1280

@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from geoflow_ros.camera.intrinsics import Intrinsics
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo.camera.intrinsics import Intrinsics
 
 _OPENCV_HEADER = "%YAML:"  # OpenCV's own YAML, which is none
 

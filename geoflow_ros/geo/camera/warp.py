@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from geoflow_ros.arrays import BoolArray, Float64Array, UInt8Array
-from geoflow_ros.camera.intrinsics import Intrinsics
 from geoflow_ros.errors import InputError
 from geoflow_ros.geo.birds_eye import VirtualCamera
+from geoflow_ros.geo.camera.intrinsics import Intrinsics
 
 HEIGHT_RATIO = 3.0
 """The real camera may be so many times as high as the virtual one, or as low."""
