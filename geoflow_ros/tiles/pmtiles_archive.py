@@ -50,7 +50,8 @@ class PMTilesSource:
         try:
             if self._get_bytes(0, len(_MAGIC)) != _MAGIC:
                 raise TileSourceUnavailableError(f"'{label}' is not a PMTiles archive of version 3")
-            self._reader = Reader(self._get_bytes)
+            untyped: Any = Reader  # as the library leaves it
+            self._reader = untyped(self._get_bytes)
             header: dict[str, Any] = self._reader.header()
             if header["tile_type"] == TileType.MVT:
                 raise TileSourceUnavailableError(f"'{label}' holds vector tiles; satellite imagery is needed")
