@@ -263,8 +263,8 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "output.spacing_m": ParameterSpec(
         10.0,
-        "~/pose and ~/fix come once in so many metres of driving, since the errors of nearer fixes are alike; 0: for "
-        "every fix",
+        "~/pose and ~/fix come so many metres away from the last ones, by the odometry, since the errors of nearer "
+        "fixes are alike; 0: for every fix",
         (0.0, 1000.0),
         dynamic=True,
     ),
