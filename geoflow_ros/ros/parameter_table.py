@@ -271,7 +271,11 @@ SPECS: Mapping[str, ParameterSpec] = {
     "frames.map": ParameterSpec("map", "name of the map frame"),
     "frames.odom": ParameterSpec("odom", "name of the odometry's frame"),
     "frames.base_link": ParameterSpec("base_link", "name of the vehicle's frame"),
-    "frames.broadcast_tf": ParameterSpec(True, "send the transform from the map to the odometry's frame"),
+    "frames.broadcast_tf": ParameterSpec(
+        True,
+        "send the transform from the map to the odometry's frame; false where another node sends it, as "
+        "robot_localization does",
+    ),
     "camera.info_file": ParameterSpec(
         "",
         "calibration in ROS's YAML format (camera_calibration's), instead of the topic camera_info; empty: the topic",
