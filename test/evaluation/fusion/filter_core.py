@@ -83,6 +83,11 @@ class FilterAnswers:
     covariances: Float64Array
     innovations: Float64Array
 
+    def states(self) -> dict[str, Any]:
+        """Returns the states as arrays by name."""
+        names = ("stamps_ns", "positions_m", "yaw_rad", "covariances")
+        return {name: getattr(self, name) for name in names}
+
 
 def compiled(folder: Path) -> Path:
     """Compiles the filter into a folder and returns the program.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,11 @@ class FusionDrive:
         end_ns = int(self.truth.stamps_ns[0] + seconds * 1e9)
         return FusionDrive(*(_cut(getattr(self, name), end_ns) for name in _SERIES))
 
+    def thinned(self) -> FusionDrive:
+        """Returns what a filter is told, with a fifth of the truth and without the track: smaller."""
+        none, fifth = slice(0), slice(None, None, 5)
+        return replace(self, track=_part(self.track, none), truth=_part(self.truth, fifth))
+
     def arrays(self) -> dict[str, Any]:
         """Returns the drive as arrays by name."""
         return {f"{name}_{field}": getattr(getattr(self, name), field) for name in _SERIES for field in _FIELDS}
@@ -108,5 +113,8 @@ def _series(rows: list[tuple[Any, ...]]) -> Series:
 
 
 def _cut(series: Series, end_ns: int) -> Series:
-    kept = series.stamps_ns <= end_ns
+    return _part(series, series.stamps_ns <= end_ns)
+
+
+def _part(series: Series, kept: Any) -> Series:
     return Series(*(getattr(series, field)[kept] for field in _FIELDS))
