@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ pytest.importorskip("cyclonedds", reason="needs cyclonedds (the extra [ros])")
 
 import rclpy
 from cyclonedds.pub import DataWriter
+from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
+from fakes.node_checks import MakeGraph
 from fakes.ros_domain import domain_id
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
@@ -106,3 +110,25 @@ def test_a_camera_mounted_before_the_node_started_is_found_under_the_remapped_na
     found = frames.lookup("odom", "map")
     assert found is not None
     np.testing.assert_allclose(found.translation_m, [2.5, 0.0, -1.0])
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_the_node_broadcasts_where_odom_is_in_the_map_unless_another_does(own: MakeGraph, is_wanted: bool) -> None:
+    if importlib.util.find_spec("tf2_ros") is not None:
+        pytest.skip("tf2_ros sends TF here")
+    graph = own({"frames.broadcast_tf": is_wanted})
+    participant = dds_transforms._participant(graph.node)
+    topic = Topic(participant, "rt/tf", dds_transforms._TFMessage)
+    reader = DataReader(participant, topic, qos=dds_transforms._qos(dds_transforms.Policy.Durability.Volatile))
+    graph.drive(0.2)
+    graph.start_at(30.0, -20.0, math.pi / 2)
+    graph.drive(0.4)
+    graph.show()
+    graph.localized()
+    assert bool(graph.node.get_publishers_info_by_topic("/tf")) is is_wanted
+    received: list[Any] = []
+    if is_wanted:
+        assert eventually(lambda: received.extend(reader.take(10)) or received)
+        sent = received[0].transforms[0]
+        assert (sent.header.frame_id, sent.child_frame_id) == ("map", "odom")
+        assert math.hypot(sent.transform.translation.x - 30.0, sent.transform.translation.y + 20.0) < 15.0
