@@ -24,7 +24,8 @@ RUN_TIME = [
     "requests>=2.31",
     "tqdm>=4.64",
 ]
-ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10"]
+# cyclonedds sends and takes TF: the index has no tf2_msgs. A ROS installation does not need it.
+ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10", "cyclonedds>=0.10.5"]
 PLOTS = ["matplotlib>=3.7", "rosbags>=0.10"]
 TRAIN = ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.5", "safetensors>=0.4", "tensorboard>=2.15"]
 OPENVINO = ["openvino>=2024.4"]

@@ -84,7 +84,7 @@ class LocalizerNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
         self._decoder = ImageDecoder()
-        self._transforms: TransformSender = transform_sender(self)
+        self._transforms: TransformSender = transform_sender(self, is_wanted=self._settings.flag("frames.broadcast_tf"))
         self._vehicle: VehicleLocalizer | None = None  # between configure and cleanup
         self._problem = ""
         self._enabled = True
@@ -96,7 +96,7 @@ class LocalizerNode(LifecycleNode):
         self._image_input: Subscription | None = None
         self._frames_of_sensors = StaticTransforms(lambda: self._camera.mounted())
         self._camera = CameraInputs(self, self._settings, self._frames_of_sensors)
-        self._frames_of_sensors.listen(self)
+        self._static_transforms = self._frames_of_sensors.listen(self)
 
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS)
@@ -105,7 +105,7 @@ class LocalizerNode(LifecycleNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/relocalize", self._on_relocalize)
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._report)
-        if self._settings.flag("frames.broadcast_tf") and not isinstance(self._transforms, NoSender):
+        if not isinstance(self._transforms, NoSender):
             self.create_timer(_TF_PERIOD_S, self._send_transform)
         self._autostart: Timer | None = None
         if self._settings.flag("autostart"):

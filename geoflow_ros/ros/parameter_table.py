@@ -263,15 +263,19 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "output.spacing_m": ParameterSpec(
         10.0,
-        "~/pose and ~/fix come once in so many metres of driving, since the errors of nearer fixes are alike; 0: for "
-        "every fix",
+        "~/pose and ~/fix come so many metres away from the last ones, by the odometry, since the errors of nearer "
+        "fixes are alike; 0: for every fix",
         (0.0, 1000.0),
         dynamic=True,
     ),
     "frames.map": ParameterSpec("map", "name of the map frame"),
     "frames.odom": ParameterSpec("odom", "name of the odometry's frame"),
     "frames.base_link": ParameterSpec("base_link", "name of the vehicle's frame"),
-    "frames.broadcast_tf": ParameterSpec(True, "send the transform from the map to the odometry's frame"),
+    "frames.broadcast_tf": ParameterSpec(
+        True,
+        "send the transform from the map to the odometry's frame; false where another node sends it, as "
+        "robot_localization does",
+    ),
     "camera.info_file": ParameterSpec(
         "",
         "calibration in ROS's YAML format (camera_calibration's), instead of the topic camera_info; empty: the topic",

@@ -35,6 +35,8 @@ _STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=Rel
 
 _TELL_PERIOD_S = 1.0
 _POLL_S = 0.05
+_SIDEWAYS_VARIANCE = 1e-3  # m²/s²: a car moves along its wheels
+_TRUTH_VARIANCE = 1e-6  # of the true twist, m²/s² and rad²/s²: none would say that nothing is known of it
 _SAME_TIME_S = 1e-6
 _LAST_MESSAGES_S = 0.5  # for them to be sent before their publishers go
 
@@ -126,6 +128,7 @@ class SimulatedVehicle(Node):
     def _events(self, frames: Sequence[Image | CompressedImage]) -> Iterator[tuple[float, _Event]]:
         """Yields when to publish what, in order; sensors before the image of the same time."""
         odometry, headings, states = self._drive.odometry(), self._drive.headings(), self._drive.states
+        speed_variances, yaw_rate_variance = odometry.twist_variances
         image = 0
         for k, t_s in enumerate(states.t_s):
             while image < len(frames) and self._image_times_s[image] < t_s - _SAME_TIME_S:
@@ -138,6 +141,7 @@ class SimulatedVehicle(Node):
                 odometry.yaw_rad[k],
                 odometry.speed_mps[k],
                 odometry.yaw_rate_rps[k],
+                (speed_variances[k], yaw_rate_variance),
             )
             truth = _odometry(
                 "map",
@@ -146,6 +150,7 @@ class SimulatedVehicle(Node):
                 states.yaw_rad[k],
                 states.speed_mps[k],
                 states.yaw_rate_rps[k],
+                (_TRUTH_VARIANCE,) * 2,
             )
             imu = _imu(float(headings[k]), float(odometry.yaw_rate_rps[k]))
             yield float(t_s), _SensorEvent((
@@ -185,13 +190,23 @@ class _SensorEvent:
 _Event = _ImageEvent | _SensorEvent
 
 
-def _odometry(frame: str, x_m: float, y_m: float, yaw_rad: float, speed_mps: float, yaw_rate_rps: float) -> Odometry:
+def _odometry(
+    frame: str,
+    x_m: float,
+    y_m: float,
+    yaw_rad: float,
+    speed_mps: float,
+    yaw_rate_rps: float,
+    twist_variances: tuple[float, float],
+) -> Odometry:
     message = Odometry()
     message.header.frame_id, message.child_frame_id = frame, "base_link"
     message.pose.pose.position.x, message.pose.pose.position.y = float(x_m), float(y_m)
     message.pose.pose.orientation = quaternion_message(float(yaw_rad))
     message.twist.twist.linear.x, message.twist.twist.angular.z = float(speed_mps), float(yaw_rate_rps)
     message.pose.covariance = full_covariance(np.diag([0.01, 0.01, 1e-4])).ravel()
+    speed, yaw_rate = twist_variances
+    message.twist.covariance = full_covariance(np.diag([speed, _SIDEWAYS_VARIANCE, yaw_rate])).ravel()
     return message
 
 
