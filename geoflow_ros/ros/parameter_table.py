@@ -81,6 +81,7 @@ SECTIONS: Mapping[str, str] = {
     "datum": "the origin of the map frame",
     "irs": "iterative refinement sampling of GeoFlow models: accuracy against time",
     "search": "what bird's-eye models search",
+    "start": "where the track begins without an initialpose",
     "prior": "where the search for the camera may begin",
     "relocalize": "what the service ~/relocalize does",
     "odometry": "errors of the odometry",
@@ -97,6 +98,11 @@ SECTIONS: Mapping[str, str] = {
 
 SPECS: Mapping[str, ParameterSpec] = {
     "autostart": ParameterSpec(True, "configure and activate without waiting for a lifecycle manager"),
+    "exit_on_error": ParameterSpec(
+        True,
+        "with autostart, the executable ends with exit code 2 where the node cannot be configured; false: it tries "
+        "again every 2 s, for maps and servers that come later",
+    ),
     "image_transport": ParameterSpec(
         "raw",
         "which camera topic is subscribed; raw: image, compressed: image/compressed",
@@ -167,6 +173,38 @@ SPECS: Mapping[str, ParameterSpec] = {
         "longer; 0: as far as the model can",
         (0.0, 180.0),
         dynamic=True,
+    ),
+    "start.latitude_deg": ParameterSpec(
+        math.nan, "latitude of base_link where every drive begins, degrees; NaN: no such place"
+    ),
+    "start.longitude_deg": ParameterSpec(
+        math.nan, "longitude of base_link where every drive begins, degrees; NaN: no such place"
+    ),
+    "start.heading_deg": ParameterSpec(
+        math.nan,
+        "where the vehicle looks there, degrees clockwise from north; NaN: not known, for models that search all "
+        "headings",
+    ),
+    "start.position_std_m": ParameterSpec(
+        5.0, "standard deviation of that position in each direction, metres", (0.1, 1000.0)
+    ),
+    "start.heading_std_deg": ParameterSpec(10.0, "standard deviation of that heading, degrees", (0.1, 180.0)),
+    "start.resume_file": ParameterSpec(
+        "",
+        "file that keeps the last pose, from which the next drive goes on; empty: none. Odometry that stands at its "
+        "origin has begun anew: the vehicle must not have been moved meanwhile",
+    ),
+    "start.resume_max_age_s": ParameterSpec(
+        600.0, "an older last pose is not resumed, seconds of the odometry's clock", (0.0, 1e9)
+    ),
+    "start.resume_max_distance_m": ParameterSpec(
+        50.0, "nor is one from which the odometry has gone further, metres", (0.0, 100_000.0)
+    ),
+    "prior.fix_std_m": ParameterSpec(
+        10.0,
+        "standard deviation of a satellite fix that does not say its own (covariance type UNKNOWN, zero or not "
+        "finite), metres",
+        (0.1, 1000.0),
     ),
     "prior.min_position_std_m": ParameterSpec(
         3.0, "lower limit of a start pose's position standard deviation, metres", (0.01, 1000.0)

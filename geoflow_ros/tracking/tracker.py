@@ -95,6 +95,12 @@ class Tracker:
             return None if self._state is None else self._state.odometry.stamp_ns
 
     @property
+    def dropped_start(self) -> str:
+        """Why the newest start pose was dropped before a track began with it; empty where none was."""
+        with self._lock:
+            return self._pending_start.dropped
+
+    @property
     def newest_heading(self) -> Heading | None:
         """The newest absolute heading that the track has not come by yet."""
         with self._lock:
