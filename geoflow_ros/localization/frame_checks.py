@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import math
 
+from geoflow_ros.localization.input_stamps import StampVerdict
 from geoflow_ros.localization.rejection import FrameRejected, RejectReason
 from geoflow_ros.localization.values import VehicleSettings
+from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking import FixDecision, TrackedPose, Verdict
 
 HEADING_SIGMAS = 3.0
 """How far around a heading it is searched for, in its standard deviations."""
+
+
+def check_stamp(verdict: StampVerdict, stamp_ns: int, last_ns: int | None) -> None:
+    """Passes images that are news.
+
+    Args:
+        verdict: of the image's stamp.
+        stamp_ns: the stamp.
+        last_ns: that of the last image that was looked for; None where there was none.
+
+    Raises:
+        FrameRejected: it has no stamp, came before, or came too late.
+    """
+    if verdict is StampVerdict.ZERO:
+        raise FrameRejected(RejectReason.ORDER, "the image has no stamp: the camera driver must set it")
+    if verdict is StampVerdict.DUPLICATE:
+        raise FrameRejected(RejectReason.DUPLICATE, "the image came twice: it counts once")
+    if last_ns is not None and stamp_ns <= last_ns:
+        behind_s = (last_ns - stamp_ns) / NANOSECONDS_PER_SECOND
+        raise FrameRejected(
+            RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
+        )
 
 
 def check_prior(tracked: TrackedPose, settings: VehicleSettings, searched_rad: float) -> None:

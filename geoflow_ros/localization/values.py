@@ -67,6 +67,8 @@ class VehicleSettings:
         resume: goes before the place; None where no pose is kept.
         relocalize_position_std_m: after `relocalize` the position counts as known to this at best.
         relocalize_yaw_std_rad: the same for the yaw.
+        relocalize_radius_m: `relocalize` looks at a square of this half side too; 0: around the track alone.
+        widen_after: a track that is lost is looked for in that square after so many images without a fix; 0: never.
         wait_for_odometry_s: how long a frame waits for odometry newer than itself.
         max_extrapolation_s: how far odometry is extrapolated where none came.
         patch_range_m: a patch is kept while the prior is within this distance of its centre.
@@ -89,6 +91,8 @@ class VehicleSettings:
     resume: ResumeSettings | None = None
     relocalize_position_std_m: float = 8.0
     relocalize_yaw_std_rad: float = math.radians(3.0)
+    relocalize_radius_m: float = 0.0
+    widen_after: int = 0
     wait_for_odometry_s: float = 0.05
     max_extrapolation_s: float = 0.2
     patch_range_m: float = 5.0

@@ -11,13 +11,14 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
+from typing import NoReturn
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
 from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.localization.base_pose import base_pose, camera_prior, heading_error, measurement_of
 from geoflow_ros.localization.camera_pictures import CameraPictures
-from geoflow_ros.localization.frame_checks import check_decision, check_prior
+from geoflow_ros.localization.frame_checks import check_decision, check_prior, check_stamp
 from geoflow_ros.localization.input_stamps import CAMERA, ODOMETRY, InputStamps, StampVerdict
 from geoflow_ros.localization.last_pose import LastPoseKeeper
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
@@ -32,6 +33,7 @@ from geoflow_ros.localization.status import track_facts, vehicle_status
 from geoflow_ros.localization.thinning import Thinning
 from geoflow_ros.localization.track_starts import TrackStarts
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
+from geoflow_ros.localization.wide_search import WideSearcher
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
@@ -100,6 +102,7 @@ class VehicleLocalizer:
         self.starts = TrackStarts(self._tracker, satellite_map.datum)
         self.stamps = InputStamps()
         self._last_pose = LastPoseKeeper()
+        self._wide = WideSearcher(localizer, satellite_map)
 
     @property
     def settings(self) -> VehicleSettings:
@@ -199,12 +202,18 @@ class VehicleLocalizer:
     def relocalize(self) -> None:
         """Search again: the tracked pose stays, and counts as known no better than the settings say.
 
+        Where the settings name a radius, the track is lost at once, and the next image is looked for in a square around
+        it; the track that begins where it is found counts once fixes prove it.
+
         Raises:
             InputRejected: there is no track.
         """
         settings = self._settings
         with input_rejected_for(RejectReason.PRIOR, OdometryError):
             self._tracker.inflate_covariance(settings.relocalize_position_std_m, settings.relocalize_yaw_std_rad)
+        if settings.relocalize_radius_m > 0.0:
+            self._tracker.doubt("a wide search was asked for (relocalize.radius_m)")
+            self._wide.ask(settings.relocalize_radius_m)
 
     def start_from_gnss(self) -> StartPose | None:
         """Start where the newest satellite fix and absolute heading put the vehicle, unless there is a track already.
@@ -232,10 +241,7 @@ class VehicleLocalizer:
             self.start(start)
 
     def keep_last_pose(self, *, now: bool = False) -> None:
-        """Write where the vehicle is to the file that the settings name, at most every two seconds unless `now`.
-
-        A track that is lost is not written: the last pose stays the last that somebody vouched for.
-        """
+        """Write a track that is not lost to the file that the settings name, every two seconds at most unless `now`."""
         resume, track = self._settings.resume, self.newest_track()
         if resume is not None and track is not None and self.status.state in (TrackState.TRACKING, TrackState.DEGRADED):
             self._last_pose.keep(track, self.satellite_map.datum, resume.file, now=now)
@@ -267,16 +273,21 @@ class VehicleLocalizer:
         self._newest_image_ns, self._rejected = stamp_ns or self._newest_image_ns, rejected
         with suppress(OdometryError):
             self._tracker.advance(stamp_ns)
+        self._wide.missed(rejected, self.status.state is TrackState.LOST, self._settings)
 
     def _localized(self, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
-        self._check_order(stamp_ns)
+        check_stamp(self.stamps.look(CAMERA, stamp_ns), stamp_ns, self._last_image_ns)
         with watch.stage("prior"):
             tracked = self._tracked_at(stamp_ns)
+            if not self._wide.radius_m:
+                check_prior(tracked, self._settings, self.localizer.max_heading_error_rad)
             prior = camera_prior(tracked, self._settings)
         self._last_image_ns = stamp_ns
         self.camera.check(rgb, tracked.odometry)
         with watch.stage("warp"):
             shown = self.camera.shown(rgb, stamp_ns, self._settings)
+        if self._wide.radius_m:
+            self._begin_where_found(*self._wide.look(shown, tracked, prior, self._settings))
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -289,29 +300,21 @@ class VehicleLocalizer:
         track, decision = self._track_through(fix)
         return self._vehicle_fix(fix, patch, track, decision, watch)
 
-    def _check_order(self, stamp_ns: int) -> None:
-        verdict = self.stamps.look(CAMERA, stamp_ns)
-        if verdict is StampVerdict.ZERO:
-            raise FrameRejected(RejectReason.ORDER, "the image has no stamp: the camera driver must set it")
-        if verdict is StampVerdict.DUPLICATE:
-            raise FrameRejected(RejectReason.DUPLICATE, "the image came twice: it counts once")
-        if self._last_image_ns is not None and stamp_ns <= self._last_image_ns:
-            behind_s = (self._last_image_ns - stamp_ns) / NANOSECONDS_PER_SECOND
-            raise FrameRejected(
-                RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
-            )
+    def _begin_where_found(self, start: StartPose | None, rejected: FrameRejected) -> NoReturn:
+        """Ends the work on a frame that was looked for widely: a track that begins with it has to be proven."""
+        if start is not None:
+            self.start(start)
+            self._tracker.doubt(rejected.detail)
+        raise rejected
 
     def _tracked_at(self, stamp_ns: int) -> TrackedPose:
-        """base_link in the map at the image's stamp, as odometry and earlier fixes tell it, if that is good enough."""
-        settings = self._settings
+        """base_link in the map at the image's stamp, as odometry and earlier fixes tell it."""
         # Odometry newer than the image is on its way in most cases; extrapolating is the second best.
-        self._odometry.wait_for(stamp_ns, settings.wait_for_odometry_s)
+        self._odometry.wait_for(stamp_ns, self._settings.wait_for_odometry_s)
         if self._odometry.newest is not None and not self._tracker.started:
             raise FrameRejected(RejectReason.PRIOR, self.starts.why_none()[0])
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
-            tracked = self._tracker.advance(stamp_ns)
-        check_prior(tracked, settings, self.localizer.max_heading_error_rad)
-        return tracked
+            return self._tracker.advance(stamp_ns)
 
     def _patch_around(self, prior: Prior) -> SatellitePatch:
         source, datum = self.satellite_map.source, self.satellite_map.datum

@@ -58,7 +58,7 @@ OUTPUTS = {
 
 SERVICES = {
     "~/enable": ("std_srvs/SetBool", "false: images are ignored until it is enabled again"),
-    "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose (relocalize.*)"),
+    "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose, widely if relocalize.radius_m says so"),
 }
 """Services of the node: type and effect."""
 

@@ -266,6 +266,12 @@ class LocalizerNode(LifecycleNode):
         response.success = True
         std_m = self._settings.number("relocalize.position_std_m")
         response.message = f"searching again around the tracked pose, which now counts as known to {std_m:g} m at best"
+        radius_m = self._settings.number("relocalize.radius_m")
+        if radius_m > 0.0:
+            response.message = (
+                f"the next image is looked for within ±{radius_m:g} m of the tracked pose; no pose is published until "
+                "fixes prove what is found, see ~/status"
+            )
         return response
 
     # ---- one frame (worker's thread) ---------------------------------------------------------------------------------

@@ -239,7 +239,21 @@ SPECS: Mapping[str, ParameterSpec] = {
     "relocalize.position_std_m": ParameterSpec(
         8.0, "position standard deviation after ~/relocalize, metres", (0.1, 100.0)
     ),
-    "relocalize.yaw_std_deg": ParameterSpec(3.0, "yaw standard deviation after ~/relocalize, degrees", (0.1, 45.0)),
+    "relocalize.yaw_std_deg": ParameterSpec(3.0, "yaw standard deviation after ~/relocalize, degrees", (0.1, 180.0)),
+    "relocalize.radius_m": ParameterSpec(
+        0.0,
+        "~/relocalize looks for the vehicle in a square of this half side around the track too, metres; the track is "
+        "lost until fixes prove what is found; 0: around the track alone",
+        (0.0, 500.0),
+        dynamic=True,
+    ),
+    "relocalize.widen_after": ParameterSpec(
+        0,
+        "a lost track is looked for in that square by itself after so many images without a fix, and again after as "
+        "many; 0: never",
+        (0, 10_000),
+        dynamic=True,
+    ),
     "odometry.position_noise_m_per_sqrt_m": ParameterSpec(
         0.05, "random walk of the odometry's position, m per sqrt(m)", (1e-4, 10.0)
     ),

@@ -120,6 +120,8 @@ class Settings:
             resume=self.resume(),
             relocalize_position_std_m=self.number("relocalize.position_std_m"),
             relocalize_yaw_std_rad=self.radians("relocalize.yaw_std_deg"),
+            relocalize_radius_m=self.number("relocalize.radius_m"),
+            widen_after=self.count("relocalize.widen_after"),
             wait_for_odometry_s=self.number("prior.wait_for_odometry_s"),
             max_extrapolation_s=self.number("prior.max_extrapolation_s"),
             patch_range_m=self.number("tiles.recentre_distance_m"),

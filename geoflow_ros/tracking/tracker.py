@@ -139,6 +139,11 @@ class Tracker:
             self._state = ekf.inflate_yaw(ekf.inflate_position(self._state, position_std_m), yaw_std_rad)
             self._forget_fixes()
 
+    def doubt(self, reason: str) -> None:
+        """Take the track, or the start pose that waits, for lost, until fixes agree with it or move it."""
+        with self._lock:
+            self._trust.disbelieve(reason)
+
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Keep one absolute heading (yaw of base_link in the map) until the track comes by its stamp.
 
