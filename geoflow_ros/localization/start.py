@@ -1,4 +1,4 @@
-"""Where a track may begin: a start pose's least uncertainty, and a satellite fix together with an absolute heading."""
+"""A track that begins at a satellite fix together with an absolute heading; and a start pose's least uncertainty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from geoflow_ros.tracking import Heading, StartPose
 MAX_GNSS_TO_HEADING_S = 1.0
 """A satellite fix and an absolute heading further apart than this are not one pose: a car turns by 30° in a second."""
 
-_UNKNOWN_YAW_VARIANCE = math.pi**2 / 3.0  # rad², of a yaw of which nothing is known
+UNKNOWN_YAW_VARIANCE = math.pi**2 / 3.0
+"""Of a yaw of which nothing is known, rad²."""
 
 
 def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_yaw_std_rad: float) -> Float64Array:
@@ -29,21 +30,44 @@ def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_
 
 
 class GnssStart:
-    """Waits for a satellite fix and an absolute heading that belong together."""
+    """Waits for a satellite fix and an absolute heading that belong together.
+
+    Attributes:
+        waiting: the newest satellite fix that no track has begun at.
+        problem: why the newest message on fix cannot be used; empty where it can, or none came.
+        heading_problem: the same of imu.
+    """
 
     def __init__(self) -> None:
         self.waiting: GnssPosition | None = None
+        self.problem = ""
+        self.heading_problem = ""
         self._first_ns: int | None = None
 
     def add(self, gnss: GnssPosition) -> None:
         """Take a satellite fix."""
-        self.waiting = gnss
+        self.waiting, self.problem = gnss, ""
         if self._first_ns is None:
             self._first_ns = gnss.stamp_ns
 
     def forget(self) -> None:
         """Forget what came: it is of another clock."""
         self.waiting = self._first_ns = None
+
+    def why_none(self, heading: Heading | None) -> tuple[str, str]:
+        """Why no track has begun, and which input is at fault.
+
+        Args:
+            heading: the newest absolute heading; None where none came.
+        """
+        if self.problem:
+            return self.problem, "fix"
+        if self.waiting is not None and heading is None:
+            missing = self.heading_problem or "fix came, and no absolute heading on imu: publish it"
+            return f"{missing}, or give initialpose", "imu"
+        if heading is not None:
+            return "an absolute heading came on imu; give fix too, or initialpose", "start"
+        return "give initialpose, or fix and an absolute heading on imu", "start"
 
     def start_pose(
         self, heading: Heading | None, finds_any_heading: bool, datum: Datum, settings: VehicleSettings
@@ -61,7 +85,7 @@ class GnssStart:
             None where fix or heading are missing.
 
         Raises:
-            OdometryError: the two are too far apart in time, or the covariance is not finite.
+            OdometryError: the two are too far apart in time.
             GeometryError: the position is outside the map frame.
         """
         gnss = self.waiting
@@ -81,20 +105,17 @@ def _pose_at(gnss: GnssPosition, heading: Heading | None, datum: Datum, settings
     """The pose where a satellite fix and an absolute heading put the vehicle; without one, any heading will do.
 
     Raises:
-        OdometryError: the two are too far apart in time, or the covariance is not finite.
+        OdometryError: the two are too far apart in time.
         GeometryError: the position is outside the map frame.
     """
-    yaw_rad, yaw_variance = 0.0, _UNKNOWN_YAW_VARIANCE
+    yaw_rad, yaw_variance = 0.0, UNKNOWN_YAW_VARIANCE
     if heading is not None:
         _check_together(gnss, heading)
         yaw_rad, yaw_variance = heading.yaw_rad, heading.std_rad**2 + settings.tracker.heading_bias_std_rad**2
     east_m, north_m = datum.to_enu(gnss.latitude_deg, gnss.longitude_deg)
-    covariance = np.zeros((3, 3))
+    covariance = np.diag([settings.gnss_std_m**2, settings.gnss_std_m**2, yaw_variance])
     if gnss.covariance_m2 is not None:
         covariance[:2, :2] = gnss.covariance_m2
-    covariance[2, 2] = yaw_variance
-    if not np.isfinite(covariance).all():
-        raise OdometryError("fix has a covariance that is not finite")
     floored = floored_covariance(covariance, settings.min_start_position_std_m, settings.min_start_yaw_std_rad)
     return StartPose(gnss.stamp_ns, float(east_m), float(north_m), yaw_rad, floored)
 

@@ -55,6 +55,21 @@ def go_black(vehicle: StraightDrive, metres: float) -> None:
         look_black(vehicle)
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_vehicle_that_stands_for_ten_minutes_keeps_its_heading(vehicle: StraightDrive, looks: bool) -> None:
+    before = vehicle.localizer.newest_track()
+    assert before is not None
+    vehicle.stand(600.0, gyro_drift_deg_per_s=0.3, looks=looks)
+    after = vehicle.localizer.newest_track()
+    assert after is not None
+    assert after.yaw_rad == pytest.approx(before.yaw_rad, abs=math.radians(0.5))
+    assert after.yaw_std_rad < before.yaw_std_rad + math.radians(0.5)
+    vehicle.drive(1.0)
+    fix = vehicle.look()
+    assert fix.position_m == pytest.approx([vehicle.east_m, vehicle.north_m], abs=3.0)
+    assert status(vehicle).state is TrackState.TRACKING
+
+
 def test_every_reason_of_a_rejection_names_an_input() -> None:
     assert FAULTS.keys() == {*RejectReason}
     assert all(FAULTS.values())
