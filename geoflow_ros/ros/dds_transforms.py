@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from cyclonedds.core import Listener, Policy, Qos
+from cyclonedds.core import DDSException, Listener, Policy, Qos
 from cyclonedds.domain import Domain, DomainParticipant
 from cyclonedds.idl import make_idl_struct, types
 from cyclonedds.pub import DataWriter
@@ -60,6 +60,9 @@ class DdsSender:
 
     Attributes:
         name: of the package that it uses, for the diagnostics.
+
+    Raises:
+        ConnectionError: its configuration (`CYCLONEDDS_URI`) or this machine's network cannot be used.
     """
 
     name = "cyclonedds"
@@ -79,6 +82,9 @@ def listen_to_static(node: Node, take: Callable[[list[TransformStamped]], None])
     Args:
         node: whose domain and remappings count.
         take: gets the transforms of every message, in a thread of its own.
+
+    Raises:
+        ConnectionError: as `DdsSender`.
     """
 
     def taken(reader: DataReader | None) -> None:
@@ -102,9 +108,12 @@ def listen_to_static(node: Node, take: Callable[[list[TransformStamped]], None])
 def _participant(node: Node) -> DomainParticipant:
     domain_id = node.context.get_domain_id()
     is_local = os.environ.get(_RANGE) == "LOCALHOST" or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
-    if is_local and _CONFIGURATION not in os.environ:
-        _domain_of_this_machine(domain_id)
-    return DomainParticipant(domain_id)
+    try:
+        if is_local and _CONFIGURATION not in os.environ:
+            _domain_of_this_machine(domain_id)
+        return DomainParticipant(domain_id)
+    except DDSException as error:
+        raise ConnectionError(f"Cyclone DDS cannot join domain {domain_id}: {' '.join(str(error).split())}") from None
 
 
 _domains: dict[int, Domain] = {}  # a process has each of them once, and configures it before its first participant

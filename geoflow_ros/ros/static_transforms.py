@@ -66,7 +66,7 @@ class StaticTransforms:
         """Listens to `/tf_static` on a node, until the answer is let go.
 
         Returns:
-            None where this installation has neither tf2_msgs nor cyclonedds.
+            None where this installation has neither tf2_msgs nor a cyclonedds that works.
         """
         try:
             message_type: Any = importlib.import_module("tf2_msgs.msg").TFMessage
@@ -81,7 +81,7 @@ class StaticTransforms:
     def _listen_without_messages(self, node: Node) -> Any | None:
         try:
             return importlib.import_module("geoflow_ros.ros.dds_transforms").listen_to_static(node, self.take)
-        except ImportError:
+        except (ImportError, ConnectionError):
             return None
 
     def take(self, transforms: list[TransformStamped]) -> None:

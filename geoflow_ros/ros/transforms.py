@@ -74,6 +74,8 @@ def transform_sender(node: Node, *, is_wanted: bool = True) -> TransformSender:
             return sender(node)
         except ImportError:
             continue
+        except ConnectionError as error:  # poses do without TF, and a node that ends because of it would not
+            return NoSender(str(error))
     return NoSender("install tf2_ros (ROS), or cyclonedds (pip)")
 
 

@@ -112,6 +112,16 @@ def test_a_camera_mounted_before_the_node_started_is_found_under_the_remapped_na
     np.testing.assert_allclose(found.translation_m, [2.5, 0.0, -1.0])
 
 
+def test_a_configuration_that_cannot_be_used_costs_tf_and_not_the_node(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYCLONEDDS_URI", "<CycloneDDS><Domain><NoSuchThing/></Domain></CycloneDDS>")
+    monkeypatch.setattr(node.context, "get_domain_id", lambda: 231)  # one that nothing here has joined before
+    sender = transform_sender(node)
+    assert sender.name.startswith("none: Cyclone DDS cannot join domain 231")
+    assert StaticTransforms().listen(node) is None
+
+
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_the_node_broadcasts_where_odom_is_in_the_map_unless_another_does(own: MakeGraph, is_wanted: bool) -> None:
     if importlib.util.find_spec("tf2_ros") is not None:
