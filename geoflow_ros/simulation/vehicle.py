@@ -19,7 +19,7 @@ import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image, Imu
 
@@ -127,7 +127,12 @@ class SimulatedVehicle(Node):
         return True
 
     def _hears(self, node_name: str, output: Any) -> bool:
-        listeners = self.get_subscriptions_info_by_topic(output.topic_name)
+        # A listener to what was latched does not hear this publisher, which latches nothing.
+        listeners = [
+            listener
+            for listener in self.get_subscriptions_info_by_topic(output.topic_name)
+            if listener.qos_profile.durability is not DurabilityPolicy.TRANSIENT_LOCAL
+        ]
         # Known to the graph is not yet connected: the count is of those that are.
         connected = output.get_subscription_count() >= len(listeners)
         return connected and any(listener.node_name == node_name for listener in listeners)
