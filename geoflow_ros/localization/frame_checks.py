@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+from geoflow_ros.errors import GeometryError
 from geoflow_ros.localization.input_stamps import StampVerdict
-from geoflow_ros.localization.rejection import FrameRejected, RejectReason
+from geoflow_ros.localization.patch_manager import Prior
+from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for
 from geoflow_ros.localization.values import VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
+from geoflow_ros.tiles import SatelliteMap
 from geoflow_ros.tracking import FixDecision, TrackedPose, Verdict
 
 HEADING_SIGMAS = 3.0
@@ -61,6 +64,22 @@ def check_prior(tracked: TrackedPose, settings: VehicleSettings, searched_rad: f
             f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (limit "
             f"{math.degrees(most_rad):g}°, see prior.max_yaw_std_deg): give a better initialpose, or an imu with "
             "absolute yaw",
+        )
+
+
+def check_on_map(prior: Prior, satellite_map: SatelliteMap) -> None:
+    """Passes priors that are on the map.
+
+    Raises:
+        FrameRejected: the prior is outside the map's bounds, or the map frame's.
+    """
+    source = satellite_map.source
+    with frame_rejected_for(RejectReason.MAP, GeometryError):
+        lat, lon = satellite_map.datum.to_latlon(prior.east_m, prior.north_m)
+    if not source.bounds.contains(lat, lon):
+        raise FrameRejected(
+            RejectReason.MAP,
+            f"the prior ({lat:.6f}, {lon:.6f}) is outside the map '{source.name}': check datum and start",
         )
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import InputError
 from geoflow_ros.files import write_atomically
 from geoflow_ros.geo import Datum
-from geoflow_ros.geo.axes import rotation_matrix
+from geoflow_ros.localization.start import carried
 from geoflow_ros.localization.values import ResumeSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking import OdometryPose, StartPose, TrackedPose, TrackerSettings
@@ -112,34 +111,18 @@ class LastPose:
                 f"the last pose is {age_s:.0f} s old (start.resume_max_age_s {limits.max_age_s:g}): not resumed"
             )
         east_m, north_m = datum.to_enu(self.latitude_deg, self.longitude_deg)
-        moved = np.array([odometry.x_m - self.odometry_x_m, odometry.y_m - self.odometry_y_m])
-        turned_rad = math.remainder(odometry.yaw_rad - self.odometry_yaw_rad, math.tau)
+        then = OdometryPose(self.stamp_ns, self.odometry_x_m, self.odometry_y_m, self.odometry_yaw_rad)
         if math.hypot(odometry.x_m, odometry.y_m) <= _BEGINS_WITHIN_M:
-            moved, turned_rad = np.zeros(2), 0.0
-        distance_m = float(np.hypot(*moved))
+            then = replace(odometry, stamp_ns=self.stamp_ns)
+        distance_m = math.hypot(odometry.x_m - then.x_m, odometry.y_m - then.y_m)
         if distance_m > limits.max_distance_m:
             raise InputError(
                 f"since the last pose the odometry went {distance_m:.0f} m (start.resume_max_distance_m "
                 f"{limits.max_distance_m:g}), or is another one: not resumed"
             )
-        shift = rotation_matrix(self.yaw_rad - self.odometry_yaw_rad) @ moved
-        return StartPose(
-            odometry.stamp_ns,
-            float(east_m) + float(shift[0]),
-            float(north_m) + float(shift[1]),
-            math.remainder(self.yaw_rad + turned_rad, math.tau),
-            self._covariance_after(distance_m, age_s, noise),
-        )
-
-    def _covariance_after(self, distance_m: float, age_s: float, noise: TrackerSettings) -> Float64Array:
-        """What the odometry adds: the heading's error turns the way, and the scale stretches it."""
         covariance = np.array(self.covariance).reshape(3, 3)
-        driven_s = age_s if distance_m > 0.0 else 0.0
-        yaw_variance = (noise.yaw_drift_std_radps * driven_s) ** 2 + noise.yaw_noise_rad_per_sqrt_s**2 * driven_s
-        covariance[2, 2] += yaw_variance
-        way_variance = distance_m**2 * (float(covariance[2, 2]) + noise.scale_std**2)
-        covariance[:2, :2] += np.eye(2) * (way_variance + noise.position_noise_m_per_sqrt_m**2 * distance_m)
-        return covariance
+        was = StartPose(self.stamp_ns, float(east_m), float(north_m), self.yaw_rad, covariance)
+        return carried(was, then, odometry, noise)
 
 
 class LastPoseKeeper:

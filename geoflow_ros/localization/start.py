@@ -9,9 +9,10 @@ import numpy as np
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.geo import Datum
+from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.localization.values import GnssPosition, VehicleSettings
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
-from geoflow_ros.tracking import Heading, StartPose
+from geoflow_ros.tracking import Heading, OdometryPose, StartPose, TrackerSettings
 
 MAX_GNSS_TO_HEADING_S = 1.0
 """A satellite fix and an absolute heading further apart than this are not one pose: a car turns by 30° in a second."""
@@ -27,6 +28,34 @@ def floored_covariance(covariance: Float64Array, min_position_std_m: float, min_
     floored[:2, :2] = (vectors * np.maximum(values, min_position_std_m**2)) @ vectors.T
     floored[2, 2] = max(float(covariance[2, 2]), min_yaw_std_rad**2)
     return floored
+
+
+def carried(start: StartPose, then: OdometryPose, now: OdometryPose, noise: TrackerSettings) -> StartPose:
+    """A start pose as the odometry carries it along in its frame, with the uncertainty that this adds.
+
+    Args:
+        start: where base_link was.
+        then: the odometry there.
+        now: the odometry later; the pose that is returned has its stamp.
+        noise: of the odometry.
+    """
+    moved = np.array([now.x_m - then.x_m, now.y_m - then.y_m])
+    turned_rad = math.remainder(now.yaw_rad - then.yaw_rad, math.tau)
+    distance_m, seconds = float(np.hypot(*moved)), (now.stamp_ns - then.stamp_ns) / NANOSECONDS_PER_SECOND
+    shift = rotation_matrix(start.yaw_rad - then.yaw_rad) @ moved
+    covariance = start.covariance.copy()
+    turning_s = seconds if distance_m > 0.0 else 0.0  # a vehicle that stands keeps its heading
+    covariance[2, 2] += (noise.yaw_drift_std_radps * turning_s) ** 2 + noise.yaw_noise_rad_per_sqrt_s**2 * turning_s
+    # The heading's error turns the way, and the scale's stretches it.
+    way_variance = distance_m**2 * (float(covariance[2, 2]) + noise.scale_std**2)
+    covariance[:2, :2] += np.eye(2) * (way_variance + noise.position_noise_m_per_sqrt_m**2 * distance_m)
+    return StartPose(
+        now.stamp_ns,
+        start.east_m + float(shift[0]),
+        start.north_m + float(shift[1]),
+        math.remainder(start.yaw_rad + turned_rad, math.tau),
+        covariance,
+    )
 
 
 class GnssStart:

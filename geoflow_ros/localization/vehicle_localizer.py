@@ -17,8 +17,8 @@ from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
 from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.localization.base_pose import base_pose, camera_prior, heading_error, measurement_of
-from geoflow_ros.localization.camera_pictures import CameraPictures
-from geoflow_ros.localization.frame_checks import check_decision, check_prior, check_stamp
+from geoflow_ros.localization.camera_pictures import CameraPictures, ShownPicture
+from geoflow_ros.localization.frame_checks import check_decision, check_on_map, check_prior, check_stamp
 from geoflow_ros.localization.input_stamps import CAMERA, ODOMETRY, InputStamps, StampVerdict
 from geoflow_ros.localization.last_pose import LastPoseKeeper
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
@@ -29,6 +29,7 @@ from geoflow_ros.localization.rejection import (
     frame_rejected_for,
     input_rejected_for,
 )
+from geoflow_ros.localization.start import carried
 from geoflow_ros.localization.status import track_facts, vehicle_status
 from geoflow_ros.localization.thinning import Thinning
 from geoflow_ros.localization.track_starts import TrackStarts
@@ -287,7 +288,7 @@ class VehicleLocalizer:
         with watch.stage("warp"):
             shown = self.camera.shown(rgb, stamp_ns, self._settings)
         if self._wide.radius_m:
-            self._begin_where_found(*self._wide.look(shown, tracked, prior, self._settings))
+            self._look_widely(shown, tracked, prior)
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -300,10 +301,14 @@ class VehicleLocalizer:
         track, decision = self._track_through(fix)
         return self._vehicle_fix(fix, patch, track, decision, watch)
 
-    def _begin_where_found(self, start: StartPose | None, rejected: FrameRejected) -> NoReturn:
-        """Ends the work on a frame that was looked for widely: a track that begins with it has to be proven."""
-        if start is not None:
-            self.start(start)
+    def _look_widely(self, shown: ShownPicture, tracked: TrackedPose, prior: Prior) -> NoReturn:
+        """Looks for the vehicle in a wide square; a track that begins where it is found has to be proven."""
+        generation = self._odometry.generation
+        start, rejected = self._wide.look(shown, tracked, prior, self._settings)
+        newest = self._odometry.newest
+        if start is not None and newest is not None and generation == self._odometry.generation:
+            # From now on: a long search is over when the odometry of its picture may be forgotten.
+            self.start(carried(start, tracked.odometry, newest, self._settings.tracker))
             self._tracker.doubt(rejected.detail)
         raise rejected
 
@@ -317,14 +322,7 @@ class VehicleLocalizer:
             return self._tracker.advance(stamp_ns)
 
     def _patch_around(self, prior: Prior) -> SatellitePatch:
-        source, datum = self.satellite_map.source, self.satellite_map.datum
-        with frame_rejected_for(RejectReason.MAP, GeometryError):
-            lat, lon = datum.to_latlon(prior.east_m, prior.north_m)
-        if not source.bounds.contains(lat, lon):
-            raise FrameRejected(
-                RejectReason.MAP,
-                f"the prior ({lat:.6f}, {lon:.6f}) is outside the map '{source.name}': check datum and start",
-            )
+        check_on_map(prior, self.satellite_map)
         with (
             frame_rejected_for(RejectReason.MAP, GeometryError),
             frame_rejected_for(RejectReason.TILES, TileError),

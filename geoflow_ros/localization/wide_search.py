@@ -111,9 +111,10 @@ class WideSearcher:
         for east_m, north_m in _centres(prior, radius_m, manifest.search_radius_m):
             try:
                 patch = self._map.patch(manifest.patch_frame(east_m, north_m, prior.yaw_rad))
-            except (TileError, GeometryError):
+                fix = self._localizer.localize(picture.rgb, patch, stamp_ns, error_rad, None, picture.covered)
+            except (TileError, GeometryError):  # beyond the map, or at its edge, where too little of it is shown
                 continue
-            fixes.append(self._localizer.localize(picture.rgb, patch, stamp_ns, error_rad, None, picture.covered))
+            fixes.append(fix)
         return fixes
 
 

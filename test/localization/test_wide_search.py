@@ -12,6 +12,7 @@ import pytest
 from fakes.map import DATUM
 from fakes.vehicle import StraightDrive
 
+from geoflow_ros.errors import TileMissingError
 from geoflow_ros.inference import Fix
 from geoflow_ros.localization import FrameRejected, InlineExecutor, RejectReason, VehicleLocalizer, VehicleSettings
 from geoflow_ros.localization.wide_search import most_evident
@@ -26,6 +27,7 @@ class KnowsItsPlace:
     """Finds the camera on patches that show it, and trusts nothing that it finds on others.
 
     Attributes:
+        mapped_to_east_m: where its map ends.
         lookalike_m: forward and left of the camera to another place that looks the same to it; None for none.
         patches: how many it was asked about.
     """
@@ -33,6 +35,7 @@ class KnowsItsPlace:
     def __init__(self, inner: Any) -> None:
         self._inner, self.patches = inner, 0
         self.drive: StraightDrive | None = None
+        self.mapped_to_east_m = math.inf
         self.lookalike_m: tuple[float, float] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -41,6 +44,8 @@ class KnowsItsPlace:
     def localize(self, ground: Any, patch: Any, stamp_ns: int = 0, *rest: Any) -> Fix:
         self.patches += 1
         drive, frame = self.drive, patch.frame
+        if frame.centre_east_m > self.mapped_to_east_m:
+            raise TileMissingError("too little ground")
         assert drive is not None
         fix = self._inner.localize(ground, patch, stamp_ns)
         places = [np.array([drive.east_m, drive.north_m])]
@@ -110,6 +115,16 @@ def test_a_vehicle_that_is_looked_for_widely_is_found_and_believed_once_fixes_pr
         break
     assert fix.position_m == pytest.approx([drive.east_m, drive.north_m], abs=1.0)
     assert vehicle.status.state is TrackState.TRACKING
+
+
+def test_the_edge_of_the_map_does_not_end_a_search(make_lost: Any) -> None:
+    drive = make_lost(relocalize_radius_m=100.0)
+    look_in_vain(drive)
+    drive.localizer.localizer.mapped_to_east_m = 50.0
+    drive.localizer.relocalize()
+    found = look_in_vain(drive)
+    assert found.reason is RejectReason.UNPROVEN
+    assert "(28 patches" in found.detail
 
 
 def test_where_two_places_look_alike_none_is_taken(make_lost: Any) -> None:
