@@ -202,14 +202,14 @@ def descriptor_of(spec: ParameterSpec) -> ParameterDescriptor:
     return descriptor
 
 
-def declare(node: Node) -> Settings:
+def declare(node: Node, specs: Mapping[str, ParameterSpec] = SPECS) -> Settings:
     """Declares all parameters on a node and reads what its command line and files gave.
 
     Raises:
         InputError: a value of the wrong type or outside its range, with its name, value and range.
     """
     values = {}
-    for name, spec in SPECS.items():
+    for name, spec in specs.items():
         try:
             parameter = node.declare_parameter(name, spec.default, descriptor_of(spec))
         except Exception as error:  # rclpy has no common base for wrong type, out of range and the like
