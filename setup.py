@@ -114,6 +114,7 @@ setup(
         "console_scripts": [
             "geoflow = geoflow_ros.cli:main",
             "localizer = geoflow_ros.cli:localizer",
+            "tile_publisher = geoflow_ros.cli:tile_publisher",
         ],
     },
 )

@@ -4,7 +4,8 @@
 
 The arguments to change, and nothing else: `tiles`, `image`, `odom`, and `image_transport` where the camera sends JPEG.
 `config:=FILE` replaces config/geoflow.yaml (config/geoflow_full.yaml has every parameter); the arguments that are
-given here take precedence over the file.
+given here take precedence over the file. `publish_tiles:=town.mbtiles tiles:=topic` sends the tiles around the vehicle
+as messages, so that a bag holds its map (latitude and longitude must be given then).
 """
 
 from pathlib import Path
@@ -61,6 +62,26 @@ def localizer(context: LaunchContext) -> list[Node]:
     ]
 
 
+def tile_publisher(context: LaunchContext) -> list[Node]:
+    """The tile publisher, where it is asked for."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ("publish_tiles", *PARAMETERS, *TOPICS)}
+    if not given["publish_tiles"]:
+        return []
+    origin = {PARAMETERS[name]: float(given[name]) for name in ("latitude", "longitude") if given[name]}
+    model = {"model.path": given["model"]} if given["model"] else {}
+    return [
+        Node(
+            package="geoflow_ros",
+            executable="tile_publisher",
+            name="tile_publisher",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[{"tiles.source": given["publish_tiles"], **origin, **model}],
+            remappings=[(topic, given[topic]) for topic in ("odom", "fix", "initialpose") if given[topic]],
+            output="screen",
+        )
+    ]
+
+
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` asks for."""
     return LaunchDescription(
@@ -69,6 +90,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("namespace", default_value="", description="of node and topics"),
             DeclareLaunchArgument("use_sim_time", default_value="false", description="time from /clock (bags)"),
             DeclareLaunchArgument("tiles", default_value="", description="FILE.mbtiles, http(s)://…/{z}/{x}/{y}.png …"),
+            DeclareLaunchArgument("publish_tiles", default_value="", description="source to send on satellite/tiles"),
             DeclareLaunchArgument("model", default_value="", description="bundle: folder, or name of a shipped one"),
             DeclareLaunchArgument("image_transport", default_value="", description="raw or compressed"),
             DeclareLaunchArgument("latitude", default_value="", description="of the map frame's origin, degrees"),
@@ -76,5 +98,6 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("broadcast_tf", default_value="", description="true or false: send map → odom"),
             *(DeclareLaunchArgument(topic, default_value="", description=f"topic of {topic}") for topic in TOPICS),
             OpaqueFunction(function=localizer),
+            OpaqueFunction(function=tile_publisher),
         ]
     )

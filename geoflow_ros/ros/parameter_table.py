@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,12 +133,13 @@ SPECS: Mapping[str, ParameterSpec] = {
     "tiles.source": ParameterSpec(
         "",
         "satellite tiles: FILE.mbtiles, FILE.tif, http(s)://HOST/{z}/{x}/{y}.png, file:///DIR/{z}/{x}/{y}.png or "
-        "others (docs/maps.md); a key is written as {env:NAME} or {file:PATH}",
+        "others (docs/maps.md); topic: those on satellite/tiles; a key is written as {env:NAME} or {file:PATH}",
     ),
     "tiles.zoom": ParameterSpec(-1, "zoom level; -1: the one whose ground resolution fits the model", (-1, 30)),
     "tiles.cache": ParameterSpec(256, "decoded tiles kept in memory (256 x 256 px tiles: 0.2 MB each)", (4, 65536)),
     "tiles.cache_folder": ParameterSpec("", "folder in which tiles of servers are kept on disk; empty: none are kept"),
     "tiles.cache_mb": ParameterSpec(2048, "what the tiles of one server may take of the disk, MB", (1, 1_000_000)),
+    "tiles.topic_mb": ParameterSpec(64, "what tiles that came on satellite/tiles may take of memory, MB", (1, 65536)),
     "tiles.offline": ParameterSpec(False, "never touch the network: show what is in tiles.cache_folder"),
     "tiles.recentre_distance_m": ParameterSpec(
         5.0,
@@ -417,6 +418,19 @@ VEHICLE_PARAMETERS = (
     "camera.yaw_deg",
 )
 """What differs from vehicle to vehicle: the parameters in `config/geoflow.yaml`."""
+
+
+PUBLISHER_SPECS: Mapping[str, ParameterSpec] = {
+    "tiles.source": replace(
+        SPECS["tiles.source"],
+        description="satellite tiles to send: FILE.mbtiles, http(s)://HOST/{z}/{x}/{y}.png or others (docs/maps.md)",
+    ),
+    **{name: SPECS[name] for name in ("tiles.zoom", "tiles.cache_folder", "tiles.cache_mb", "tiles.offline")},
+    "tiles.radius_m": ParameterSpec(150.0, "tiles this near to the vehicle are sent, metres", (10.0, 10_000.0)),
+    "tiles.rate_hz": ParameterSpec(20.0, "tiles sent in a second at most", (0.1, 1000.0)),
+    **{name: SPECS[name] for name in ("model.path", "datum.latitude_deg", "datum.longitude_deg", "frames.map")},
+}
+"""The parameters of the executable `tile_publisher`; most are the localizer's, with the same meaning."""
 
 
 def section_of(name: str) -> str:
