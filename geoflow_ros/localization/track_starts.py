@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,11 +12,14 @@ from geoflow_ros.errors import GeometryError, InputError, OdometryError
 from geoflow_ros.geo import Datum
 from geoflow_ros.localization.last_pose import LastPose
 from geoflow_ros.localization.rejection import InputRejected, RejectReason, detail_of, input_rejected_for
-from geoflow_ros.localization.start import UNKNOWN_YAW_VARIANCE, GnssStart, floored_covariance
+from geoflow_ros.localization.start import UNKNOWN_YAW_VARIANCE, GnssStart, carried, floored_covariance
 from geoflow_ros.localization.values import GnssPosition, StartPlace, VehicleSettings
-from geoflow_ros.tracking import OdometryPose, StartPose, Tracker
+from geoflow_ros.tracking import OdometryPose, StartPose, TrackedPose, Tracker, TrackerSettings
 
 _log = logging.getLogger(__name__)
+
+# What a vehicle does between two samples of its odometry, and one that began again hardly looks like.
+_SAME_PLACE_M, _SAME_HEADING_RAD = 3.0, math.radians(10.0)
 
 
 class TrackStarts:
@@ -56,14 +61,27 @@ class TrackStarts:
         """Take note that the newest imu message holds no heading."""
         self._gnss.heading_problem = problem
 
-    def break_off(self, reason: str) -> None:
+    def break_off(
+        self, reason: str, track: TrackedPose | None, odometry: OdometryPose, noise: TrackerSettings
+    ) -> StartPose | None:
         """Forget what came: it is of another clock, or from before an odometry that restarted.
 
         Args:
             reason: what became of the odometry.
+            track: at the last sample before that; None where there was none to be trusted.
+            odometry: the first sample after it.
+            noise: of the odometry.
+
+        Returns:
+            Where the track may go on: the odometry is where it was, and only its clock jumped. Else None.
         """
         self._gnss.forget()
         self._broke_off = reason
+        if track is None or not _is_near(track.odometry, odometry):
+            return None
+        then = replace(track.odometry, stamp_ns=odometry.stamp_ns)
+        was = StartPose(odometry.stamp_ns, track.east_m, track.north_m, track.yaw_rad, track.covariance)
+        return carried(was, then, odometry, noise)
 
     def begun(self) -> None:
         """Take note that a track begins."""
@@ -109,14 +127,18 @@ class TrackStarts:
             settings: of the vehicle.
 
         Returns:
-            None where there is none; why the last pose does not count is logged.
+            None where there is none, or a track; why the last pose does not count is logged.
+
+        Raises:
+            InputRejected: the place is outside the map.
         """
-        if self._is_place_used:
+        if self._is_place_used or self._tracker.started:
             return None
         self._is_place_used = True
         start = self._resumed(odometry, settings)
         if start is None and settings.start_place is not None:
-            start = _at_place(settings.start_place, odometry, self._datum)
+            with input_rejected_for(RejectReason.START, GeometryError):
+                start = _at_place(settings.start_place, odometry, self._datum)
         if start is None:
             return None
         covariance = floored_covariance(
@@ -134,6 +156,14 @@ class TrackStarts:
         except (InputError, GeometryError) as error:
             _log.warning("%s", detail_of(error))
             return None
+
+
+def _is_near(before: OdometryPose, after: OdometryPose) -> bool:
+    turned_rad = math.remainder(after.yaw_rad - before.yaw_rad, math.tau)
+    return (
+        math.hypot(after.x_m - before.x_m, after.y_m - before.y_m) <= _SAME_PLACE_M
+        and abs(turned_rad) <= _SAME_HEADING_RAD
+    )
 
 
 def _at_place(place: StartPlace, odometry: OdometryPose, datum: Datum) -> StartPose:

@@ -147,7 +147,7 @@ class VehicleLocalizer:
             return
         if verdict is StampVerdict.ZERO:
             raise InputRejected(RejectReason.ODOMETRY, "odometry without a stamp: its sender must set header.stamp")
-        generation = self._odometry.generation
+        generation, track = self._odometry.generation, self._trusted_track() if self._odometry.breaks_at(pose) else None
         try:
             with input_rejected_for(RejectReason.ODOMETRY, OdometryError):
                 self._odometry.add(pose)
@@ -155,11 +155,17 @@ class VehicleLocalizer:
             if self._odometry.generation != generation:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
                 self._last_image_ns = self._newest_image_ns = None
-                self.starts.break_off(rejected.detail)
                 self.camera.forget_place()
                 self._thinning.forget()
+                start = self.starts.break_off(rejected.detail, track, pose, self._settings.tracker)
+                if start is not None:  # only the clock jumped; or it stood still while the vehicle did not
+                    self._tracker.reset()
+                    self.start(start)
+                    self._tracker.doubt(f"{rejected.detail} from the same place, which fixes have to prove")
             raise
-        self._start_at_place()
+        start = self.starts.from_place(pose, self._settings)
+        if start is not None:
+            self.start(start)
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Take one absolute heading (yaw of base_link in the map).
@@ -232,20 +238,14 @@ class VehicleLocalizer:
         start = self.starts.from_gnss(self.localizer.max_heading_error_rad >= math.pi, self._settings)
         return None if start is None else self.start(start)
 
-    def _start_at_place(self) -> None:
-        newest = self._odometry.newest
-        if newest is None or self._tracker.started:
-            return
-        with input_rejected_for(RejectReason.START, GeometryError):
-            start = self.starts.from_place(newest, self._settings)
-        if start is not None:
-            self.start(start)
-
     def keep_last_pose(self, *, now: bool = False) -> None:
         """Write a track that is not lost to the file that the settings name, every two seconds at most unless `now`."""
-        resume, track = self._settings.resume, self.newest_track()
-        if resume is not None and track is not None and self.status.state in (TrackState.TRACKING, TrackState.DEGRADED):
+        resume, track = self._settings.resume, self._trusted_track()
+        if resume is not None and track is not None:
             self._last_pose.keep(track, self.satellite_map.datum, resume.file, now=now)
+
+    def _trusted_track(self) -> TrackedPose | None:
+        return self.newest_track() if self.status.state in (TrackState.TRACKING, TrackState.DEGRADED) else None
 
     # ---- one frame ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,15 @@ import pytest
 from fakes.bundle import GREY
 from fakes.vehicle import StraightDrive, picture
 
-from geoflow_ros.localization import CameraFrame, FrameRejected, RejectReason, VehicleFix, VehicleLocalizer, replay
+from geoflow_ros.localization import (
+    CameraFrame,
+    FrameRejected,
+    InputRejected,
+    RejectReason,
+    VehicleFix,
+    VehicleLocalizer,
+    replay,
+)
 from geoflow_ros.localization.rejection import FAULTS
 from geoflow_ros.tracking import TrackState, TrackStatus
 
@@ -240,3 +248,42 @@ def test_a_doubted_fix_is_published_with_the_covariance_that_it_counts_with(make
     assert 1.2 < fix.status.inflation < 4.0
     stated = math.sqrt(np.linalg.det(fix.fix.covariance))
     assert math.sqrt(np.linalg.det(fix.covariance[:2, :2])) >= 0.99 * fix.status.inflation * stated
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_after_the_clock_jumped_the_track_goes_on_once_fixes_prove_it(vehicle: StraightDrive, jump_s: float) -> None:
+    vehicle.t_ns += round(jump_s * 1e9)
+    with pytest.raises(InputRejected, match="clock jumped"):
+        vehicle.drive(0.02)
+    vehicle.drive(0.1)
+    track = vehicle.localizer.newest_track()
+    assert track is not None
+    assert (track.east_m, track.north_m) == pytest.approx((vehicle.east_m, vehicle.north_m), abs=3.0)
+    said = []
+    for _ in range(25):
+        vehicle.drive(0.2)
+        with suppress(FrameRejected):
+            vehicle.look()
+        said.append(status(vehicle))
+    assert said[0].state is TrackState.LOST
+    assert "fixes have to prove" in said[0].reason
+    assert said[-1].state is TrackState.TRACKING
+
+
+def test_odometry_of_another_clock_and_place_ends_the_track(vehicle: StraightDrive) -> None:
+    vehicle.t_ns -= 3600 * 10**9
+    vehicle.x_m += 5.0
+    with pytest.raises(InputRejected, match="jumped back"):
+        vehicle.drive(0.02)
+    vehicle.drive(0.1)
+    assert vehicle.localizer.newest_track() is None
+    assert status(vehicle).state is TrackState.WAITING
+
+
+def test_a_lost_track_does_not_outlive_its_clock(vehicle: StraightDrive) -> None:
+    go_black(vehicle, 30.0)
+    assert status(vehicle).state is TrackState.LOST
+    vehicle.t_ns -= 3600 * 10**9
+    with pytest.raises(InputRejected, match="jumped back"):
+        vehicle.drive(0.02)
+    assert vehicle.localizer.newest_track() is None
