@@ -73,7 +73,7 @@ class VehicleSettings:
         max_extrapolation_s: how far odometry is extrapolated where none came.
         patch_range_m: a patch is kept while the prior is within this distance of its centre.
         patch_range_rad: a patch is kept while the prior's heading is within this angle of it.
-        output_spacing_m: a fix is news after this much driving since the last that was; 0: every fix is.
+        output_spacing_m: a fix is news so far away from the last that was, by the odometry; 0: every fix is.
         tracker: noise and gate.
     """
 

@@ -365,7 +365,7 @@ class VehicleLocalizer:
             track=track,
             status=self._tracker.status(fix.stamp_ns),
             relocalized=relocalized,
-            is_news=self._thinning.is_news(track.driven_m, settings.output_spacing_m),
+            is_news=self._thinning.is_news(track.odometry, settings.output_spacing_m),
             fix=fix,
             patch=patch,
             stages_ms={

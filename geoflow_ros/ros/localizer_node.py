@@ -39,6 +39,7 @@ from geoflow_ros.ros.diagnostics import OK, REJECTION_LEVELS, Health, track_stat
 from geoflow_ros.ros.images import ImageDecoder
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
+from geoflow_ros.ros.map_topic import MapTopic
 from geoflow_ros.ros.messages import transform_message
 from geoflow_ros.ros.outputs import Outputs
 from geoflow_ros.ros.qos import LATCHED, NEWEST_ONLY, RELIABLE
@@ -58,7 +59,7 @@ _WARNING_PERIOD_S = 5.0
 class LocalizerNode(LifecycleNode):
     """Localizes a vehicle on a satellite map. Parameters: config/geoflow_full.yaml.
 
-    In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position).
+    In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position), tiles.
     Out: `~/pose` is what one image said, a posterior under a uniform prior over the search area, once in
     `output.spacing_m` of driving; `~/fix` the same on Earth; `~/hypotheses`; `~/track` (nav_msgs/Odometry, an addition
     to the usual set) is base_link in the map as the tracker has it after all images so far, at the last one's stamp;
@@ -77,7 +78,7 @@ class LocalizerNode(LifecycleNode):
         self._health = Health()
         self._clocks = Clocks(self)
         self._decoder = ImageDecoder()
-        self._transforms: TransformSender = transform_sender(self)
+        self._transforms: TransformSender = transform_sender(self, is_wanted=self._settings.flag("frames.broadcast_tf"))
         self._vehicle: VehicleLocalizer | None = None  # between configure and cleanup
         self._problem = ""
         self._enabled = True
@@ -89,8 +90,9 @@ class LocalizerNode(LifecycleNode):
         self._image_input: Subscription | None = None
         self._frames_of_sensors = StaticTransforms(lambda: self._camera.mounted())
         self._camera = CameraInputs(self, self._settings, self._frames_of_sensors)
-        self._frames_of_sensors.listen(self)
+        self._static_transforms = self._frames_of_sensors.listen(self)
         self._sensors = SensorInputs(self, self._settings, self._frames_of_sensors, self._health, self._rejected)
+        self._map_topic = MapTopic(self, self._settings)
 
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self._status = self.create_publisher(DiagnosticStatus, "~/status", LATCHED)
@@ -99,7 +101,7 @@ class LocalizerNode(LifecycleNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/relocalize", self._on_relocalize)
         self._clocks.timer(_DIAGNOSTICS_PERIOD_S, self._report)
-        if self._settings.flag("frames.broadcast_tf") and not isinstance(self._transforms, NoSender):
+        if not isinstance(self._transforms, NoSender):
             self.create_timer(_TF_PERIOD_S, self._send_transform)
         self._autostart: Timer | None = None
         if self._settings.flag("autostart"):
@@ -135,7 +137,7 @@ class LocalizerNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, open the tiles, listen to everything but the camera."""
         try:
-            vehicle = open_vehicle_localizer(self._settings.vehicle_options())
+            vehicle = open_vehicle_localizer(self._map_topic.options())
         except Exception as error:  # rclpy would swallow it; a driver's failure must be said, whatever its type
             problem = detail_of(error)
             if problem != self._problem:
@@ -144,7 +146,11 @@ class LocalizerNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._vehicle, self._problem = vehicle, ""
         give_back_freed_memory()
-        self._inputs = [*self._camera.configure(vehicle), *self._sensors.configure(vehicle)]
+        self._inputs = [
+            *self._camera.configure(vehicle),
+            *self._sensors.configure(vehicle),
+            *self._map_topic.subscriptions(),
+        ]
         self.get_logger().info(f"configured: {vehicle.description}; TF by {self._transforms.name}")
         return super().on_configure(state)
 
@@ -221,6 +227,7 @@ class LocalizerNode(LifecycleNode):
         self._inputs = []
         self._camera.release()
         self._sensors.release()
+        self._map_topic.release()
         vehicle, self._vehicle = self._vehicle, None
         if vehicle is not None:
             vehicle.interrupt()  # first: the frame at work would wait for a server that does not answer
@@ -379,6 +386,7 @@ class LocalizerNode(LifecycleNode):
             limits=self._settings.limits(),
             extra={
                 **({} if vehicle is None else vehicle.facts()),
+                **self._map_topic.facts,
                 "odometry_age_s": _age_in_words(odometry_ns, now_ns),
                 "tf_sender": self._transforms.name,
             },

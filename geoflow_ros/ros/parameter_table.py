@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,12 +133,13 @@ SPECS: Mapping[str, ParameterSpec] = {
     "tiles.source": ParameterSpec(
         "",
         "satellite tiles: FILE.mbtiles, FILE.tif, http(s)://HOST/{z}/{x}/{y}.png, file:///DIR/{z}/{x}/{y}.png or "
-        "others (docs/maps.md); a key is written as {env:NAME} or {file:PATH}",
+        "others (docs/maps.md); topic: those on satellite/tiles; a key is written as {env:NAME} or {file:PATH}",
     ),
     "tiles.zoom": ParameterSpec(-1, "zoom level; -1: the one whose ground resolution fits the model", (-1, 30)),
     "tiles.cache": ParameterSpec(256, "decoded tiles kept in memory (256 x 256 px tiles: 0.2 MB each)", (4, 65536)),
     "tiles.cache_folder": ParameterSpec("", "folder in which tiles of servers are kept on disk; empty: none are kept"),
     "tiles.cache_mb": ParameterSpec(2048, "what the tiles of one server may take of the disk, MB", (1, 1_000_000)),
+    "tiles.topic_mb": ParameterSpec(64, "what tiles that came on satellite/tiles may take of memory, MB", (1, 65536)),
     "tiles.offline": ParameterSpec(False, "never touch the network: show what is in tiles.cache_folder"),
     "tiles.recentre_distance_m": ParameterSpec(
         5.0,
@@ -315,15 +316,19 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "output.spacing_m": ParameterSpec(
         10.0,
-        "~/pose and ~/fix come once in so many metres of driving, since the errors of nearer fixes are alike; 0: for "
-        "every fix",
+        "~/pose and ~/fix come so many metres away from the last ones, by the odometry, since the errors of nearer "
+        "fixes are alike; 0: for every fix",
         (0.0, 1000.0),
         dynamic=True,
     ),
     "frames.map": ParameterSpec("map", "name of the map frame"),
     "frames.odom": ParameterSpec("odom", "name of the odometry's frame"),
     "frames.base_link": ParameterSpec("base_link", "name of the vehicle's frame"),
-    "frames.broadcast_tf": ParameterSpec(True, "send the transform from the map to the odometry's frame"),
+    "frames.broadcast_tf": ParameterSpec(
+        True,
+        "send the transform from the map to the odometry's frame; false where another node sends it, as "
+        "robot_localization does",
+    ),
     "camera.info_file": ParameterSpec(
         "",
         "calibration in ROS's YAML format (camera_calibration's), instead of the topic camera_info; empty: the topic",
@@ -413,6 +418,19 @@ VEHICLE_PARAMETERS = (
     "camera.yaw_deg",
 )
 """What differs from vehicle to vehicle: the parameters in `config/geoflow.yaml`."""
+
+
+PUBLISHER_SPECS: Mapping[str, ParameterSpec] = {
+    "tiles.source": replace(
+        SPECS["tiles.source"],
+        description="satellite tiles to send: FILE.mbtiles, http(s)://HOST/{z}/{x}/{y}.png or others (docs/maps.md)",
+    ),
+    **{name: SPECS[name] for name in ("tiles.zoom", "tiles.cache_folder", "tiles.cache_mb", "tiles.offline")},
+    "tiles.radius_m": ParameterSpec(150.0, "tiles this near to the vehicle are sent, metres", (10.0, 10_000.0)),
+    "tiles.rate_hz": ParameterSpec(20.0, "tiles sent in a second at most", (0.1, 1000.0)),
+    **{name: SPECS[name] for name in ("model.path", "datum.latitude_deg", "datum.longitude_deg", "frames.map")},
+}
+"""The parameters of the executable `tile_publisher`; most are the localizer's, with the same meaning."""
 
 
 def section_of(name: str) -> str:

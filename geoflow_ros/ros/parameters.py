@@ -249,7 +249,7 @@ def descriptor_of(spec: ParameterSpec) -> ParameterDescriptor:
     return descriptor
 
 
-def declare(node: Node) -> Settings:
+def declare(node: Node, specs: Mapping[str, ParameterSpec] = SPECS) -> Settings:
     """Declares all parameters on a node and reads what its command line and files gave.
 
     A whole number will do for a number; a name that no parameter has is said.
@@ -259,8 +259,8 @@ def declare(node: Node) -> Settings:
     """
     values = {}
     given = _overrides(node)
-    _check_names(given, node)
-    for name, spec in SPECS.items():
+    _check_names(given, specs, node)
+    for name, spec in specs.items():
         try:
             whole = given[name].value if name in given and isinstance(spec.default, float) else None
             if isinstance(whole, int) and not isinstance(whole, bool):
@@ -282,7 +282,7 @@ def _overrides(node: Node) -> Mapping[str, Parameter]:
     return given
 
 
-def _check_names(given: Iterable[str], node: Node) -> None:
+def _check_names(given: Iterable[str], specs: Mapping[str, ParameterSpec], node: Node) -> None:
     """Refuses names that are nearly one of a parameter, and warns of those that no parameter has.
 
     A file for several nodes (`/**`) may hold others' parameters; what looks like ours is a slip.
@@ -291,12 +291,12 @@ def _check_names(given: Iterable[str], node: Node) -> None:
         InputError: a misspelt name.
     """
     for name in sorted(given):
-        if name in SPECS or name == "use_sim_time" or name.startswith("qos_overrides."):
+        if name in specs or name == "use_sim_time" or name.startswith("qos_overrides."):
             continue
-        near = difflib.get_close_matches(name, SPECS, n=1, cutoff=_NEARLY)
+        near = difflib.get_close_matches(name, specs, n=1, cutoff=_NEARLY)
         if near:
             raise InputError(f"unknown parameter {name}: did you mean {near[0]}?")
-        node.get_logger().warning(f"unknown parameter {name}: it is not used; localizer --help lists all")
+        node.get_logger().warning(f"unknown parameter {name}: it is not used; --help lists all")
 
 
 def changed(settings: Settings, parameters: Sequence[Parameter]) -> tuple[Settings, SetParametersResult]:

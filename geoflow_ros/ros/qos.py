@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from geoflow_ros.tiles.around import KEPT_FOR_LATECOMERS
+
 NEWEST_ONLY = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Camera images: an old one is of no use."""
 
@@ -28,3 +30,11 @@ LATCHED = QoSProfile(
 
 PICTURE = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Debug pictures."""
+
+TILES = QoSProfile(
+    depth=KEPT_FOR_LATECOMERS,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Satellite tiles: who comes late gets all around the vehicle."""

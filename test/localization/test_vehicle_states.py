@@ -209,6 +209,18 @@ def test_one_fix_in_10_m_is_news_and_none_at_rest(make_vehicle: MakeVehicle) -> 
     assert len(news(vehicle, 5.0, 2.0)) == 10
 
 
+def test_odometry_that_trembles_at_rest_brings_no_news(make_vehicle: MakeVehicle) -> None:
+    vehicle = started(make_vehicle(**OWN_PATCHES))
+    assert len(news(vehicle, 0.0, 0.2)) == 1
+    found = []
+    for number in range(100):  # 20 cm to and fro from image to image: 20 m of it
+        vehicle.drive(0.2, -1.0 if number % 2 else 1.0)
+        fix = vehicle.look()
+        found.append(fix.is_news)
+    assert fix.track.driven_m > 15.0
+    assert not any(found)
+
+
 def test_the_first_fix_of_another_track_is_news(make_vehicle: MakeVehicle) -> None:
     vehicle = started(make_vehicle(**OWN_PATCHES))
     assert len(news(vehicle, 5.0, 1.0)) == 1

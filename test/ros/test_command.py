@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from fakes.ros_domain import domain_id
 
-from geoflow_ros.ros.command import INPUTS, OUTPUTS, SERVICES, main, plain_arguments
+from geoflow_ros.ros.command import INPUTS, OUTPUTS, SERVICES, main
+from geoflow_ros.ros.executable import plain_arguments
 from geoflow_ros.ros.parameter_table import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
