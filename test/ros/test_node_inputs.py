@@ -162,7 +162,10 @@ def test_without_clock_the_node_says_so_and_goes_on(own: MakeGraph) -> None:
     graph = own({"use_sim_time": True})
     status = graph.diagnosed("use_sim_time is set, no /clock")
     assert status.level == b"\1"
-    assert "use_sim_time is set, no /clock" in graph.says_state("WAITING").message
+    waiting = "WAITING: use_sim_time is set, no /clock"
+    graph.wait(
+        lambda: any(said.message.startswith(waiting) for said in graph.received["status"][-1:]), "the state to say so"
+    )
     graph.drive(0.1)
     graph.start_at(0.0, 0.0)
     expect_pose(graph)
