@@ -64,7 +64,7 @@ def bag_events(
         names.image: (RejectReason.IMAGE, _camera_frame),
         names.odometry: (RejectReason.ODOMETRY, odometry_from_message),
         names.imu: (RejectReason.HEADING, lambda message: heading_from_imu(message, heading_noise_rad)),
-        names.gnss: (RejectReason.START, gnss_from_message),
+        names.gnss: (RejectReason.GNSS, gnss_from_message),
         names.start: (RejectReason.START, start),
     }
     for topic, _, message in messages(path, [*parsers]):

@@ -2,7 +2,8 @@
 
     localizer --ros-args -p tiles.source:=town.mbtiles
 
-Exit codes: 0 ended when told to, or help; 2 something that a person must give or correct (one line on standard error).
+Exit codes: 0 ended by a signal or the transition shutdown, or help; 2 something that a person must give or correct (one
+line on standard error).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ OUTPUTS = {
 
 SERVICES = {
     "~/enable": ("std_srvs/SetBool", "false: images are ignored until it is enabled again"),
-    "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose (relocalize.*)"),
+    "~/relocalize": ("std_srvs/Trigger", "search again around the tracked pose, widely if relocalize.radius_m says so"),
 }
 """Services of the node: type and effect."""
 
@@ -124,8 +125,10 @@ def _run(make_node: Callable[[], LocalizerNode], ended: threading.Event) -> int:
             if not node.get_parameter("tiles.source").value:
                 return _LOCALIZER.complain(_NO_TILES)
             node.start()
+            if node.problem and node.get_parameter("exit_on_error").value:
+                return _LOCALIZER.complain(f"{node.problem} (exit_on_error:=false waits for it)")
         executor.add_node(node)
-        while not ended.is_set():
+        while not ended.is_set() and not node.is_finalized:
             executor.spin_once(timeout_sec=SIGNAL_PERIOD_S)
     finally:
         executor.shutdown()

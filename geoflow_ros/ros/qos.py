@@ -20,16 +20,16 @@ RELIABLE = QoSProfile(
 )
 """Poses, start poses and diagnostics."""
 
-PICTURE = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-"""Debug pictures."""
-
-STATUS = QoSProfile(
+LATCHED = QoSProfile(
     depth=1,
     history=HistoryPolicy.KEEP_LAST,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""What the pose is worth: who comes late gets the last word."""
+"""What a publisher keeps for those who come later, such as a start pose of before the node."""
+
+PICTURE = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+"""Debug pictures."""
 
 TILES = QoSProfile(
     depth=KEPT_FOR_LATECOMERS,

@@ -55,6 +55,21 @@ def go_black(vehicle: StraightDrive, metres: float) -> None:
         look_black(vehicle)
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_vehicle_that_stands_for_ten_minutes_keeps_its_heading(vehicle: StraightDrive, looks: bool) -> None:
+    before = vehicle.localizer.newest_track()
+    assert before is not None
+    vehicle.stand(600.0, gyro_drift_deg_per_s=0.3, looks=looks)
+    after = vehicle.localizer.newest_track()
+    assert after is not None
+    assert after.yaw_rad == pytest.approx(before.yaw_rad, abs=math.radians(0.5))
+    assert after.yaw_std_rad < before.yaw_std_rad + math.radians(0.5)
+    vehicle.drive(1.0)
+    fix = vehicle.look()
+    assert fix.position_m == pytest.approx([vehicle.east_m, vehicle.north_m], abs=3.0)
+    assert status(vehicle).state is TrackState.TRACKING
+
+
 def test_every_reason_of_a_rejection_names_an_input() -> None:
     assert FAULTS.keys() == {*RejectReason}
     assert all(FAULTS.values())
@@ -192,6 +207,18 @@ def test_one_fix_in_10_m_is_news_and_none_at_rest(make_vehicle: MakeVehicle) -> 
     assert news(vehicle, 0.0, 20.0) == []
     vehicle.localizer.settings = replace(vehicle.localizer.settings, output_spacing_m=0.0)
     assert len(news(vehicle, 5.0, 2.0)) == 10
+
+
+def test_odometry_that_trembles_at_rest_brings_no_news(make_vehicle: MakeVehicle) -> None:
+    vehicle = started(make_vehicle(**OWN_PATCHES))
+    assert len(news(vehicle, 0.0, 0.2)) == 1
+    found = []
+    for number in range(100):  # 20 cm to and fro from image to image: 20 m of it
+        vehicle.drive(0.2, -1.0 if number % 2 else 1.0)
+        fix = vehicle.look()
+        found.append(fix.is_news)
+    assert fix.track.driven_m > 15.0
+    assert not any(found)
 
 
 def test_the_first_fix_of_another_track_is_news(make_vehicle: MakeVehicle) -> None:
