@@ -52,7 +52,7 @@ def test_the_nodes_topics_and_services_are_those_that_its_help_names(graph: Grap
         return {
             name if name[0] in "~/" else f"/{name}": kind
             for name, (kind, _) in interfaces.items()
-            if name != "image/compressed"  # the other transport
+            if name not in ("image/compressed", "satellite/tiles")  # the other transport, the other map
         }
 
     node = ("geoflow_localizer", "/")
