@@ -164,9 +164,9 @@ def drive_table(f: Mapping[str, Any]) -> str:
 def replay_table(f: Mapping[str, Any]) -> str:
     """Formats what a replay reached: what became of the frames, and the errors where the truth is known."""
     outcomes = ", ".join(f"{name} {count}" for name, count in f["outcomes"].items())
-    states = ", ".join(f"{name} {share(count / f['frames'])}" for name, count in f["states"].items())
+    states = ", ".join(f"{name} {share(count / f['frames'])} %" for name, count in f["states"].items())
     lines = [
-        f"{f['fixes']} of {f['frames']} frames gave a pose, availability {share(f['availability'])}",
+        f"{f['fixes']} of {f['frames']} frames gave a pose, availability {share(f['availability'])} %",
         f"frames: {outcomes}",
         f"track: {states}",
     ]
@@ -176,7 +176,7 @@ def replay_table(f: Mapping[str, Any]) -> str:
         )
     rows = [(name, row) for name, row in (("fixes", f), ("track", f.get("track", {}))) if "rmse_m" in row]
     if rows:
-        header = ("against the truth", "RMSE", "median", "p95", "ANEES", "in the 95 % ellipse")
+        header = ("against the truth", "RMSE", "median", "p95", "ANEES", "% in the 95 % ellipse")
         cells = [
             [
                 *(name, metres(row["rmse_m"]), metres(row["median_error_m"]), metres(row["p95_error_m"])),

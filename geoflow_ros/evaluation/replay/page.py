@@ -24,6 +24,7 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 .cards div { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 10px 12px; }
 .cards b { display: block; font-size: 1.35rem; } .cards span { color: var(--soft); font-size: .82rem; }
 svg { display: block; width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--soft); }
+@media (max-width: 600px) { svg text { font-size: 19px; } }
 .map { max-height: 80vh; border-radius: 6px; background: #30363c; touch-action: none; cursor: grab; }
 .grid { stroke: var(--rule); }
 .line { fill: none; stroke: var(--c); stroke-width: 2px; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
@@ -31,7 +32,7 @@ svg { display: block; width: 100%; height: auto; } svg text { font: 12px system-
 .area { fill: var(--c); opacity: .18; }
 .truth { --c: var(--truth); } .track { --c: var(--track); } .fix { --c: var(--fix); } .honest { --c: var(--honest); }
 .map .truth, figure .truth { --c: #45f09a; } .map .track { --c: #ff8a4c; } .map .fix, figure .fix { --c: #6fb4ff; }
-.map .truth { stroke-width: 4px; }
+.map .truth { stroke-width: 5px; }
 .state { fill: var(--c); } .TRACKING { --c: var(--TRACKING); } .DEGRADED { --c: var(--DEGRADED); }
 .LOST { --c: var(--LOST); } .WAITING { --c: var(--WAITING); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 8px 0 0; font-size: .9rem; align-items: center; }

@@ -73,13 +73,12 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     track = metrics.get("track", {})
     figures = {
         "frames": f"{metrics['frames']}",
-        "with a pose": share(metrics["fixes"] / metrics["frames"]) if metrics["frames"] else "-",
-        "availability": share(metrics["availability"]),
-        "median error of the fixes": metres(metrics.get("median_error_m")),
-        "RMSE of the track": metres(track.get("rmse_m")),
+        "with a pose": f"{share(metrics['fixes'] / metrics['frames'])} %" if metrics["frames"] else "-",
+        "availability": f"{share(metrics['availability'])} %",
+        "median error of the fixes": f"{metres(metrics.get('median_error_m'))} m",
+        "RMSE of the track": f"{metres(track.get('rmse_m'))} m",
         "ANEES of the fixes (1 is honest)": f"{metrics['anees']:.2f}" if "anees" in metrics else "-",
         "ANEES of the track": f"{track['anees']:.2f}" if track else "-",
-        "times real time": f"{metrics['times_real_time']:.1f}" if metrics["times_real_time"] else "-",
     }
     cards = "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in figures.items())
     what = f"model {metrics['model']}, {metrics['duration_s']:.0f} s"
@@ -96,21 +95,20 @@ def _map(answers: ReplayAnswers, truth: Trajectory | None, satellite_map: Satell
     side = float(np.ptp(points, axis=0).max()) + 2.0 * _MARGIN_M
     width, height = (np.ptp(points, axis=0) + 2.0 * _MARGIN_M).tolist()
     north = float(south) + height
-    unit = max(width, height) / 720.0  # a dot's size, in metres
 
     def line(style: str, positions: Float64Array) -> str:
         return polyline(style, positions[:, 0] - west, north - positions[:, 1])
 
     drawn = [_photo(satellite_map, points, side, float(west), north)]
+    drawn.append(dots("fix", fixes[:, 0] - west, north - fixes[:, 1], 2.5))
     legend = [("track", "track"), ("fixes", "fix")]
     if truth is not None:
         drawn.append(line("truth", truth.positions_m))
         legend.insert(0, ("truth", "truth"))
     drawn.append(line("track", track))
-    drawn.append(dots("fix", fixes[:, 0] - west, north - fixes[:, 1], 2.5))
     box = f"0 0 {width:.2f} {height:.2f}"
     return (
-        f'<svg class="map" id="map" viewBox="{box}" role="img" data-unit="{unit:.4f}">{"".join(drawn)}</svg>'
+        f'<svg class="map" id="map" viewBox="{box}" role="img">{"".join(drawn)}</svg>'
         f'<p class="legend"><button data-zoom="0.6">+</button><button data-zoom="1.667">-</button>'
         f'<button data-zoom="0">all</button><span>{width:.0f} x {height:.0f} m, north is up; wheel or two fingers '
         f"zoom</span></p>{legend_of(legend)}"
@@ -172,7 +170,7 @@ def _reliability(answers: ReplayAnswers) -> str:
         return "<p>The truth is not known, so neither is how often the bounds hold.</p>"
     labels = ("share that the ellipse should hold", "share that it holds")
     return chart(parts, labels, (0.0, 1.0), (0.0, 1.0), height=360) + (
-        "<p>Below the diagonal, the covariance says too much; above, too little.</p>"
+        "<p>Below the diagonal the covariances are too small; above it they are cautious.</p>"
     )
 
 
@@ -189,14 +187,14 @@ def _states(answers: ReplayAnswers) -> str:
             )
             begin = k
     counts = {state.value: answers.states.count(state.value) for state in TrackState}
-    legend = legend_of([(f"{name} {share(n / total)}", f"state {name}") for name, n in counts.items()])
+    legend = legend_of([(f"{name} {share(n / total)} %", f"state {name}") for name, n in counts.items()])
     return f'<svg viewBox="0 0 720 26" role="img">{"".join(bars)}</svg>{legend}'
 
 
 def _rejected(metrics: Mapping[str, Any]) -> str:
     examples = metrics["examples"]
     rows = [
-        (name, str(count), share(count / metrics["frames"]), examples.get(name, ""))
+        (name, str(count), f"{share(count / metrics['frames'])} %", examples.get(name, ""))
         for name, count in metrics["outcomes"].items()
     ]
     rows += [(f"{name} (input)", str(n), "", examples.get(name, "")) for name, n in metrics["inputs_rejected"].items()]

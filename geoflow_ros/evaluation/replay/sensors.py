@@ -7,14 +7,16 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, InputError, OdometryError
 from geoflow_ros.evaluation.bag_files import Bag
-from geoflow_ros.evaluation.replay.odometry import FixOdometry, OdometrySource
-from geoflow_ros.evaluation.replay.topics import COMPRESSED, TF_STATIC_TOPIC, Chosen
+from geoflow_ros.evaluation.replay.odometry import FixOdometry, OdometrySource, odometry_of
+from geoflow_ros.evaluation.replay.topics import COMPRESSED, TF_STATIC_TOPIC, Chosen, Wanted, choose
 from geoflow_ros.evaluation.replay.truth import TruthRecorder
+from geoflow_ros.geo import Datum
 from geoflow_ros.geo.camera import Intrinsics, Mounting
 from geoflow_ros.localization import CameraFrame, DriveEvent, VehicleSettings
 from geoflow_ros.localization.compressed_images import rgb_from_compressed
@@ -197,7 +199,9 @@ class BagSensors:
 
     def _frame(self, message: Any, received_ns: int) -> Iterator[DriveEvent]:
         at_ns = self._stamped(message, received_ns, self._chosen.image.name)
-        yield RecordedFrame(at_ns, b"", message, self._chosen.image.kind)
+        kind = self._chosen.image.kind
+        encoded = bytes(message.data) if kind == COMPRESSED else b""
+        yield RecordedFrame(at_ns, encoded, message, kind)
 
     def _odometry_poses(self, message: Any, received_ns: int) -> Iterator[DriveEvent]:
         for pose in self._odometry.poses(message):
@@ -231,6 +235,22 @@ class BagSensors:
         if at_ns == 0:
             self.left_out[f"{topic}: messages without a stamp, taken at the time of their recording"] += 1
         return at_ns or received_ns
+
+
+def bag_events(path: str | Path, datum: Datum, wanted: Wanted | None = None) -> Iterator[DriveEvent]:
+    """Yields what a bag's sensors say, in the order of the stamps; the topics are those that a replay takes.
+
+    Args:
+        path: see `Bag`.
+        datum: of the map.
+        wanted: topics that are named.
+
+    Raises:
+        InputError: no such bag, or it has no camera or no odometry.
+    """
+    with Bag(path) as bag:
+        chosen = choose(bag, wanted or Wanted())
+        yield from BagSensors(bag, chosen, odometry_of(bag, chosen, datum)).events()
 
 
 def gives_a_heading(chosen: Chosen, odometry: OdometrySource) -> bool:
