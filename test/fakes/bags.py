@@ -115,25 +115,27 @@ SENSORS = {
 """The topics of `sensor_messages`."""
 
 
-def sensor_messages(seconds: float = 6.0, red: int = 128) -> Iterator[tuple[int, str, Any]]:
-    """Straight north through the datum at 5 m/s: what a vehicle senses, as (stamp, topic, message), stamps ascending.
+def sensor_messages(seconds: float = 6.0) -> Iterator[tuple[int, str, Any]]:
+    """Straight north through the datum at 4.8 m/s: what a vehicle senses, as (stamp, topic, message), stamps ascending.
+
+    There are ten odometries a second, and two pictures for the model of `fakes.bundle`, which say how far ahead of the
+    patch's centre the vehicle is: a patch is kept for 5 m, that is for three pictures.
 
     Args:
-        seconds: length of the drive; two pictures a second, ten odometries.
-        red: of the pictures of `fakes.bundle`: 128 is "at the centre of the patch".
+        seconds: length of the drive.
     """
-    from fakes.bundle import GROUND_SHAPE, scenery
+    from fakes.bundle import GREY, GROUND_SHAPE, scenery
 
     start = pose_with_covariance(1.0, -10.0, math.pi / 2, 4.0)
     start.covariance[-1] = 0.001  # rad²
     kind = "geometry_msgs/msg/PoseWithCovarianceStamped"
     yield START_NS, "/initialpose", message(kind, header=header(START_NS), pose=start)
     for k in range(round(10 * seconds) + 1):
-        stamp, way = START_NS + k * SECOND_NS // 10, 0.5 * k
+        stamp, way = START_NS + k * SECOND_NS // 10, 0.48 * k
         yield stamp, "/odom", odometry(stamp, way, 0.0, 0.0)
         yield stamp, "/ground_truth/odom", odometry(stamp, 0.0, -10.0 + way, math.pi / 2)
         if k % 5 == 0:
-            done, data = cv2.imencode(".png", scenery(*GROUND_SHAPE, red, 0, k)[..., ::-1])
+            done, data = cv2.imencode(".png", scenery(*GROUND_SHAPE, GREY + 10 * (k // 5 % 3), 0, k)[..., ::-1])
             assert done
             kind = "sensor_msgs/msg/CompressedImage"
             picture = message(kind, header=header(stamp), format="png", data=np.asarray(data, np.uint8).ravel())
