@@ -18,13 +18,14 @@ RUN_TIME = [
     "numpy>=1.24",
     "opencv-python-headless>=4.8",
     "onnxruntime>=1.17",
-    "pymap3d>=3.0",
+    "pymap3d>=2.9",
     "msgspec>=0.18",
     "pyyaml>=6.0",  # cameras' calibration files
     "requests>=2.31",
     "tqdm>=4.64",
 ]
-ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10"]
+# cyclonedds sends and takes TF: the index has no tf2_msgs. A ROS installation does not need it.
+ROS = ["ros-jazzy-rclpy[fastrtps]", "ros-jazzy-common-interfaces", "rosbags>=0.10", "cyclonedds>=0.10.5"]
 PLOTS = ["matplotlib>=3.7", "rosbags>=0.10"]
 TRAIN = ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.5", "safetensors>=0.4", "tensorboard>=2.15"]
 OPENVINO = ["openvino>=2024.4"]
@@ -113,6 +114,7 @@ setup(
         "console_scripts": [
             "geoflow = geoflow_ros.cli:main",
             "localizer = geoflow_ros.cli:localizer",
+            "tile_publisher = geoflow_ros.cli:tile_publisher",
         ],
     },
 )

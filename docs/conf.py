@@ -51,6 +51,7 @@ autodoc_mock_imports = [
     *("openvino", "tensorrt", "tensorrt_rtx", "cuda"),
     *("rclpy", "rcl_interfaces", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs"),
     *("nav_msgs", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "cv_bridge"),
+    "cyclonedds",
 ]
 
 COMMANDS = (

@@ -28,6 +28,7 @@ WITHOUT_TORCH = set(ROOMS[: ROOMS.index("ros") + 1]) | {"cli"}
 ROS_MODULES = {
     *("rclpy", "rcl_interfaces", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs"),
     *("nav_msgs", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "cv_bridge"),
+    "cyclonedds",
 }
 
 MAX_FILE_LINES = 450

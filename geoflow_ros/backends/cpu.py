@@ -1,4 +1,4 @@
-"""What the instructions of this machine's CPU allow, read from the kernel's list of them."""
+"""This machine's CPU: what its instructions allow, and how much of it other processes take, as the kernel says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
+CPU_TIMES = Path("/proc/stat")
 
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # x86-64: the first two; the last is Arm's
 _ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
@@ -31,3 +32,36 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return frozenset(line[1].split()) if line else frozenset()
+
+
+class WorkOfOthers:
+    """Measures, from when it is made, which share of the machine's processor time goes to other processes."""
+
+    def __init__(self) -> None:
+        self._begin = _processor_times_s()
+
+    def share(self) -> float | None:
+        """The share so far, 0 to 1; that of this process and of children that have ended is not in it.
+
+        None where the kernel does not say it.
+        """
+        now = _processor_times_s()
+        if now is None or self._begin is None:
+            return None
+        passed_s, worked_s, own_s = (end - begin for begin, end in zip(self._begin, now, strict=True))
+        return min(max((worked_s - own_s) / passed_s, 0.0), 1.0) if passed_s > 0.0 else None
+
+
+def _processor_times_s() -> tuple[float, float, float] | None:
+    """Seconds of all processors since the start: passed, not idle, and those of this process and its children."""
+    try:
+        first = CPU_TIMES.read_text(encoding="ascii").splitlines()[0].split()
+        ticks = [int(word) for word in first[1:9]]  # user, nice, system, idle, iowait, irq, softirq, steal
+        per_s = os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+    if len(ticks) < 5:
+        return None
+    own = os.times()
+    own_s = own.user + own.system + own.children_user + own.children_system
+    return sum(ticks) / per_s, (sum(ticks) - ticks[3] - ticks[4]) / per_s, own_s

@@ -71,12 +71,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def localizer() -> int:
     """The executable `localizer`: the ROS node, or one line where ROS is not installed."""
-    try:
-        from geoflow_ros.ros.command import main as localizer_main
+    return _node("localizer", "geoflow_ros.ros.command")
 
-        return localizer_main()
+
+def tile_publisher() -> int:
+    """The executable `tile_publisher`: likewise."""
+    return _node("tile_publisher", "geoflow_ros.ros.tile_publisher")
+
+
+def _node(name: str, module: str) -> int:
+    try:
+        return int(import_module(module).main())
     except ModuleNotFoundError as error:
-        return _complain("localizer", _missing_extra(error), 2)
+        return _complain(name, _missing_extra(error), 2)
 
 
 def _parser() -> CommandParser:

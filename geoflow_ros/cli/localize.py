@@ -36,6 +36,7 @@ def add_options(parser: CommandParser) -> None:
     )
     _add_camera(parser)
     parser.add_argument("--tiles", required=True, help=options.TILES_HELP)
+    options.add_tile_cache(parser)
     options.add_model(parser)
     parser.add_argument("--out", type=Path, metavar="PNG", help="draw the patch with hypotheses, path and ellipse")
     options.add_irs(parser)
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         intrinsics=read_calibration(args.calibration, rectified=args.rectified) if args.calibration else None,
         mounting=Mounting(lean=lean, height_m=args.camera_height),
         backend=options.backend_options(args),
+        cache=options.tile_cache(args),
     )
     if args.out:
         write_image(args.out, draw_fix(localized.patch, localized.fix))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from geoflow_ros.resources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from geoflow_ros.backends import BackendOptions
+    from geoflow_ros.tiles import CacheSettings
     from geoflow_ros.world.orthophoto_windows import Orthophotos
 
 COUNT = Number(int, at_least=1)
@@ -27,6 +29,9 @@ AREAS = ("same", "cross")
 LOCALIZERS = ("geoflow", "birds_eye")
 CONDITIONS = ("easy", "road", "hard")
 MODEL_HELP = "bundle: its folder, or the name of a shipped one"
+CACHE_VARIABLE = "GEOFLOW_TILE_CACHE"
+"""The environment variable that stands for --cache-folder."""
+
 TILES_HELP = "FILE.mbtiles, FILE.pmtiles, FILE.tif, http(s)://…/{z}/{x}/{y}.png, TileJSON, WMTS, WMS or file://…"
 
 
@@ -80,6 +85,33 @@ def add_quiet(parser: CommandParser) -> None:
 def add_json(parser: CommandParser) -> None:
     """Adds --json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+
+
+def add_tile_cache(parser: argparse._ActionsContainer) -> None:
+    """Adds --cache-folder and --offline."""
+    parser.add_argument(
+        "--cache-folder",
+        type=Path,
+        metavar="FOLDER",
+        help=f"keeps what servers answer there, as tiles.cache_folder does (default: ${CACHE_VARIABLE}, else nowhere)",
+    )
+    parser.add_argument("--offline", action="store_true", help="never asks a server: shows what is in --cache-folder")
+
+
+def tile_cache(args: argparse.Namespace) -> CacheSettings | None:
+    """Where the options, or else the environment, say that servers' tiles are kept.
+
+    Raises:
+        InputError: --offline without a folder.
+    """
+    folder = args.cache_folder or os.environ.get(CACHE_VARIABLE, "")
+    if not folder:
+        if args.offline:
+            raise InputError(f"--offline needs --cache-folder (or {CACHE_VARIABLE}), where tiles were kept")
+        return None
+    from geoflow_ros.tiles import CacheSettings
+
+    return CacheSettings(Path(folder), offline=args.offline)
 
 
 def add_orthophotos(parser: argparse._ActionsContainer, what: str) -> None:

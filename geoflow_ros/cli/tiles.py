@@ -28,12 +28,14 @@ def _add_serve(parser: CommandParser) -> None:
         "--host", default="127.0.0.1", help="address to listen on, :: for all (default 127.0.0.1: this machine)"
     )
     parser.add_argument("--port", type=port, default=8000, help="port to listen on; 0 takes a free one (default 8000)")
+    options.add_tile_cache(parser)
     parser.set_defaults(run=serve)
 
 
 def _add_info(parser: CommandParser) -> None:
     parser.description = "Says what a tile source tells about itself and what it holds, and what is odd about it."
     parser.add_argument("source", help=options.TILES_HELP)
+    options.add_tile_cache(parser)
     options.add_json(parser)
     parser.set_defaults(run=info)
 
@@ -71,6 +73,7 @@ def _add_preview(parser: CommandParser) -> None:
     parser.add_argument("--lon", type=longitude, required=True, help="longitude, degrees (WGS84)")
     parser.add_argument("--heading", type=heading, default=0.0, help="of the camera, degrees clockwise from north")
     parser.add_argument("--out", type=Path, default=Path("preview.png"), metavar="PNG", help="picture to write")
+    options.add_tile_cache(parser)
     options.add_model(parser)
     options.add_json(parser)
     parser.set_defaults(run=preview)
@@ -87,7 +90,7 @@ def serve(args: argparse.Namespace) -> int:
     """A tile source over HTTP, until Ctrl-C."""
     from geoflow_ros.tiles import TileServer, open_tile_source
 
-    source = open_tile_source(args.source)
+    source = open_tile_source(args.source, cache=options.tile_cache(args))
     try:
         server = TileServer(source, host=args.host, port=args.port)
         print(f"{source.name}: {server.url} (Ctrl-C ends it)", flush=True)
@@ -103,7 +106,7 @@ def info(args: argparse.Namespace) -> int:
     """What a tile source says about itself, and holds."""
     from geoflow_ros.tiles import open_tile_source, tile_source_info
 
-    source = open_tile_source(args.source)
+    source = open_tile_source(args.source, cache=options.tile_cache(args))
     try:
         facts = tile_source_info(source)
     finally:
@@ -155,7 +158,7 @@ def preview(args: argparse.Namespace) -> int:
 
     manifest = Bundle.load(model_path(args.model)).manifest
     frame = manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(args.heading)))
-    source = open_tile_source(args.source)
+    source = open_tile_source(args.source, cache=options.tile_cache(args))
     try:
         with SatelliteMap(source, Datum(args.lat, args.lon)) as satellite_map:
             patch = satellite_map.patch(frame)

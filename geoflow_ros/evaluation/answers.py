@@ -20,6 +20,7 @@ from geoflow_ros.evaluation.metrics import (
 from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.inference import Fix
 from geoflow_ros.world.pairs import Pair
+from geoflow_ros.world.scenes import Scene
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Answers:
         pose_covariances: of them, each (3, 3).
         qualities: larger for an answer that is more likely near the truth.
         worlds: the number of the world that each pair is of.
+        scenes: that each pair is of.
         trusted: whether the localizer trusts its answer.
         latencies_ms: of each answer.
     """
@@ -47,6 +49,7 @@ class Answers:
     pose_covariances: list[Float64Array] = field(default_factory=list)
     qualities: list[float] = field(default_factory=list)
     worlds: list[int] = field(default_factory=list)
+    scenes: list[frozenset[Scene]] = field(default_factory=list)
     trusted: list[bool] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
 
@@ -63,6 +66,7 @@ class Answers:
             self.pose_covariances.append(fix.pose_covariance)
         self.qualities.append(fix.assessment.quality)
         self.worlds.append(world)
+        self.scenes.append(pair.scenes)
         self.trusted.append(fix.assessment.trustworthy)
         self.latencies_ms.append(fix.timings.total_ms)
 
@@ -80,6 +84,20 @@ class Answers:
         result |= intervals(self.errors_m, self.worlds)
         # The first frame pays for what is set up once.
         return result | timing(self.latencies_ms[1:] or self.latencies_ms)
+
+    def figures_of_scenes(self) -> dict[str, dict[str, Any]]:
+        """Computes the figures of every kind of scene that a pair is of, by its name; times and intervals left out."""
+        errors_m, covariances, trusted = (np.array(v) for v in (self.errors_m, self.covariances, self.trusted))
+        result: dict[str, dict[str, Any]] = {}
+        for scene in Scene:
+            kept = np.array([scene in scenes for scenes in self.scenes])
+            if kept.any():
+                of_it = errors_m[kept], covariances[kept]
+                result[scene.value] = {
+                    **figures(*of_it, availability=float(trusted[kept].mean())),
+                    **published_figures(*of_it, trusted[kept]),
+                }
+        return result
 
 
 def true_yaw_rad(pair: Pair, fix: Fix) -> float:

@@ -29,7 +29,7 @@ from geoflow_ros.evaluation.synthetic import (
     loaded,
     sampler_for,
 )
-from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, papers_table
+from geoflow_ros.evaluation.tables import accuracy_table, consistency_table, papers_table, scenes_table
 from geoflow_ros.inference import GeoFlowLocalizer, PatchLocalizer, SearchSettings, open_localizer
 from geoflow_ros.world.pairs import PAIRS_PER_WINDOW, Pair, PairSampler
 
@@ -45,6 +45,7 @@ class ModelReport:
         figures: the fixed keys (see `metrics.Figures`).
         ablation: one row a setting; empty where it was not asked for.
         baselines: the figures of methods without a network, by their names; empty where not asked for.
+        scenes: the figures of each kind of scene, by its name.
     """
 
     model: str
@@ -53,6 +54,7 @@ class ModelReport:
     figures: dict[str, Any]
     ablation: tuple[AblationRow, ...] = ()
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scenes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values: the fixed keys at the top; how they were measured, ablation, baselines beside them."""
@@ -70,12 +72,13 @@ class ModelReport:
             **self.figures,
             "ablation": [{**asdict(row.settings), **row.figures} for row in self.ablation],
             "baselines": self.baselines,
+            "scenes": self.scenes,
         }
 
     def summary(self) -> dict[str, Any]:
         """Returns the part that a manifest keeps: the figures, and how they were measured."""
         kept = self.as_json()
-        for key in ("model", "ablation", "baselines"):
+        for key in ("model", "ablation", "baselines", "scenes"):
             kept.pop(key)
         return kept
 
@@ -115,6 +118,8 @@ class Comparison:
             "\n".join(f"{report.title()}: {report.speed()}" for report in self.reports),
         ]
         for report in self.reports:
+            if report.scenes:
+                parts.append(scenes_table(report.model, report.scenes))
             if report.settings is not None and report.ablation:
                 parts += ablation_tables(report.ablation, report.settings)
         return "\n\n".join(parts)
@@ -214,7 +219,9 @@ class _Contender:
             offsets_m, radius_m = np.array(self.answers.offsets_m), self.manifest.search_radius_m
             features = np.concatenate(self.features)
             rows = ablate(self.localizer.backend, features, offsets_m, radius_m, self.localizer.settings, progress)
-        return ModelReport(name, protocol, settings, self.answers.figures(), rows, baselines)
+        return ModelReport(
+            name, protocol, settings, self.answers.figures(), rows, baselines, self.answers.figures_of_scenes()
+        )
 
 
 def _contender(model: str | Path, backend: BackendOptions, search: SearchSettings) -> _Contender:

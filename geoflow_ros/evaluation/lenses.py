@@ -26,8 +26,7 @@ from geoflow_ros.geo.camera import EQUIDISTANT, Attitude, Intrinsics, Mounting
 from geoflow_ros.inference import PatchLocalizer, open_localizer
 from geoflow_ros.localization.camera_pictures import CameraPictures, ShownPicture
 from geoflow_ros.world.camera import Camera
-from geoflow_ros.world.optics import CameraPose
-from geoflow_ros.world.pairs import Pair, PairSampler
+from geoflow_ros.world.pairs import Pair, PairPictures, PairSampler
 from geoflow_ros.world.places import Poses, Window
 from geoflow_ros.world.real_camera import photograph
 from geoflow_ros.world.render import render_patches, render_views
@@ -82,12 +81,12 @@ class WidePairs(PairSampler):
 
     def pictures(
         self, window: Window, camera: Poses, patch: Poses, offset_m: Float64Array, rng: np.random.Generator
-    ) -> tuple[UInt8Array, UInt8Array, CameraPose]:
+    ) -> PairPictures:
         """Renders the wide image and the patch of a pair; see `PairSampler.pictures`."""
         windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
         wide = render_views(windows, wide_camera(self.camera.height_m), only, *camera.float32()).rgb[0]
         satellite = render_patches(windows, self.satellite_size, self.ground_resolution_m, only, *patch.float32())[0][0]
-        return wide, satellite, CameraPose()
+        return PairPictures(wide, satellite)
 
 
 def wide_camera(height_m: float) -> Camera:

@@ -112,6 +112,29 @@ def consistency_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def scenes_table(model: str, scenes: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a kind of scene: errors in metres, shares in percent. Each value holds the fixed figure keys."""
+    header = [model, "pairs", "mean m", "median m", "ANEES", "in 50 %", "in 90 %", "in 95 %", "published"]
+    header += ["these: mean m", "beyond 99.9 %"]
+    return table(
+        header,
+        [
+            [
+                name,
+                str(f["frames"]),
+                metres(f["mean_error_m"]),
+                metres(f["median_error_m"]),
+                metres(f["anees"]),
+                *[share(f[f"coverage_{level}"]) for level in (50, 90, 95)],
+                share(f["availability"]),
+                metres(f.get("published_mean_error_m")),
+                share(f.get("published_beyond_999")),
+            ]
+            for name, f in scenes.items()
+        ],
+    )
+
+
 def _consistency_cell(key: str, value: float | None) -> str:
     is_share = "coverage" in key or key in ("availability", "published_beyond_999")
     return share(value) if is_share else metres(value)

@@ -15,7 +15,8 @@ from geoflow_ros.errors import GeometryError
 MAX_RANGE_M = 100_000.0
 """Farthest point from a datum that the map frame takes. There, the plane shortens a radial distance by 1.2e-4."""
 
-_WGS84 = pymap3d.Ellipsoid.from_name("wgs84")
+_WGS84_AXES_M = (6378137.0, 6356752.31424518)
+"""Semi-axes of WGS84 (NIMA TR 8350.2), which is what pymap3d takes where no ellipsoid is named."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Datum:
         """
         lat, lon = np.asarray(lat_deg, float), np.asarray(lon_deg, float)
         _check_latlon(lat, lon, "place")
-        east, north, up = pymap3d.geodetic2enu(lat, lon, 0.0, self.lat_deg, self.lon_deg, 0.0, ell=_WGS84)
+        east, north, up = pymap3d.geodetic2enu(lat, lon, 0.0, self.lat_deg, self.lon_deg, 0.0)
         # `up` too: the antipode projects onto the datum itself.
         self._check_range(np.sqrt(np.square(east) + np.square(north) + np.square(up)))
         return _like(lat, east), _like(lat, north)
@@ -74,13 +75,13 @@ class Datum:
             raise GeometryError("map coordinates must be finite metres")
         self._check_range(np.hypot(east, north))
         up = self._surface_height(east, north)
-        lat, lon, _ = pymap3d.enu2geodetic(east, north, up, self.lat_deg, self.lon_deg, 0.0, ell=_WGS84)
+        lat, lon, _ = pymap3d.enu2geodetic(east, north, up, self.lat_deg, self.lon_deg, 0.0)
         return _like(east, lat), _like(east, lon)
 
     def _surface_height(self, east: Float64Array, north: Float64Array) -> Float64Array:
         """Returns the up coordinate (never positive) where the vertical through (east, north) meets the ellipsoid."""
-        squash = np.array([1.0, 1.0, _WGS84.semimajor_axis / _WGS84.semiminor_axis])  # ellipsoid → sphere of radius a
-        origin = np.array(pymap3d.geodetic2ecef(self.lat_deg, self.lon_deg, 0.0, ell=_WGS84))
+        squash = np.array([1.0, 1.0, _WGS84_AXES_M[0] / _WGS84_AXES_M[1]])  # ellipsoid → sphere of radius a
+        origin = np.array(pymap3d.geodetic2ecef(self.lat_deg, self.lon_deg, 0.0))
         plane = np.stack(pymap3d.enu2uvw(east, north, 0.0, self.lat_deg, self.lon_deg), axis=-1)
         up_axis = np.array(pymap3d.enu2uvw(0.0, 0.0, 1.0, self.lat_deg, self.lon_deg)) * squash
         # |(origin + plane + u·up) squashed|² = a²  is  A u² + 2 B u + C = 0. The datum satisfies it with u = 0, so the

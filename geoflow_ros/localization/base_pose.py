@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.geo.axes import rotation_matrix
 from geoflow_ros.inference import Fix
+from geoflow_ros.localization.frame_checks import HEADING_SIGMAS
 from geoflow_ros.localization.patch_manager import Prior
 from geoflow_ros.localization.values import VehicleSettings
+from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.tracking import FixMeasurement, TrackedPose
 
 
@@ -56,6 +60,12 @@ def lever_arm_in_map(settings: VehicleSettings, yaw_rad: float) -> Float64Array:
     forward, left = settings.lever_arm_m
     (cosine, _), (sine, _) = rotation_matrix(yaw_rad)
     return np.array([cosine * forward - sine * left, sine * forward + cosine * left])
+
+
+def heading_error(patch: SatellitePatch, prior: Prior, yaw_std_rad: float) -> float:
+    """By how much a patch's yaw may differ from the camera's: by what the prior does, and by the prior's own error."""
+    turned_rad = abs(math.remainder(patch.frame.yaw_rad - prior.yaw_rad, math.tau))
+    return min(turned_rad + HEADING_SIGMAS * yaw_std_rad, math.pi)
 
 
 def _base_covariance(camera_covariance: Float64Array, lever_m: Float64Array) -> Float64Array:

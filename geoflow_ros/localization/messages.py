@@ -20,8 +20,10 @@ from geoflow_ros.localization.values import GnssPosition
 from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.tracking import Heading, OdometryPose, StartPose
 
-_NO_FIX = -1  # sensor_msgs/NavSatStatus.STATUS_NO_FIX
+# sensor_msgs/NavSatStatus: STATUS_NO_FIX, and STATUS_UNKNOWN, which a message has whose sender does not say
+_NO_FIX, _FIX_UNKNOWN = -1, -2
 _COVARIANCE_UNKNOWN = 0  # sensor_msgs/NavSatFix.COVARIANCE_TYPE_UNKNOWN
+_MAX_LATITUDE_DEG, _MAX_LONGITUDE_DEG = 90.0, 180.0
 
 
 def odometry_from_message(message: Any) -> OdometryPose:
@@ -89,16 +91,41 @@ def start_from_initialpose(
     )
 
 
-def gnss_from_message(message: Any) -> GnssPosition | None:
-    """The position of a sensor_msgs/NavSatFix; None where the receiver had no fix, or its position is not finite."""
-    if message.status.status <= _NO_FIX:
+def gnss_from_message(message: Any) -> GnssPosition:
+    """The position of a sensor_msgs/NavSatFix.
+
+    A covariance that says nothing (of the type UNKNOWN, not finite, or without variances above zero) makes no position
+    useless: its uncertainty is the settings' then.
+
+    Raises:
+        OdometryError: the receiver has no satellite fix, or the position is none.
+    """
+    status, latitude, longitude = message.status.status, message.latitude, message.longitude
+    if status == _NO_FIX:
+        raise OdometryError(f"fix: the receiver has no satellite fix (status {status})")
+    if status <= _FIX_UNKNOWN:
+        raise OdometryError(
+            f"fix: the receiver does not say that it has a satellite fix (status {status}): its driver must set "
+            "status.status"
+        )
+    if not (math.isfinite(latitude) and math.isfinite(longitude)):
+        raise OdometryError("fix: latitude or longitude is not finite, though the status says that there is a fix")
+    if abs(latitude) > _MAX_LATITUDE_DEG or abs(longitude) > _MAX_LONGITUDE_DEG:
+        raise OdometryError(
+            f"fix: {latitude:g}, {longitude:g} is no latitude and longitude in degrees: check its sender's order and "
+            "units"
+        )
+    return GnssPosition(stamp_ns(message.header.stamp), latitude, longitude, _gnss_covariance(message))
+
+
+def _gnss_covariance(message: Any) -> Float64Array | None:
+    """(2, 2) of (east, north), m²; None where the message says nothing of it."""
+    if message.position_covariance_type == _COVARIANCE_UNKNOWN:
         return None
-    if not (math.isfinite(message.latitude) and math.isfinite(message.longitude)):
+    covariance = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
+    if not np.isfinite(covariance).all() or np.diag(covariance).min() <= 0.0:
         return None
-    covariance = None
-    if message.position_covariance_type != _COVARIANCE_UNKNOWN:
-        covariance = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
-    return GnssPosition(stamp_ns(message.header.stamp), message.latitude, message.longitude, covariance)
+    return covariance
 
 
 def attitude_from_imu(message: Any, base_of_imu: Float64Array | None = None) -> tuple[int, Attitude] | None:

@@ -27,7 +27,8 @@ class VehicleOptions:
     """What a vehicle localizer is made of.
 
     Attributes:
-        tiles: MBTiles file, folder or XYZ address, see `open_tile_source`.
+        tiles: MBTiles file, folder or XYZ address, see `open_tile_source`; or an open source, which is closed with
+            the vehicle localizer.
         datum: (latitude, longitude) of the map frame's origin, degrees; None is the centre of the tiles' bounds.
         model: a bundle's folder, or the name of a shipped one.
         backend: what runs the model.
@@ -42,7 +43,7 @@ class VehicleOptions:
             machine's speed, for replay and tests.
     """
 
-    tiles: str | Path
+    tiles: str | Path | TileSource
     datum: tuple[float, float] | None = None
     model: str | Path = DEFAULT_MODEL
     backend: BackendOptions = field(default_factory=BackendOptions)
@@ -64,7 +65,7 @@ def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
     """
     with ExitStack() as undo:
         # Tiles before the model: where they come late, each further attempt costs next to nothing.
-        source = undo.enter_context(closing(open_tile_source(options.tiles, cache=options.cache)))
+        source = undo.enter_context(closing(_source(options)))
         satellite_map = SatelliteMap(source, _datum(options.datum, source), options.zoom, options.cached_tiles)
         bundle = Bundle.load(model_path(options.model))
         localizer = open_localizer(bundle, options.backend, options.seed, options.search)
@@ -74,6 +75,12 @@ def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
     vehicle = VehicleLocalizer(localizer, satellite_map, options.vehicle, executor)
     vehicle.camera.calibrate(options.intrinsics)
     return vehicle
+
+
+def _source(options: VehicleOptions) -> TileSource:
+    if isinstance(options.tiles, str | Path):
+        return open_tile_source(options.tiles, cache=options.cache)
+    return options.tiles
 
 
 def _datum(given: tuple[float, float] | None, source: TileSource) -> Datum:

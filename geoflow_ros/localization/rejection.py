@@ -17,9 +17,11 @@ class RejectReason(Enum):
     CALIBRATION = "bad_calibrations"
     ATTITUDE = "no_attitude"
     ORDER = "images_out_of_order"
+    DUPLICATE = "duplicate_images"
     ODOMETRY = "bad_odometry"
     HEADING = "bad_headings"
     START = "bad_start_poses"
+    GNSS = "bad_satellite_fixes"
     PRIOR = "no_prior"
     UNCERTAIN = "prior_too_uncertain"
     MAP = "outside_map"
@@ -37,9 +39,11 @@ FAULTS: Mapping[RejectReason, str] = {
     RejectReason.CALIBRATION: "camera",
     RejectReason.ATTITUDE: "imu",
     RejectReason.ORDER: "camera",
+    RejectReason.DUPLICATE: "camera",
     RejectReason.ODOMETRY: "odometry",
-    RejectReason.HEADING: "heading",
+    RejectReason.HEADING: "imu",
     RejectReason.START: "start",
+    RejectReason.GNSS: "fix",
     RejectReason.PRIOR: "odometry",
     RejectReason.UNCERTAIN: "start",
     RejectReason.MAP: "map",

@@ -20,7 +20,7 @@ from geoflow_ros.inference.opening import open_localizer
 from geoflow_ros.inference.protocol import PatchLocalizer, SearchSettings
 from geoflow_ros.localization.camera_pictures import CameraPictures
 from geoflow_ros.localization.picture_check import check_picture
-from geoflow_ros.tiles import SatelliteMap, SatellitePatch, open_tile_source
+from geoflow_ros.tiles import CacheSettings, SatelliteMap, SatellitePatch, TileSource, open_tile_source
 
 _CONFIDENCE = 0.95
 _FULL_TURN_DEG = 360.0
@@ -86,6 +86,7 @@ def localize_image(
     intrinsics: Intrinsics | None = None,
     mounting: Mounting | None = None,
     backend: BackendOptions | None = None,
+    cache: CacheSettings | None = None,
 ) -> LocalizedImage:
     """Localizes one image near a rough position.
 
@@ -104,6 +105,7 @@ def localize_image(
         intrinsics: of the camera's lens; taken for the model's where None.
         mounting: how the camera leans, and its height above the ground; level and as high as the model's where None.
         backend: what runs the model, see `open_backend`.
+        cache: where servers' tiles are kept on disk; None keeps none.
 
     Returns:
         The fix, in a map frame whose datum is (lat_deg, lon_deg).
@@ -124,7 +126,7 @@ def localize_image(
     shown = camera.warped(ground, mounting or Mounting())
     localizer = open_localizer(bundle, backend, seed, SearchSettings(hypotheses, iterations))
     error_rad = _searched_rad(localizer, heading_error_deg)
-    patch = _patch_at(bundle.manifest, tiles_spec, datum, heading_deg)
+    patch = _patch_at(bundle.manifest, open_tile_source(tiles_spec, cache=cache), datum, heading_deg)
     fix = localizer.localize(shown.rgb, patch, 0, error_rad, position_error_m, shown.covered)
     assumed = f"taken for the model's ({bundle.manifest.camera.description})"
     return LocalizedImage(fix, patch, datum, assumed if camera.is_assumed else camera.facts["camera_calibration"])
@@ -140,8 +142,7 @@ def _searched_rad(localizer: PatchLocalizer, heading_error_deg: float | None) ->
     return error_rad
 
 
-def _patch_at(manifest: Manifest, tiles_spec: str | Path, datum: Datum, heading_deg: float) -> SatellitePatch:
-    source = open_tile_source(tiles_spec)
+def _patch_at(manifest: Manifest, source: TileSource, datum: Datum, heading_deg: float) -> SatellitePatch:
     try:
         frame = manifest.patch_frame(0.0, 0.0, float(yaw_from_heading_deg(heading_deg)))
         with SatelliteMap(source, datum) as satellite_map:

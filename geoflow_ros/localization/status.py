@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from geoflow_ros.errors import OdometryError
 from geoflow_ros.localization.rejection import FAULTS, FrameRejected, RejectReason
+from geoflow_ros.localization.track_starts import TrackStarts
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.tracking import Tracker, TrackerCounts, TrackState, TrackStatus
 
@@ -14,12 +15,17 @@ _SILENCE_S = 1.0
 
 
 def vehicle_status(
-    tracker: Tracker, odometry_ns: int | None, image_ns: int | None, rejected: FrameRejected | None
+    tracker: Tracker,
+    starts: TrackStarts,
+    odometry_ns: int | None,
+    image_ns: int | None,
+    rejected: FrameRejected | None,
 ) -> TrackStatus:
     """Judges a track at the newest odometry.
 
     Args:
         tracker: whose track.
+        starts: where it may begin.
         odometry_ns: stamp of the newest odometry; None before the first.
         image_ns: stamp of the newest image; None before the first.
         rejected: why the newest image gave no fix; None where it gave one.
@@ -27,7 +33,7 @@ def vehicle_status(
     if odometry_ns is None:
         return _waiting("no odometry yet: check that it is published and that its topic name is right", "odometry")
     if not tracker.started:
-        return _waiting("no start pose yet: give initialpose, or fix and an absolute heading on imu", "start")
+        return _waiting(*starts.why_none())
     try:
         track = tracker.status(max(odometry_ns, tracker.stamp_ns or 0))
     except OdometryError as error:  # a start pose that waits for odometry of its stamp

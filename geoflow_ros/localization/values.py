@@ -5,12 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from geoflow_ros.arrays import Float64Array
 from geoflow_ros.geo.camera import LEVEL, Attitude, Mounting
 from geoflow_ros.inference import Fix
 from geoflow_ros.tiles import SatellitePatch
 from geoflow_ros.tracking import TrackedPose, TrackerSettings, TrackStatus
+
+
+@dataclass(frozen=True)
+class StartPlace:
+    """A place that a person names, where every drive begins.
+
+    Attributes:
+        latitude_deg, longitude_deg: of base_link, WGS84.
+        yaw_rad: of base_link, counter-clockwise from east; None where it is not known.
+        position_std_m: how well the position is known.
+        yaw_std_rad: how well the yaw is known.
+    """
+
+    latitude_deg: float
+    longitude_deg: float
+    yaw_rad: float | None
+    position_std_m: float = 5.0
+    yaw_std_rad: float = math.radians(10.0)
+
+
+@dataclass(frozen=True)
+class ResumeSettings:
+    """How a drive goes on from the last pose of the one before.
+
+    Attributes:
+        file: that keeps the last pose.
+        max_age_s: an older pose is not resumed, by the odometry's clock.
+        max_distance_m: nor is one from which the odometry has gone further.
+    """
+
+    file: Path
+    max_age_s: float = 600.0
+    max_distance_m: float = 50.0
 
 
 @dataclass(frozen=True)
@@ -28,13 +62,18 @@ class VehicleSettings:
         max_yaw_std_rad: the same for the prior's heading.
         min_start_position_std_m: a start pose counts as no more certain than this.
         min_start_yaw_std_rad: the same for its yaw.
+        gnss_std_m: standard deviation of a satellite fix that does not say its own.
+        start_place: where the track begins without an initialpose; None where no such place is named.
+        resume: goes before the place; None where no pose is kept.
         relocalize_position_std_m: after `relocalize` the position counts as known to this at best.
         relocalize_yaw_std_rad: the same for the yaw.
+        relocalize_radius_m: `relocalize` looks at a square of this half side too; 0: around the track alone.
+        widen_after: a track that is lost is looked for in that square after so many images without a fix; 0: never.
         wait_for_odometry_s: how long a frame waits for odometry newer than itself.
         max_extrapolation_s: how far odometry is extrapolated where none came.
         patch_range_m: a patch is kept while the prior is within this distance of its centre.
         patch_range_rad: a patch is kept while the prior's heading is within this angle of it.
-        output_spacing_m: a fix is news after this much driving since the last that was; 0: every fix is.
+        output_spacing_m: a fix is news so far away from the last that was, by the odometry; 0: every fix is.
         tracker: noise and gate.
     """
 
@@ -47,8 +86,13 @@ class VehicleSettings:
     max_yaw_std_rad: float = math.radians(20.0)
     min_start_position_std_m: float = 3.0
     min_start_yaw_std_rad: float = math.radians(2.0)
+    gnss_std_m: float = 10.0
+    start_place: StartPlace | None = None
+    resume: ResumeSettings | None = None
     relocalize_position_std_m: float = 8.0
     relocalize_yaw_std_rad: float = math.radians(3.0)
+    relocalize_radius_m: float = 0.0
+    widen_after: int = 0
     wait_for_odometry_s: float = 0.05
     max_extrapolation_s: float = 0.2
     patch_range_m: float = 5.0

@@ -5,23 +5,36 @@ Time is that of the stamps. The node, the replay of recordings and notebooks all
 
 from __future__ import annotations
 
+import logging
 import math
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
+from typing import NoReturn
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
 from geoflow_ros.inference import Fix, PatchLocalizer
-from geoflow_ros.localization.base_pose import base_pose, camera_prior, measurement_of
-from geoflow_ros.localization.camera_pictures import CameraPictures
+from geoflow_ros.localization.base_pose import base_pose, camera_prior, heading_error, measurement_of
+from geoflow_ros.localization.camera_pictures import CameraPictures, ShownPicture
+from geoflow_ros.localization.frame_checks import check_decision, check_on_map, check_prior, check_stamp
+from geoflow_ros.localization.input_stamps import CAMERA, ODOMETRY, InputStamps, StampVerdict
+from geoflow_ros.localization.last_pose import LastPoseKeeper
 from geoflow_ros.localization.patch_manager import PatchManager, Prior
-from geoflow_ros.localization.rejection import FrameRejected, RejectReason, frame_rejected_for, input_rejected_for
-from geoflow_ros.localization.start import GnssStart
+from geoflow_ros.localization.rejection import (
+    FrameRejected,
+    InputRejected,
+    RejectReason,
+    frame_rejected_for,
+    input_rejected_for,
+)
+from geoflow_ros.localization.start import carried
 from geoflow_ros.localization.status import track_facts, vehicle_status
 from geoflow_ros.localization.thinning import Thinning
+from geoflow_ros.localization.track_starts import TrackStarts
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
+from geoflow_ros.localization.wide_search import WideSearcher
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.stopwatch import Stopwatch
 from geoflow_ros.tiles import SatelliteMap, SatellitePatch
@@ -38,7 +51,7 @@ from geoflow_ros.tracking import (
     Verdict,
 )
 
-_HEADING_SIGMAS = 3.0  # how far around a heading it is searched for, in its standard deviations
+_log = logging.getLogger(__name__)
 _TRACK_LAG_NS = 5 * NANOSECONDS_PER_SECOND
 """The track is carried along at this distance behind the newest odometry when no image carries it, so that it never has
 to reach back further than the odometry is kept."""
@@ -58,6 +71,8 @@ class VehicleLocalizer:
 
     Attributes:
         camera: takes the camera's lens, and how the vehicle leans.
+        starts: knows where a track may begin without an initialpose.
+        stamps: counts what is odd about the stamps of each input.
     """
 
     def __init__(
@@ -85,7 +100,10 @@ class VehicleLocalizer:
         self._last_image_ns: int | None = None  # of the images that were looked for on the map
         self._newest_image_ns: int | None = None  # of all
         self._rejected: FrameRejected | None = None  # why the newest image gave no fix
-        self._gnss = GnssStart()
+        self.starts = TrackStarts(self._tracker, satellite_map.datum)
+        self.stamps = InputStamps()
+        self._last_pose = LastPoseKeeper()
+        self._wide = WideSearcher(localizer, satellite_map)
 
     @property
     def settings(self) -> VehicleSettings:
@@ -124,17 +142,30 @@ class VehicleLocalizer:
         Raises:
             InputRejected: it cannot be used, or it showed that the odometry began again (see `OdometryBuffer.add`).
         """
-        generation = self._odometry.generation
+        verdict = self.stamps.look(ODOMETRY, pose.stamp_ns)
+        if verdict is StampVerdict.DUPLICATE:
+            return
+        if verdict is StampVerdict.ZERO:
+            raise InputRejected(RejectReason.ODOMETRY, "odometry without a stamp: its sender must set header.stamp")
+        generation, track = self._odometry.generation, self._trusted_track() if self._odometry.breaks_at(pose) else None
         try:
             with input_rejected_for(RejectReason.ODOMETRY, OdometryError):
                 self._odometry.add(pose)
-        finally:
+        except InputRejected as rejected:
             if self._odometry.generation != generation:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
                 self._last_image_ns = self._newest_image_ns = None
-                self._gnss.forget()
                 self.camera.forget_place()
                 self._thinning.forget()
+                start = self.starts.break_off(rejected.detail, track, pose, self._settings.tracker)
+                if start is not None:  # only the clock jumped; or it stood still while the vehicle did not
+                    self._tracker.reset()
+                    self.start(start)
+                    self._tracker.doubt(f"{rejected.detail} from the same place, which fixes have to prove")
+            raise
+        start = self.starts.from_place(pose, self._settings)
+        if start is not None:
+            self.start(start)
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Take one absolute heading (yaw of base_link in the map).
@@ -147,7 +178,7 @@ class VehicleLocalizer:
 
     def add_gnss(self, gnss: GnssPosition) -> None:
         """Take a satellite fix, from which a track may start (see `start_from_gnss`)."""
-        self._gnss.add(gnss)
+        self.starts.add_gnss(gnss)
 
     def start(self, start: StartPose) -> StartPose:
         """Begin a track at a pose; a stamp of 0 means now, which is the newest odometry.
@@ -166,10 +197,20 @@ class VehicleLocalizer:
             self._tracker.start(start)
         self._rejected = None
         self._thinning.forget()
+        self.starts.begun()
+        _log.info(
+            "track starts at east %.1f m, north %.1f m, yaw %.0f°",
+            start.east_m,
+            start.north_m,
+            math.degrees(start.yaw_rad),
+        )
         return start
 
     def relocalize(self) -> None:
         """Search again: the tracked pose stays, and counts as known no better than the settings say.
+
+        Where the settings name a radius, the track is lost at once, and the next image is looked for in a square around
+        it; the track that begins where it is found counts once fixes prove it.
 
         Raises:
             InputRejected: there is no track.
@@ -177,6 +218,9 @@ class VehicleLocalizer:
         settings = self._settings
         with input_rejected_for(RejectReason.PRIOR, OdometryError):
             self._tracker.inflate_covariance(settings.relocalize_position_std_m, settings.relocalize_yaw_std_rad)
+        if settings.relocalize_radius_m > 0.0:
+            self._tracker.doubt("a wide search was asked for (relocalize.radius_m)")
+            self._wide.ask(settings.relocalize_radius_m)
 
     def start_from_gnss(self) -> StartPose | None:
         """Start where the newest satellite fix and absolute heading put the vehicle, unless there is a track already.
@@ -191,14 +235,17 @@ class VehicleLocalizer:
         """
         if self._tracker.started:
             return None
-        with input_rejected_for(RejectReason.START, OdometryError, GeometryError):
-            start = self._gnss.start_pose(
-                self._tracker.newest_heading,
-                self.localizer.max_heading_error_rad >= math.pi,
-                self.satellite_map.datum,
-                self._settings,
-            )
+        start = self.starts.from_gnss(self.localizer.max_heading_error_rad >= math.pi, self._settings)
         return None if start is None else self.start(start)
+
+    def keep_last_pose(self, *, now: bool = False) -> None:
+        """Write a track that is not lost to the file that the settings name, every two seconds at most unless `now`."""
+        resume, track = self._settings.resume, self._trusted_track()
+        if resume is not None and track is not None:
+            self._last_pose.keep(track, self.satellite_map.datum, resume.file, now=now)
+
+    def _trusted_track(self) -> TrackedPose | None:
+        return self.newest_track() if self.status.state in (TrackState.TRACKING, TrackState.DEGRADED) else None
 
     # ---- one frame ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +263,8 @@ class VehicleLocalizer:
         try:
             answer = self._localized(rgb, stamp_ns, stopwatch or Stopwatch())
         except FrameRejected as rejected:
-            self.refuse(stamp_ns, rejected)
+            if rejected.reason is not RejectReason.DUPLICATE:
+                self.refuse(stamp_ns, rejected)
             raise
         self._newest_image_ns, self._rejected = stamp_ns, None
         return answer
@@ -226,16 +274,21 @@ class VehicleLocalizer:
         self._newest_image_ns, self._rejected = stamp_ns or self._newest_image_ns, rejected
         with suppress(OdometryError):
             self._tracker.advance(stamp_ns)
+        self._wide.missed(rejected, self.status.state is TrackState.LOST, self._settings)
 
     def _localized(self, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
-        self._check_order(stamp_ns)
+        check_stamp(self.stamps.look(CAMERA, stamp_ns), stamp_ns, self._last_image_ns)
         with watch.stage("prior"):
             tracked = self._tracked_at(stamp_ns)
+            if not self._wide.radius_m:
+                check_prior(tracked, self._settings, self.localizer.max_heading_error_rad)
             prior = camera_prior(tracked, self._settings)
         self._last_image_ns = stamp_ns
         self.camera.check(rgb, tracked.odometry)
         with watch.stage("warp"):
             shown = self.camera.shown(rgb, stamp_ns, self._settings)
+        if self._wide.radius_m:
+            self._look_widely(shown, tracked, prior)
         with watch.stage("patch"):
             patch = self._patch_around(prior)
         with (
@@ -243,54 +296,33 @@ class VehicleLocalizer:
             frame_rejected_for(RejectReason.IMAGE, ImageError),
             frame_rejected_for(RejectReason.TILES, TileError),
         ):
-            error_rad = _heading_error(patch, prior, tracked.yaw_std_rad)
+            error_rad = heading_error(patch, prior, tracked.yaw_std_rad)
             fix = self.localizer.localize(shown.rgb, patch, stamp_ns, error_rad, None, shown.covered)
         track, decision = self._track_through(fix)
         return self._vehicle_fix(fix, patch, track, decision, watch)
 
-    def _check_order(self, stamp_ns: int) -> None:
-        if stamp_ns == 0:
-            raise FrameRejected(RejectReason.ORDER, "the image has no stamp: the camera driver must set it")
-        if self._last_image_ns is not None and stamp_ns <= self._last_image_ns:
-            behind_s = (self._last_image_ns - stamp_ns) / NANOSECONDS_PER_SECOND
-            raise FrameRejected(
-                RejectReason.ORDER, f"the image's stamp is {behind_s:.3f} s behind the last one: not newer, dropped"
-            )
+    def _look_widely(self, shown: ShownPicture, tracked: TrackedPose, prior: Prior) -> NoReturn:
+        """Looks for the vehicle in a wide square; a track that begins where it is found has to be proven."""
+        generation = self._odometry.generation
+        start, rejected = self._wide.look(shown, tracked, prior, self._settings)
+        newest = self._odometry.newest
+        if start is not None and newest is not None and generation == self._odometry.generation:
+            # From now on: a long search is over when the odometry of its picture may be forgotten.
+            self.start(carried(start, tracked.odometry, newest, self._settings.tracker))
+            self._tracker.doubt(rejected.detail)
+        raise rejected
 
     def _tracked_at(self, stamp_ns: int) -> TrackedPose:
-        """base_link in the map at the image's stamp, as odometry and earlier fixes tell it, if that is good enough."""
-        settings = self._settings
+        """base_link in the map at the image's stamp, as odometry and earlier fixes tell it."""
         # Odometry newer than the image is on its way in most cases; extrapolating is the second best.
-        self._odometry.wait_for(stamp_ns, settings.wait_for_odometry_s)
+        self._odometry.wait_for(stamp_ns, self._settings.wait_for_odometry_s)
+        if self._odometry.newest is not None and not self._tracker.started:
+            raise FrameRejected(RejectReason.PRIOR, self.starts.why_none()[0])
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
-            tracked = self._tracker.advance(stamp_ns)
-        if tracked.position_std_m > settings.max_position_std_m:
-            raise FrameRejected(
-                RejectReason.UNCERTAIN,
-                f"the position is known to {tracked.position_std_m:.1f} m only (prior.max_std_m "
-                f"{settings.max_position_std_m:g}): give an initialpose",
-            )
-        # A method that searches headings needs none that is known better than it searches.
-        searched_rad = self.localizer.max_heading_error_rad
-        most_rad = max(settings.max_yaw_std_rad, searched_rad / _HEADING_SIGMAS)
-        if searched_rad < math.pi and tracked.yaw_std_rad > most_rad:
-            raise FrameRejected(
-                RejectReason.UNCERTAIN,
-                f"the heading is known to {math.degrees(tracked.yaw_std_rad):.1f}° only (limit "
-                f"{math.degrees(most_rad):g}°, see prior.max_yaw_std_deg): give a better initialpose, or an imu with "
-                "absolute yaw",
-            )
-        return tracked
+            return self._tracker.advance(stamp_ns)
 
     def _patch_around(self, prior: Prior) -> SatellitePatch:
-        source, datum = self.satellite_map.source, self.satellite_map.datum
-        with frame_rejected_for(RejectReason.MAP, GeometryError):
-            lat, lon = datum.to_latlon(prior.east_m, prior.north_m)
-        if not source.bounds.contains(lat, lon):
-            raise FrameRejected(
-                RejectReason.MAP,
-                f"the prior ({lat:.6f}, {lon:.6f}) is outside the map '{source.name}': check datum and start",
-            )
+        check_on_map(prior, self.satellite_map)
         with (
             frame_rejected_for(RejectReason.MAP, GeometryError),
             frame_rejected_for(RejectReason.TILES, TileError),
@@ -309,22 +341,7 @@ class VehicleLocalizer:
                     RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"
                 )
             track = self._tracker.predict(fix.stamp_ns)
-        if decision.verdict is Verdict.UNINFORMATIVE:
-            raise FrameRejected(RejectReason.UNINFORMATIVE, "the image says nothing about the position", track)
-        if decision.verdict is Verdict.OUTLIER:
-            raise FrameRejected(
-                RejectReason.OUTLIER,
-                f"the fix contradicts the track (squared distance {decision.squared_distance:.1f}, "
-                f"limit {decision.limit:.1f}, {decision.rejected_in_a_row} in a row)",
-                track,
-            )
-        if decision.verdict is Verdict.UNPROVEN:
-            raise FrameRejected(
-                RejectReason.UNPROVEN,
-                "a fix of a lost track waits for others that agree with it (gate.relocalize_after, "
-                f"gate.relocalize_distance_m): {decision.rejected_in_a_row} so far",
-                track,
-            )
+        check_decision(decision, track)
         return track, decision
 
     def _vehicle_fix(
@@ -348,7 +365,7 @@ class VehicleLocalizer:
             track=track,
             status=self._tracker.status(fix.stamp_ns),
             relocalized=relocalized,
-            is_news=self._thinning.is_news(track.driven_m, settings.output_spacing_m),
+            is_news=self._thinning.is_news(track.odometry, settings.output_spacing_m),
             fix=fix,
             patch=patch,
             stages_ms={
@@ -398,7 +415,9 @@ class VehicleLocalizer:
     @property
     def status(self) -> TrackStatus:
         """What the pose is worth at the newest odometry, and which input is at fault."""
-        return vehicle_status(self._tracker, self.newest_odometry_ns, self._newest_image_ns, self._rejected)
+        return vehicle_status(
+            self._tracker, self.starts, self.newest_odometry_ns, self._newest_image_ns, self._rejected
+        )
 
     def map_to_odom(self) -> PlanarTransform | None:
         """Pose of the odometry frame in the map at the newest odometry (TF's map→odom).
@@ -422,11 +441,6 @@ class VehicleLocalizer:
             **self.localizer.facts,
             **self.camera.facts,
             **self._patches.facts,
+            **self.stamps.facts(),
             "cached_tiles": str(self.satellite_map.cached_tiles),
         }
-
-
-def _heading_error(patch: SatellitePatch, prior: Prior, yaw_std_rad: float) -> float:
-    """By how much a patch's yaw may differ from the camera's: by what the prior does, and by the prior's own error."""
-    turned_rad = abs(math.remainder(patch.frame.yaw_rad - prior.yaw_rad, math.tau))
-    return min(turned_rad + _HEADING_SIGMAS * yaw_std_rad, math.pi)

@@ -28,9 +28,11 @@ REJECTION_LEVELS: Mapping[RejectReason, bytes] = {
     RejectReason.CALIBRATION: ERROR,
     RejectReason.ATTITUDE: ERROR,
     RejectReason.ORDER: WARN,
+    RejectReason.DUPLICATE: OK,
     RejectReason.ODOMETRY: ERROR,
     RejectReason.HEADING: WARN,
     RejectReason.START: WARN,
+    RejectReason.GNSS: WARN,
     RejectReason.PRIOR: WARN,
     RejectReason.UNCERTAIN: WARN,
     RejectReason.MAP: ERROR,
@@ -135,13 +137,14 @@ class Health:
         with self._lock:
             self._counts["poses"] += 1
 
-    def localized(self, now_ns: int, latency_ms: float, stages_ms: Mapping[str, float]) -> None:
-        """Notes that a frame gave a fix, how long after its image's stamp, and how long each stage took."""
+    def localized(self, now_ns: int, latency_ms: float | None, stages_ms: Mapping[str, float]) -> None:
+        """Notes that a frame gave a fix, how long after its image's stamp if that is known, and each stage's time."""
         with self._lock:
             self._counts["fixes"] += 1
             self._last_fix_ns = now_ns
             self._note_arrival("fix", now_ns)
-            for stage, duration_ms in {"latency": latency_ms, **stages_ms}.items():
+            latency = {} if latency_ms is None else {"latency": latency_ms}
+            for stage, duration_ms in {**latency, **stages_ms}.items():
                 durations = self._durations_ms.setdefault(stage, deque())
                 durations.append((now_ns, duration_ms))
                 while durations[0][0] < _window_begin(now_ns):
@@ -160,6 +163,7 @@ class Health:
         hardware_id: str,
         state: str,
         state_problem: str,
+        clock_problem: str,
         track: TrackStatus | None,
         position_std_m: float | None,
         limits: Limits,
@@ -173,6 +177,7 @@ class Health:
             hardware_id: of the status.
             state: lifecycle state, or "disabled".
             state_problem: why the node could not be configured; empty where it could.
+            clock_problem: what is wrong with ROS's time; empty where nothing is.
             track: what the pose is worth; None where the node is not configured.
             position_std_m: of the track, metres; None without a track.
             limits: for warnings and errors.
@@ -180,11 +185,14 @@ class Health:
         """
         figures = self._figures(now_ns)
         findings = _state_findings(state, state_problem) + _rejection_findings(figures.last_rejection, now_ns)
+        if clock_problem:
+            findings.append((WARN, clock_problem))
         if state == "active":
             findings += _track_findings(track) + _limit_findings(figures, position_std_m, limits)
         findings.sort(key=lambda finding: finding[0], reverse=True)
         values = {
             "state": state,
+            "clock": clock_problem or "ok",
             **_track_values(track),
             **_figure_values(figures, position_std_m, now_ns),
             **_count_values(figures.counts),
@@ -252,7 +260,7 @@ def _track_values(track: TrackStatus | None) -> dict[str, str]:
 
 
 def _rejection_findings(last: _Rejection | None, now_ns: int) -> list[tuple[bytes, str]]:
-    if last is None or last.age_s(now_ns) >= _PRESENT_S:
+    if last is None or last.age_s(now_ns) >= _PRESENT_S or REJECTION_LEVELS[last.reason] == OK:
         return []
     return [(REJECTION_LEVELS[last.reason], last.detail)]
 

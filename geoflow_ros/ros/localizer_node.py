@@ -7,24 +7,21 @@ One frame's way: `_on_image` leaves it in the mailbox → the worker takes the n
 from __future__ import annotations
 
 import logging
-import math
 import threading
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CompressedImage, Image, Imu, NavSatFix
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from geoflow_ros.errors import ImageError, InputError, OdometryError
+from geoflow_ros.errors import ImageError, InputError
 from geoflow_ros.localization import (
     FrameRejected,
     InputRejected,
@@ -33,29 +30,25 @@ from geoflow_ros.localization import (
     VehicleLocalizer,
     open_vehicle_localizer,
 )
-from geoflow_ros.localization.messages import (
-    attitude_from_imu,
-    gnss_from_message,
-    heading_from_imu,
-    odometry_from_message,
-    start_from_initialpose,
-)
-from geoflow_ros.localization.rejection import detail_of, frame_rejected_for, input_rejected_for
+from geoflow_ros.localization.rejection import detail_of, frame_rejected_for
 from geoflow_ros.memory import give_back_freed_memory
 from geoflow_ros.ros import parameters
 from geoflow_ros.ros.camera_inputs import CameraInputs
-from geoflow_ros.ros.diagnostics import Health, track_status_message
+from geoflow_ros.ros.clocks import Clocks
+from geoflow_ros.ros.diagnostics import OK, REJECTION_LEVELS, Health, track_status_message
 from geoflow_ros.ros.images import ImageDecoder
 from geoflow_ros.ros.log import forward_logs
 from geoflow_ros.ros.mailbox import Mailbox
+from geoflow_ros.ros.map_topic import MapTopic
 from geoflow_ros.ros.messages import transform_message
 from geoflow_ros.ros.outputs import Outputs
-from geoflow_ros.ros.qos import NEWEST_ONLY, RELIABLE, SENSOR, STATUS
+from geoflow_ros.ros.qos import LATCHED, NEWEST_ONLY, RELIABLE
+from geoflow_ros.ros.sensor_inputs import SensorInputs
 from geoflow_ros.ros.static_transforms import StaticTransforms
 from geoflow_ros.ros.transforms import NoSender, TransformSender, transform_sender
 from geoflow_ros.stamps import stamp_ns
 from geoflow_ros.stopwatch import Stopwatch
-from geoflow_ros.tracking import StartPose, TrackState, TrackStatus
+from geoflow_ros.tracking import TrackState, TrackStatus
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _TF_PERIOD_S = 0.05
@@ -66,7 +59,7 @@ _WARNING_PERIOD_S = 5.0
 class LocalizerNode(LifecycleNode):
     """Localizes a vehicle on a satellite map. Parameters: config/geoflow_full.yaml.
 
-    In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position).
+    In: `image` or `image/compressed`, `odom`, `imu` (absolute yaw), `initialpose`, `fix` (start position), tiles.
     Out: `~/pose` is what one image said, a posterior under a uniform prior over the search area, once in
     `output.spacing_m` of driving; `~/fix` the same on Earth; `~/hypotheses`; `~/track` (nav_msgs/Odometry, an addition
     to the usual set) is base_link in the map as the tracker has it after all images so far, at the last one's stamp;
@@ -83,8 +76,9 @@ class LocalizerNode(LifecycleNode):
         self._log_handler = forward_logs(self.get_logger())
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health()
+        self._clocks = Clocks(self)
         self._decoder = ImageDecoder()
-        self._transforms: TransformSender = transform_sender(self)
+        self._transforms: TransformSender = transform_sender(self, is_wanted=self._settings.flag("frames.broadcast_tf"))
         self._vehicle: VehicleLocalizer | None = None  # between configure and cleanup
         self._problem = ""
         self._enabled = True
@@ -96,20 +90,32 @@ class LocalizerNode(LifecycleNode):
         self._image_input: Subscription | None = None
         self._frames_of_sensors = StaticTransforms(lambda: self._camera.mounted())
         self._camera = CameraInputs(self, self._settings, self._frames_of_sensors)
-        self._frames_of_sensors.listen(self)
+        self._static_transforms = self._frames_of_sensors.listen(self)
+        self._sensors = SensorInputs(self, self._settings, self._frames_of_sensors, self._health, self._rejected)
+        self._map_topic = MapTopic(self, self._settings)
 
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
-        self._status = self.create_publisher(DiagnosticStatus, "~/status", STATUS)
+        self._status = self.create_publisher(DiagnosticStatus, "~/status", LATCHED)
         self._said_state: tuple[TrackState, str] | None = None  # and which input is at fault
         self._outputs = Outputs(self, self._settings.text("frames.map"), self._settings.text("frames.base_link"))
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/relocalize", self._on_relocalize)
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._report)
-        if self._settings.flag("frames.broadcast_tf") and not isinstance(self._transforms, NoSender):
+        self._clocks.timer(_DIAGNOSTICS_PERIOD_S, self._report)
+        if not isinstance(self._transforms, NoSender):
             self.create_timer(_TF_PERIOD_S, self._send_transform)
         self._autostart: Timer | None = None
         if self._settings.flag("autostart"):
-            self._autostart = self.create_timer(_AUTOSTART_PERIOD_S, self.start)
+            self._autostart = self._clocks.timer(_AUTOSTART_PERIOD_S, self.start)
+
+    @property
+    def problem(self) -> str:
+        """Why the node could not be configured; empty where it could, or nobody tried."""
+        return self._problem
+
+    @property
+    def is_finalized(self) -> bool:
+        """Whether the node was shut down, from which no way leads back."""
+        return self._finalized
 
     # ---- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -131,7 +137,7 @@ class LocalizerNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, open the tiles, listen to everything but the camera."""
         try:
-            vehicle = open_vehicle_localizer(self._settings.vehicle_options())
+            vehicle = open_vehicle_localizer(self._map_topic.options())
         except Exception as error:  # rclpy would swallow it; a driver's failure must be said, whatever its type
             problem = detail_of(error)
             if problem != self._problem:
@@ -142,13 +148,9 @@ class LocalizerNode(LifecycleNode):
         give_back_freed_memory()
         self._inputs = [
             *self._camera.configure(vehicle),
-            self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR),
-            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initialpose, RELIABLE),
+            *self._sensors.configure(vehicle),
+            *self._map_topic.subscriptions(),
         ]
-        if self._settings.flag("heading.use_imu") or self._settings.levels_by_imu:
-            self._inputs.append(self.create_subscription(Imu, "imu", self._on_imu, SENSOR))
-        if self._settings.flag("prior.use_fix"):
-            self._inputs.append(self.create_subscription(NavSatFix, "fix", self._on_gnss, SENSOR))
         self.get_logger().info(f"configured: {vehicle.description}; TF by {self._transforms.name}")
         return super().on_configure(state)
 
@@ -173,11 +175,14 @@ class LocalizerNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the camera go; the odometry is still followed."""
         self._stop_work()
+        if self._vehicle is not None:
+            self._vehicle.keep_last_pose(now=True)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget model, tiles and track."""
         self._release()
+        give_back_freed_memory()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -221,6 +226,8 @@ class LocalizerNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._inputs = []
         self._camera.release()
+        self._sensors.release()
+        self._map_topic.release()
         vehicle, self._vehicle = self._vehicle, None
         if vehicle is not None:
             vehicle.interrupt()  # first: the frame at work would wait for a server that does not answer
@@ -231,80 +238,9 @@ class LocalizerNode(LifecycleNode):
     # ---- inputs (executor's thread: never waits) ---------------------------------------------------------------------
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        self._health.arrived(time.monotonic_ns(), "image")
+        self._health.arrived(Clocks.steady_ns(), "image")
         if self._enabled and self._frames is not None and self._frames.put(message):
             self._health.dropped()
-
-    def _on_odometry(self, message: Odometry) -> None:
-        self._health.arrived(time.monotonic_ns(), "odometry")
-        if self._vehicle is None:
-            return
-        try:
-            with input_rejected_for(RejectReason.ODOMETRY, OdometryError):
-                pose = odometry_from_message(message)
-            self._vehicle.add_odometry(pose)
-        except InputRejected as rejected:
-            self._rejected(rejected)
-
-    def _on_imu(self, message: Imu) -> None:
-        if self._vehicle is None:
-            return
-        settings = self._settings
-        try:
-            if settings.levels_by_imu:
-                self._take_attitude(message, self._vehicle)
-            if not settings.flag("heading.use_imu"):
-                return
-            with input_rejected_for(RejectReason.HEADING, OdometryError):
-                heading = heading_from_imu(message, settings.radians("heading.noise_deg"))
-            if heading is None:
-                return
-            yaw_rad = heading.yaw_rad + settings.radians("heading.offset_deg")
-            self._vehicle.add_heading(heading.stamp_ns, yaw_rad, heading.std_rad)
-            self._health.arrived(time.monotonic_ns(), "heading")
-            self._say_start(self._vehicle.start_from_gnss())
-        except InputRejected as rejected:
-            self._rejected(rejected)
-
-    def _take_attitude(self, message: Imu, vehicle: VehicleLocalizer) -> None:
-        at = self._frames_of_sensors.lookup(message.header.frame_id, self._settings.text("frames.base_link"))
-        with input_rejected_for(RejectReason.ATTITUDE, OdometryError):
-            told = attitude_from_imu(message, None if at is None else at.rotation)
-        if told is not None:
-            vehicle.camera.add_attitude(*told)
-
-    def _on_initialpose(self, message: PoseWithCovarianceStamped) -> None:
-        if self._vehicle is None:
-            return
-        settings = self._settings
-        try:
-            with input_rejected_for(RejectReason.START, OdometryError):
-                start = start_from_initialpose(
-                    message,
-                    settings.text("frames.map"),
-                    settings.number("prior.min_position_std_m"),
-                    settings.radians("prior.min_yaw_std_deg"),
-                )
-            self._say_start(self._vehicle.start(start))
-        except InputRejected as rejected:
-            self._rejected(rejected)
-
-    def _on_gnss(self, message: NavSatFix) -> None:
-        gnss = gnss_from_message(message)
-        if self._vehicle is None or gnss is None:
-            return
-        try:
-            self._vehicle.add_gnss(gnss)
-            self._say_start(self._vehicle.start_from_gnss())
-        except InputRejected as rejected:
-            self._rejected(rejected)
-
-    def _say_start(self, start: StartPose | None) -> None:
-        if start is not None:
-            self.get_logger().info(
-                f"track starts at east {start.east_m:.1f} m, north {start.north_m:.1f} m, "
-                f"yaw {math.degrees(start.yaw_rad):.0f}°"
-            )
 
     def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         settings, answer = parameters.changed(self._settings, changes)
@@ -316,6 +252,7 @@ class LocalizerNode(LifecycleNode):
                     return SetParametersResult(successful=False, reason=str(error))
             self._settings = settings
             self._camera.take(settings)
+            self._sensors.take(settings)
         return answer
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -336,6 +273,12 @@ class LocalizerNode(LifecycleNode):
         response.success = True
         std_m = self._settings.number("relocalize.position_std_m")
         response.message = f"searching again around the tracked pose, which now counts as known to {std_m:g} m at best"
+        radius_m = self._settings.number("relocalize.radius_m")
+        if radius_m > 0.0:
+            response.message = (
+                f"the next image is looked for within ±{radius_m:g} m of the tracked pose; no pose is published until "
+                "fixes prove what is found, see ~/status"
+            )
         return response
 
     # ---- one frame (worker's thread) ---------------------------------------------------------------------------------
@@ -352,6 +295,7 @@ class LocalizerNode(LifecycleNode):
                 self._rejected(rejected)
             except Exception as error:  # the node outlives whatever one frame does to it
                 self._rejected(FrameRejected(RejectReason.BACKEND, f"{type(error).__name__}: {error}"))
+            vehicle.keep_last_pose()
             self._say_status(vehicle.status, only_changes=True)
 
     def _localized(self, message: Image | CompressedImage, vehicle: VehicleLocalizer) -> VehicleFix:
@@ -375,22 +319,27 @@ class LocalizerNode(LifecycleNode):
         if answer.is_news:
             self._outputs.publish_fix(answer)
             self._health.published()
-        latency_ms = (self.get_clock().now().nanoseconds - answer.stamp_ns) * 1e-6
-        self._health.localized(time.monotonic_ns(), latency_ms, answer.stages_ms)
+        now_ns = self._clocks.ros_ns()
+        latency_ms = None if now_ns is None else (now_ns - answer.stamp_ns) * 1e-6
+        self._health.localized(Clocks.steady_ns(), latency_ms, answer.stages_ms)
         self._outputs.publish_debug_image(answer, self._settings.count("debug_image.jpeg_quality"))
 
     # ---- what is said about it ---------------------------------------------------------------------------------------
 
     def _rejected(self, rejected: InputRejected) -> None:
-        self._health.rejected(time.monotonic_ns(), rejected.reason, rejected.detail)
-        self.get_logger().warning(
-            f"{rejected.reason.value}: {rejected.detail}", throttle_duration_sec=_WARNING_PERIOD_S
-        )
+        self._health.rejected(Clocks.steady_ns(), rejected.reason, rejected.detail)
+        if REJECTION_LEVELS[rejected.reason] != OK:
+            self.get_logger().warning(
+                f"{rejected.reason.value}: {rejected.detail}", throttle_duration_sec=_WARNING_PERIOD_S
+            )
 
     def _track_status(self) -> TrackStatus:
         """What the pose is worth, and if there can be none, why."""
         if self._vehicle is not None and self._active and self._enabled:
-            return self._vehicle.status
+            status, problem = self._vehicle.status, self._clocks.problem
+            if problem and status.state is TrackState.WAITING:
+                return replace(status, reason=f"{problem}; {status.reason}", fault="clock")
+            return status
         return TrackStatus(TrackState.WAITING, f"not localizing: {self._problem or self._state_label()}", "node")
 
     def _say_status(self, status: TrackStatus, *, only_changes: bool) -> None:
@@ -422,24 +371,32 @@ class LocalizerNode(LifecycleNode):
         vehicle = self._vehicle
         track = None if vehicle is None else vehicle.newest_track()
         odometry_ns = None if vehicle is None else vehicle.newest_odometry_ns
-        now_ns = self.get_clock().now().nanoseconds
+        now_ns = self._clocks.ros_ns()
         track_status = self._track_status()
         self._say_status(track_status, only_changes=False)
         status = self._health.status(
-            time.monotonic_ns(),
+            Clocks.steady_ns(),
             name=f"{self.get_fully_qualified_name().lstrip('/')}: localization",
             hardware_id="" if vehicle is None else vehicle.description,
             state=self._state_label(),
             state_problem=self._problem,
+            clock_problem=self._clocks.problem,
             track=track_status if vehicle is not None else None,
             position_std_m=None if track is None else track.position_std_m,
             limits=self._settings.limits(),
             extra={
                 **({} if vehicle is None else vehicle.facts()),
-                "odometry_age_s": "never" if odometry_ns is None else f"{(now_ns - odometry_ns) * 1e-9:.2f}",
+                **self._map_topic.facts,
+                "odometry_age_s": _age_in_words(odometry_ns, now_ns),
                 "tf_sender": self._transforms.name,
             },
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+
+def _age_in_words(at_ns: int | None, now_ns: int | None) -> str:
+    if at_ns is None:
+        return "never"
+    return "no /clock" if now_ns is None else f"{(now_ns - at_ns) * 1e-9:.2f}"

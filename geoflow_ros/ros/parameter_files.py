@@ -9,10 +9,17 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
-from geoflow_ros.ros.parameter_table import SECTIONS, SPECS, VEHICLE_PARAMETERS, ParameterSpec, section_of
+from geoflow_ros.ros.parameter_table import (
+    PUBLISHER_SPECS,
+    SECTIONS,
+    SPECS,
+    VEHICLE_PARAMETERS,
+    ParameterSpec,
+    section_of,
+)
 
 _COLUMNS = 110
 _INDENT = "  "
@@ -27,11 +34,14 @@ _VEHICLE_HEADER = f"""\
 _FULL_HEADER = f"""\
 # All parameters of the localizer; geoflow.yaml has those that differ from vehicle to vehicle.
 {_CONVENTIONS}"""
+_PUBLISHER_HEADER = f"""\
+# All parameters of tile_publisher; most are the localizer's.
+{_CONVENTIONS}"""
 
 
 def vehicle_yaml() -> str:
     """Returns the text of `config/geoflow.yaml`: what a vehicle sets."""
-    return _VEHICLE_HEADER + _yaml(name for name in SPECS if name in VEHICLE_PARAMETERS)
+    return _VEHICLE_HEADER + _yaml({name: SPECS[name] for name in SPECS if name in VEHICLE_PARAMETERS})
 
 
 def full_yaml() -> str:
@@ -39,14 +49,23 @@ def full_yaml() -> str:
     return _FULL_HEADER + _yaml(SPECS)
 
 
+def publisher_yaml() -> str:
+    """Returns the text of `config/tile_publisher.yaml`: every parameter of that executable."""
+    return _PUBLISHER_HEADER + _yaml(PUBLISHER_SPECS)
+
+
 def write_files(folder: Path) -> tuple[Path, ...]:
-    """Writes both files and returns their paths.
+    """Writes the files and returns their paths.
 
     Args:
         folder: an existing one, such as `config/` of a source checkout.
     """
     written = []
-    for name, text in (("geoflow.yaml", vehicle_yaml()), ("geoflow_full.yaml", full_yaml())):
+    for name, text in (
+        ("geoflow.yaml", vehicle_yaml()),
+        ("geoflow_full.yaml", full_yaml()),
+        ("tile_publisher.yaml", publisher_yaml()),
+    ):
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
     return tuple(written)
@@ -60,10 +79,10 @@ def value_text(spec: ParameterSpec) -> str:
     return json.dumps(default)
 
 
-def _yaml(names: Iterable[str]) -> str:
+def _yaml(specs: Mapping[str, ParameterSpec]) -> str:
     lines = ["/**:", f"{_INDENT}ros__parameters:"]
     parents: list[str] = []
-    for name in names:
+    for name, spec in specs.items():
         *folders, leaf = name.split(".")
         for depth, folder in enumerate(folders):
             if parents[: depth + 1] != folders[: depth + 1]:
@@ -74,9 +93,9 @@ def _yaml(names: Iterable[str]) -> str:
                 lines.append(f"{margin}{folder}:")
         parents = folders
         margin = _INDENT * (2 + len(folders))
-        comment = textwrap.wrap(SPECS[name].remark, _COLUMNS - len(margin) - 2)
+        comment = textwrap.wrap(spec.remark, _COLUMNS - len(margin) - 2)
         lines += [f"{margin}# {line}" for line in comment]
-        lines.append(f"{margin}{leaf}: {value_text(SPECS[name])}")
+        lines.append(f"{margin}{leaf}: {value_text(spec)}")
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,7 @@ SECTIONS: Mapping[str, str] = {
     "datum": "the origin of the map frame",
     "irs": "iterative refinement sampling of GeoFlow models: accuracy against time",
     "search": "what bird's-eye models search",
+    "start": "where the track begins without an initialpose",
     "prior": "where the search for the camera may begin",
     "relocalize": "what the service ~/relocalize does",
     "odometry": "errors of the odometry",
@@ -97,6 +98,11 @@ SECTIONS: Mapping[str, str] = {
 
 SPECS: Mapping[str, ParameterSpec] = {
     "autostart": ParameterSpec(True, "configure and activate without waiting for a lifecycle manager"),
+    "exit_on_error": ParameterSpec(
+        True,
+        "with autostart, the executable ends with exit code 2 where the node cannot be configured; false: it tries "
+        "again every 2 s, for maps and servers that come later",
+    ),
     "image_transport": ParameterSpec(
         "raw",
         "which camera topic is subscribed; raw: image, compressed: image/compressed",
@@ -127,12 +133,13 @@ SPECS: Mapping[str, ParameterSpec] = {
     "tiles.source": ParameterSpec(
         "",
         "satellite tiles: FILE.mbtiles, FILE.tif, http(s)://HOST/{z}/{x}/{y}.png, file:///DIR/{z}/{x}/{y}.png or "
-        "others (docs/maps.md); a key is written as {env:NAME} or {file:PATH}",
+        "others (docs/maps.md); topic: those on satellite/tiles; a key is written as {env:NAME} or {file:PATH}",
     ),
     "tiles.zoom": ParameterSpec(-1, "zoom level; -1: the one whose ground resolution fits the model", (-1, 30)),
     "tiles.cache": ParameterSpec(256, "decoded tiles kept in memory (256 x 256 px tiles: 0.2 MB each)", (4, 65536)),
     "tiles.cache_folder": ParameterSpec("", "folder in which tiles of servers are kept on disk; empty: none are kept"),
     "tiles.cache_mb": ParameterSpec(2048, "what the tiles of one server may take of the disk, MB", (1, 1_000_000)),
+    "tiles.topic_mb": ParameterSpec(64, "what tiles that came on satellite/tiles may take of memory, MB", (1, 65536)),
     "tiles.offline": ParameterSpec(False, "never touch the network: show what is in tiles.cache_folder"),
     "tiles.recentre_distance_m": ParameterSpec(
         5.0,
@@ -168,6 +175,38 @@ SPECS: Mapping[str, ParameterSpec] = {
         (0.0, 180.0),
         dynamic=True,
     ),
+    "start.latitude_deg": ParameterSpec(
+        math.nan, "latitude of base_link where every drive begins, degrees; NaN: no such place"
+    ),
+    "start.longitude_deg": ParameterSpec(
+        math.nan, "longitude of base_link where every drive begins, degrees; NaN: no such place"
+    ),
+    "start.heading_deg": ParameterSpec(
+        math.nan,
+        "where the vehicle looks there, degrees clockwise from north; NaN: not known, for models that search all "
+        "headings",
+    ),
+    "start.position_std_m": ParameterSpec(
+        5.0, "standard deviation of that position in each direction, metres", (0.1, 1000.0)
+    ),
+    "start.heading_std_deg": ParameterSpec(10.0, "standard deviation of that heading, degrees", (0.1, 180.0)),
+    "start.resume_file": ParameterSpec(
+        "",
+        "file that keeps the last pose, from which the next drive goes on; empty: none. Odometry that stands at its "
+        "origin has begun anew: the vehicle must not have been moved meanwhile",
+    ),
+    "start.resume_max_age_s": ParameterSpec(
+        600.0, "an older last pose is not resumed, seconds of the odometry's clock", (0.0, 1e9)
+    ),
+    "start.resume_max_distance_m": ParameterSpec(
+        50.0, "nor is one from which the odometry has gone further, metres", (0.0, 100_000.0)
+    ),
+    "prior.fix_std_m": ParameterSpec(
+        10.0,
+        "standard deviation of a satellite fix that does not say its own (covariance type UNKNOWN, zero or not "
+        "finite), metres",
+        (0.1, 1000.0),
+    ),
     "prior.min_position_std_m": ParameterSpec(
         3.0, "lower limit of a start pose's position standard deviation, metres", (0.01, 1000.0)
     ),
@@ -201,7 +240,21 @@ SPECS: Mapping[str, ParameterSpec] = {
     "relocalize.position_std_m": ParameterSpec(
         8.0, "position standard deviation after ~/relocalize, metres", (0.1, 100.0)
     ),
-    "relocalize.yaw_std_deg": ParameterSpec(3.0, "yaw standard deviation after ~/relocalize, degrees", (0.1, 45.0)),
+    "relocalize.yaw_std_deg": ParameterSpec(3.0, "yaw standard deviation after ~/relocalize, degrees", (0.1, 180.0)),
+    "relocalize.radius_m": ParameterSpec(
+        0.0,
+        "~/relocalize looks for the vehicle in a square of this half side around the track too, metres; the track is "
+        "lost until fixes prove what is found; 0: around the track alone",
+        (0.0, 500.0),
+        dynamic=True,
+    ),
+    "relocalize.widen_after": ParameterSpec(
+        0,
+        "a lost track is looked for in that square by itself after so many images without a fix, and again after as "
+        "many; 0: never",
+        (0, 10_000),
+        dynamic=True,
+    ),
     "odometry.position_noise_m_per_sqrt_m": ParameterSpec(
         0.05, "random walk of the odometry's position, m per sqrt(m)", (1e-4, 10.0)
     ),
@@ -263,15 +316,19 @@ SPECS: Mapping[str, ParameterSpec] = {
     ),
     "output.spacing_m": ParameterSpec(
         10.0,
-        "~/pose and ~/fix come once in so many metres of driving, since the errors of nearer fixes are alike; 0: for "
-        "every fix",
+        "~/pose and ~/fix come so many metres away from the last ones, by the odometry, since the errors of nearer "
+        "fixes are alike; 0: for every fix",
         (0.0, 1000.0),
         dynamic=True,
     ),
     "frames.map": ParameterSpec("map", "name of the map frame"),
     "frames.odom": ParameterSpec("odom", "name of the odometry's frame"),
     "frames.base_link": ParameterSpec("base_link", "name of the vehicle's frame"),
-    "frames.broadcast_tf": ParameterSpec(True, "send the transform from the map to the odometry's frame"),
+    "frames.broadcast_tf": ParameterSpec(
+        True,
+        "send the transform from the map to the odometry's frame; false where another node sends it, as "
+        "robot_localization does",
+    ),
     "camera.info_file": ParameterSpec(
         "",
         "calibration in ROS's YAML format (camera_calibration's), instead of the topic camera_info; empty: the topic",
@@ -361,6 +418,19 @@ VEHICLE_PARAMETERS = (
     "camera.yaw_deg",
 )
 """What differs from vehicle to vehicle: the parameters in `config/geoflow.yaml`."""
+
+
+PUBLISHER_SPECS: Mapping[str, ParameterSpec] = {
+    "tiles.source": replace(
+        SPECS["tiles.source"],
+        description="satellite tiles to send: FILE.mbtiles, http(s)://HOST/{z}/{x}/{y}.png or others (docs/maps.md)",
+    ),
+    **{name: SPECS[name] for name in ("tiles.zoom", "tiles.cache_folder", "tiles.cache_mb", "tiles.offline")},
+    "tiles.radius_m": ParameterSpec(150.0, "tiles this near to the vehicle are sent, metres", (10.0, 10_000.0)),
+    "tiles.rate_hz": ParameterSpec(20.0, "tiles sent in a second at most", (0.1, 1000.0)),
+    **{name: SPECS[name] for name in ("model.path", "datum.latitude_deg", "datum.longitude_deg", "frames.map")},
+}
+"""The parameters of the executable `tile_publisher`; most are the localizer's, with the same meaning."""
 
 
 def section_of(name: str) -> str:

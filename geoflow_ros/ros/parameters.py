@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from rclpy.parameter import Parameter
 
 from geoflow_ros.backends import BackendOptions
 from geoflow_ros.errors import InputError
+from geoflow_ros.geo import yaw_from_heading_deg
 from geoflow_ros.geo.camera import Attitude, read_calibration
 from geoflow_ros.inference import CameraUncertainty, SearchSettings
 from geoflow_ros.localization import VehicleOptions, VehicleSettings
+from geoflow_ros.localization.values import ResumeSettings, StartPlace
 from geoflow_ros.ros.diagnostics import Limits
 from geoflow_ros.ros.parameter_table import SPECS, ParameterSpec
 from geoflow_ros.tiles import CacheSettings
@@ -25,6 +28,9 @@ from geoflow_ros.tracking import TrackerSettings
 # After a relocalization of its own accord, the track's standard deviation is at most this share of prior.max_std_m:
 # right at the limit, some metres of odometry would take it over, and every frame would be rejected.
 _RELOCALIZED_STD_SHARE = 0.8
+
+# How alike an unknown name and a parameter's are (difflib's ratio) where one is a slip of the other.
+_NEARLY = 0.85
 
 _LEVELLED_STD_RAD = math.radians(0.2)
 """What an imu that pictures are made level by leaves of pitch and roll: its own error, and that of its stamps."""
@@ -109,14 +115,55 @@ class Settings:
             max_yaw_std_rad=self.radians("prior.max_yaw_std_deg"),
             min_start_position_std_m=self.number("prior.min_position_std_m"),
             min_start_yaw_std_rad=self.radians("prior.min_yaw_std_deg"),
+            gnss_std_m=self.number("prior.fix_std_m"),
+            start_place=self.start_place(),
+            resume=self.resume(),
             relocalize_position_std_m=self.number("relocalize.position_std_m"),
             relocalize_yaw_std_rad=self.radians("relocalize.yaw_std_deg"),
+            relocalize_radius_m=self.number("relocalize.radius_m"),
+            widen_after=self.count("relocalize.widen_after"),
             wait_for_odometry_s=self.number("prior.wait_for_odometry_s"),
             max_extrapolation_s=self.number("prior.max_extrapolation_s"),
             patch_range_m=self.number("tiles.recentre_distance_m"),
             patch_range_rad=self.radians("tiles.recentre_angle_deg"),
             output_spacing_m=self.number("output.spacing_m"),
             tracker=self.tracker(),
+        )
+
+    def start_place(self) -> StartPlace | None:
+        """Returns the place where every drive begins; None where none is named.
+
+        Raises:
+            InputError: a part of it is missing, or it is none.
+        """
+        lat, lon = self.number("start.latitude_deg"), self.number("start.longitude_deg")
+        heading_deg = self.number("start.heading_deg")
+        if math.isnan(lat) and math.isnan(lon) and math.isnan(heading_deg):
+            return None
+        if math.isnan(lat) or math.isnan(lon):
+            raise InputError("give both start.latitude_deg and start.longitude_deg, or no start.*_deg")
+        if not (abs(lat) <= 90.0 and abs(lon) <= 180.0) or math.isinf(heading_deg):
+            raise InputError(
+                f"start.latitude_deg {lat:g}, start.longitude_deg {lon:g}, start.heading_deg "
+                f"{heading_deg:g} are no place and heading in degrees"
+            )
+        return StartPlace(
+            lat,
+            lon,
+            None if math.isnan(heading_deg) else float(yaw_from_heading_deg(heading_deg)),
+            self.number("start.position_std_m"),
+            self.radians("start.heading_std_deg"),
+        )
+
+    def resume(self) -> ResumeSettings | None:
+        """Returns how a drive goes on from the one before; None where no pose is kept."""
+        file = self.text("start.resume_file")
+        if not file:
+            return None
+        return ResumeSettings(
+            Path(file).expanduser(),
+            self.number("start.resume_max_age_s"),
+            self.number("start.resume_max_distance_m"),
         )
 
     def vehicle_options(self) -> VehicleOptions:
@@ -202,16 +249,24 @@ def descriptor_of(spec: ParameterSpec) -> ParameterDescriptor:
     return descriptor
 
 
-def declare(node: Node) -> Settings:
+def declare(node: Node, specs: Mapping[str, ParameterSpec] = SPECS) -> Settings:
     """Declares all parameters on a node and reads what its command line and files gave.
 
+    A whole number will do for a number; a name that no parameter has is said.
+
     Raises:
-        InputError: a value of the wrong type or outside its range, with its name, value and range.
+        InputError: a misspelt name, or a value of the wrong type or outside its range, with name, value and range.
     """
     values = {}
-    for name, spec in SPECS.items():
+    given = _overrides(node)
+    _check_names(given, specs, node)
+    for name, spec in specs.items():
         try:
-            parameter = node.declare_parameter(name, spec.default, descriptor_of(spec))
+            whole = given[name].value if name in given and isinstance(spec.default, float) else None
+            if isinstance(whole, int) and not isinstance(whole, bool):
+                parameter = node.declare_parameter(name, float(whole), descriptor_of(spec), ignore_override=True)
+            else:
+                parameter = node.declare_parameter(name, spec.default, descriptor_of(spec))
         except Exception as error:  # rclpy has no common base for wrong type, out of range and the like
             raise InputError(f"parameter {name}: {error}; {spec.description}") from error
         problem = spec.problem(name, parameter.value)
@@ -219,6 +274,29 @@ def declare(node: Node) -> Settings:
             raise InputError(f"{problem}; {spec.description}")
         values[name] = parameter.value
     return Settings(values)
+
+
+def _overrides(node: Node) -> Mapping[str, Parameter]:
+    """What command line, files and constructor give, declared or not: rclpy tells it in no public way."""
+    given: Mapping[str, Parameter] = getattr(node, "_parameter_overrides", {})
+    return given
+
+
+def _check_names(given: Iterable[str], specs: Mapping[str, ParameterSpec], node: Node) -> None:
+    """Refuses names that are nearly one of a parameter, and warns of those that no parameter has.
+
+    A file for several nodes (`/**`) may hold others' parameters; what looks like ours is a slip.
+
+    Raises:
+        InputError: a misspelt name.
+    """
+    for name in sorted(given):
+        if name in specs or name == "use_sim_time" or name.startswith("qos_overrides."):
+            continue
+        near = difflib.get_close_matches(name, specs, n=1, cutoff=_NEARLY)
+        if near:
+            raise InputError(f"unknown parameter {name}: did you mean {near[0]}?")
+        node.get_logger().warning(f"unknown parameter {name}: it is not used; --help lists all")
 
 
 def changed(settings: Settings, parameters: Sequence[Parameter]) -> tuple[Settings, SetParametersResult]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from geoflow_ros.tiles.around import KEPT_FOR_LATECOMERS
+
 NEWEST_ONLY = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Camera images: an old one is of no use."""
 
@@ -18,13 +20,21 @@ RELIABLE = QoSProfile(
 )
 """Poses, start poses and diagnostics."""
 
-PICTURE = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-"""Debug pictures."""
-
-STATUS = QoSProfile(
+LATCHED = QoSProfile(
     depth=1,
     history=HistoryPolicy.KEEP_LAST,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""What the pose is worth: who comes late gets the last word."""
+"""What a publisher keeps for those who come later, such as a start pose of before the node."""
+
+PICTURE = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+"""Debug pictures."""
+
+TILES = QoSProfile(
+    depth=KEPT_FOR_LATECOMERS,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Satellite tiles: who comes late gets all around the vehicle."""

@@ -22,13 +22,23 @@ class StaticTransforms(FrameTree):
     """The tree of static frames, as a node hears it."""
 
     def listen(self, node: Node) -> Any | None:
-        """Subscribes to `/tf_static` on a node; None where this installation has no tf2_msgs."""
+        """Listens to `/tf_static` on a node, until the answer is let go.
+
+        Returns:
+            None where this installation has neither tf2_msgs nor a cyclonedds that works.
+        """
         try:
             message_type: Any = importlib.import_module("tf2_msgs.msg").TFMessage
         except ImportError:
-            return None
+            return self._listen_without_messages(node)
 
         def take(message: Any) -> None:
             self.take(message.transforms)
 
         return node.create_subscription(message_type, "/tf_static", take, _LATCHED)
+
+    def _listen_without_messages(self, node: Node) -> Any | None:
+        try:
+            return importlib.import_module("geoflow_ros.ros.dds_transforms").listen_to_static(node, self.take)
+        except (ImportError, ConnectionError):
+            return None

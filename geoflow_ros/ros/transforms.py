@@ -1,4 +1,4 @@
-"""The transform from map to odom is sent through tf2_ros where that is installed, else as a plain message, else not."""
+"""The transform from map to odom is sent through tf2_ros where that is installed, else as a plain message."""
 
 from __future__ import annotations
 
@@ -51,19 +51,34 @@ class MessageSender:
 
 
 class NoSender:
-    """Sends nothing: neither is installed, and the pose topics are all there is."""
+    """Sends nothing, and says why: the diagnostics name the sender, so that nobody waits for TF."""
 
-    name = "none"
+    def __init__(self, why: str) -> None:
+        self.name = f"none: {why}"
 
     def send(self, transform: TransformStamped) -> None:
-        """Does nothing; the diagnostics name the sender, so that nobody waits for TF."""
+        """Does nothing."""
 
 
-def transform_sender(node: Node) -> TransformSender:
-    """Returns the best sender that this installation has."""
-    for sender in (Tf2Sender, MessageSender):
+def transform_sender(node: Node, *, is_wanted: bool = True) -> TransformSender:
+    """Returns the best sender that this installation has.
+
+    Args:
+        node: who sends.
+        is_wanted: `frames.broadcast_tf`; where it is not, another node sends this transform, and this one must not.
+    """
+    if not is_wanted:
+        return NoSender("frames.broadcast_tf is false")
+    for sender in (Tf2Sender, MessageSender, _dds_sender):
         try:
             return sender(node)
         except ImportError:
             continue
-    return NoSender()
+        except ConnectionError as error:  # poses do without TF, and a node that ends because of it would not
+            return NoSender(str(error))
+    return NoSender("install tf2_ros (ROS), or cyclonedds (pip)")
+
+
+def _dds_sender(node: Node) -> TransformSender:
+    sender: TransformSender = importlib.import_module("geoflow_ros.ros.dds_transforms").DdsSender(node)
+    return sender

@@ -9,7 +9,8 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from geoflow_ros.bundle import Bundle, Manifest
 from geoflow_ros.bundle.methods import GEOFLOW
 from geoflow_ros.errors import InputError
 from geoflow_ros.evaluation.bag import drive_figures, read_drive
+from geoflow_ros.evaluation.faults import FaultAnswer, FaultWindow, fault_answers
 from geoflow_ros.progress import progress_bar
 from geoflow_ros.resources import DEFAULT_MODEL, GEOFLOW_MODEL, available_models, model_path
 from geoflow_ros.simulation.domains import ClaimedDomain
 from geoflow_ros.simulation.events import EventKind, EventReader
+from geoflow_ros.simulation.faults import Injection
 from geoflow_ros.simulation.pictures import RecordedDrive, draw_pictures
 from geoflow_ros.simulation.processes import Child, ChildError, Children
-from geoflow_ros.tiles import TileServer, open_tile_source
+from geoflow_ros.simulation.surroundings import Surroundings
+from geoflow_ros.tiles import open_tile_source
 from geoflow_ros.world import Area, Drive, World
 from geoflow_ros.world.drive_map import write_drive_map
 
@@ -65,6 +69,7 @@ class DemoSettings:
         localizer: the method of the model, "geoflow" or "birds_eye"; None is the model's.
         image_rate_hz: camera frames a second.
         progress: say on standard error what is going on, with progress bars where that is a terminal.
+        faults: what goes wrong on the way.
     """
 
     seconds: float
@@ -75,14 +80,16 @@ class DemoSettings:
     localizer: str | None = None
     image_rate_hz: float = 5.0
     progress: bool = False
+    faults: tuple[Injection, ...] = ()
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The figures (`metrics.json`) and every file that was written for a person to look at."""
+    """The figures (`metrics.json`), every file that was written for a person to look at, and the answers to faults."""
 
     metrics: dict[str, Any]
     files: tuple[Path, ...]
+    faults: tuple[FaultAnswer, ...] = ()
 
 
 def run_demo(settings: DemoSettings) -> DemoResult:
@@ -118,10 +125,19 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         "localizer": bundle.manifest.method,
         "localizer_memory_mb": memory_mb,
     }
+    answers = fault_answers(bag, _windows(settings)) if settings.faults else []
+    if answers:
+        metrics["faults"] = [asdict(answer) for answer in answers]
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     _say(settings, "drawing the pictures")
     pictures = draw_pictures(RecordedDrive(settings.area, drive, bundle, tiles, bag, record), out)
-    return DemoResult(metrics, (out / "metrics.json", *pictures, bag, tiles, out / "logs"))
+    return DemoResult(metrics, (out / "metrics.json", *pictures, bag, tiles, out / "logs"), tuple(answers))
+
+
+def _windows(settings: DemoSettings) -> list[FaultWindow]:
+    ordered = sorted(settings.faults, key=lambda injection: injection.start_s)
+    ends = [*(following.start_s for following in ordered[1:]), settings.seconds]
+    return [FaultWindow(i.fault.value, i.start_s, i.end_s, end) for i, end in zip(ordered, ends, strict=True)]
 
 
 def default_model(area: Area, method: str | None = None) -> str:
@@ -152,20 +168,24 @@ def _drive_in(
     bag = out / "bag"
     source = open_tile_source(tiles)
     try:
-        with TileServer(source) as server, Children(out / "logs", environment) as children:
-            localizer = children.start("localizer", _localizer_command(server.base_url, bundle, drive))
+        with Surroundings(source) as surroundings, Children(out / "logs", environment) as children:
+            command = _localizer_command(surroundings.tiles_url, bundle, drive)
+            if settings.faults:
+                command += ["-p", f"start.resume_file:={(out / 'last_pose.json').resolve()}"]
+            localizer = children.start("localizer", command)
             probe = children.start("ready", _module("ready", _LOCALIZER, "--timeout", repr(_READY_S)))
             recorder = children.start("recorder", _module("recorder", str(bag), *RECORDED, *_BEGIN))
             children.wait_for_end(probe, _READY_S + _PROBE_START_S)
             children.wait_until_ready(recorder, _READY_S)
             vehicle = children.start("vehicle", _vehicle_command(settings, bundle.manifest))
-            _follow(settings, children, vehicle)
+            surroundings.harm(settings.faults, children, localizer, command)
+            _follow(settings, children, vehicle, surroundings.at)
             time.sleep(_LAST_ANSWER_S)
             children.check(vehicle)
             children.stop(vehicle)
             children.stop(recorder)
-            memory_mb = localizer.memory_mb()
-            children.stop(localizer)
+            memory_mb = surroundings.localizer.memory_mb()
+            children.stop(surroundings.localizer)
     finally:
         source.close()
     return bag, memory_mb
@@ -202,11 +222,12 @@ def _vehicle_command(settings: DemoSettings, manifest: Manifest) -> list[str]:
         "--height": str(manifest.ground.height_px),
         "--recorder": _RECORDER,
     }
-    return _module("vehicle", *(word for option in options.items() for word in option))
+    faults = [word for injection in settings.faults for word in ("--fault", injection.text())]
+    return _module("vehicle", *(word for option in options.items() for word in option), *faults)
 
 
-def _follow(settings: DemoSettings, children: Children, vehicle: Child) -> None:
-    """Waits for the end of the drive, and shows how far rendering and driving are.
+def _follow(settings: DemoSettings, children: Children, vehicle: Child, at: Callable[[float], None]) -> None:
+    """Waits for the end of the drive, and shows how far rendering and driving are; `at` is told the drive's time.
 
     Raises:
         ChildError: a process failed, or the vehicle told nothing for too long.
@@ -228,6 +249,7 @@ def _follow(settings: DemoSettings, children: Children, vehicle: Child) -> None:
             for event in reader.new_events():
                 last_event_s = time.monotonic()
                 driving.advance_to(int(event.done))
+                at(event.done)
         children.check(vehicle)
         driving.advance_to(round(settings.seconds))
 
@@ -251,7 +273,7 @@ def _prepared(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("bag", "logs"):
             shutil.rmtree(out / name, ignore_errors=True)
-        for name in ("map.mbtiles", "metrics.json", "trajectory.png", "error.png", "frame.png"):
+        for name in ("map.mbtiles", "metrics.json", "last_pose.json", "trajectory.png", "error.png", "frame.png"):
             (out / name).unlink(missing_ok=True)
         (out / "logs").mkdir()
     except OSError as error:

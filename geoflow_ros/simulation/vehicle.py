@@ -6,6 +6,7 @@ All frames are rendered before the vehicle sets off: a camera costs a vehicle's 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import sys
 import time
@@ -18,7 +19,7 @@ import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image, Imu
 
@@ -26,15 +27,26 @@ from geoflow_ros.errors import GeoFlowError, InputError
 from geoflow_ros.ros.images import compressed_from_rgb, image_from_rgb
 from geoflow_ros.ros.messages import full_covariance, pose_with_covariance, quaternion_message, time_from_ns
 from geoflow_ros.simulation.events import EventKind, tell
+from geoflow_ros.simulation.faults import CLOCK_AHEAD_S, HEADING_OFF_RAD, PRIOR_OFF_M, Fault, Injection, injection_of
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.world import Area, Camera, Drive, World
-from geoflow_ros.world.drive_sensors import HEADING_STD_RAD, IMAGE_RATE_HZ, JPEG_QUALITY, image_times_s, start_pose
+from geoflow_ros.world.drive_sensors import (
+    HEADING_STD_RAD,
+    IMAGE_RATE_HZ,
+    JPEG_QUALITY,
+    START_STD_M,
+    START_STD_RAD,
+    image_times_s,
+    start_pose,
+)
 
 _CAMERA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 _STREAM = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 _TELL_PERIOD_S = 1.0
 _POLL_S = 0.05
+_SIDEWAYS_VARIANCE = 1e-3  # m²/s²: a car moves along its wheels
+_TRUTH_VARIANCE = 1e-6  # of the true twist, m²/s² and rad²/s²: none would say that nothing is known of it
 _SAME_TIME_S = 1e-6
 _LAST_MESSAGES_S = 0.5  # for them to be sent before their publishers go
 
@@ -49,11 +61,20 @@ class SimulatedVehicle(Node):
         image_rate_hz: frames a second.
         compressed: JPEG frames on image/compressed, else raw ones on image.
         jpeg_quality: 1 to 100.
+        faults: what goes wrong on the way.
     """
 
-    def __init__(self, drive: Drive, image_rate_hz: float, compressed: bool, jpeg_quality: int) -> None:
+    def __init__(
+        self,
+        drive: Drive,
+        image_rate_hz: float,
+        compressed: bool,
+        jpeg_quality: int,
+        faults: Sequence[Injection] = (),
+    ) -> None:
         super().__init__("simulated_vehicle")
         self._drive = drive
+        self._faults = tuple(faults)
         self._image_times_s = image_times_s(drive.duration_s, image_rate_hz)
         self._compressed = compressed
         self._jpeg_quality = jpeg_quality
@@ -75,7 +96,12 @@ class SimulatedVehicle(Node):
             if time.monotonic() - told_s > _TELL_PERIOD_S:
                 tell(EventKind.RENDERED, index, len(self._image_times_s))
                 told_s = time.monotonic()
+            if frames and self._has(Fault.FROZEN, float(t_s)):
+                frames.append(copy.copy(frames[-1]))
+                continue
             rgb = self._drive.frame(float(t_s))
+            if self._has(Fault.BLACK, float(t_s)):
+                rgb = np.zeros_like(rgb)
             if self._compressed:
                 frames.append(compressed_from_rgb(rgb, stamp, "camera", self._jpeg_quality))
             else:
@@ -101,7 +127,12 @@ class SimulatedVehicle(Node):
         return True
 
     def _hears(self, node_name: str, output: Any) -> bool:
-        listeners = self.get_subscriptions_info_by_topic(output.topic_name)
+        # A listener to what was latched does not hear this publisher, which latches nothing.
+        listeners = [
+            listener
+            for listener in self.get_subscriptions_info_by_topic(output.topic_name)
+            if listener.qos_profile.durability is not DurabilityPolicy.TRANSIENT_LOCAL
+        ]
         # Known to the graph is not yet connected: the count is of those that are.
         connected = output.get_subscription_count() >= len(listeners)
         return connected and any(listener.node_name == node_name for listener in listeners)
@@ -118,7 +149,8 @@ class SimulatedVehicle(Node):
                 time.sleep(delay_s)
             if not rclpy.ok(context=self.context):
                 return
-            publish(start_ns + round(t_s * NANOSECONDS_PER_SECOND))
+            ahead_s = CLOCK_AHEAD_S if self._has(Fault.CLOCK, t_s) else 0.0
+            publish(start_ns + round((t_s + ahead_s) * NANOSECONDS_PER_SECOND))
             if t_s - told_s >= _TELL_PERIOD_S:
                 tell(EventKind.DRIVEN, t_s, self._drive.duration_s)
                 told_s = t_s
@@ -126,7 +158,8 @@ class SimulatedVehicle(Node):
     def _events(self, frames: Sequence[Image | CompressedImage]) -> Iterator[tuple[float, _Event]]:
         """Yields when to publish what, in order; sensors before the image of the same time."""
         odometry, headings, states = self._drive.odometry(), self._drive.headings(), self._drive.states
-        image = 0
+        speed_variances, yaw_rate_variance = odometry.twist_variances
+        image, starts = 0, self._later_starts()
         for k, t_s in enumerate(states.t_s):
             while image < len(frames) and self._image_times_s[image] < t_s - _SAME_TIME_S:
                 yield float(self._image_times_s[image]), _ImageEvent(self._image_output, frames[image])
@@ -138,6 +171,7 @@ class SimulatedVehicle(Node):
                 odometry.yaw_rad[k],
                 odometry.speed_mps[k],
                 odometry.yaw_rate_rps[k],
+                (speed_variances[k], yaw_rate_variance),
             )
             truth = _odometry(
                 "map",
@@ -146,13 +180,34 @@ class SimulatedVehicle(Node):
                 states.yaw_rad[k],
                 states.speed_mps[k],
                 states.yaw_rate_rps[k],
+                (_TRUTH_VARIANCE,) * 2,
             )
-            imu = _imu(float(headings[k]), float(odometry.yaw_rate_rps[k]))
-            yield float(t_s), _SensorEvent((
-                (self._odometry_output, odom), (self._imu_output, imu), (self._truth_output, truth)
-            ))  # fmt: skip
+            off_rad = HEADING_OFF_RAD if self._has(Fault.HEADING, float(t_s)) else 0.0
+            imu = _imu(float(headings[k]) + off_rad, float(odometry.yaw_rate_rps[k]))
+            outputs = [(self._imu_output, imu), (self._truth_output, truth)]
+            if not self._has(Fault.ODOMETRY, float(t_s)):
+                outputs.insert(0, (self._odometry_output, odom))
+            while starts and starts[0][0] <= t_s:
+                outputs.append((self._start_output, starts.pop(0)[1]))
+            yield float(t_s), _SensorEvent(tuple(outputs))
         for rest in range(image, len(frames)):
             yield float(self._image_times_s[rest]), _ImageEvent(self._image_output, frames[rest])
+
+    def _has(self, fault: Fault, t_s: float) -> bool:
+        return any(injection.fault is fault and injection.holds(t_s) for injection in self._faults)
+
+    def _later_starts(self) -> list[tuple[float, PoseWithCovarianceStamped]]:
+        """Start poses on the way, with their times: a wrong one, and what puts it right where the fault ends."""
+        starts = []
+        for injection in self._faults:
+            if injection.fault is Fault.PRIOR:
+                for t_s, off_m in ((injection.start_s, PRIOR_OFF_M), (injection.end_s, 0.0)):
+                    east_m, north_m, yaw_rad = self._drive.state_at(t_s)
+                    position = np.array([east_m + off_m, north_m])
+                    covariance = np.diag([START_STD_M**2, START_STD_M**2, START_STD_RAD**2])
+                    stamp = time_from_ns(0)  # of its sending
+                    starts.append((t_s, pose_with_covariance(stamp, "map", position, yaw_rad, covariance)))
+        return starts
 
     def _tell_start(self, start_ns: int) -> None:
         start = start_pose(self._drive, start_ns)
@@ -174,7 +229,7 @@ class _ImageEvent:
 
 @dataclass(frozen=True)
 class _SensorEvent:
-    outputs: tuple[tuple[Any, Odometry | Imu], ...]
+    outputs: tuple[tuple[Any, Odometry | Imu | PoseWithCovarianceStamped], ...]
 
     def __call__(self, stamp_ns: int) -> None:
         for output, message in self.outputs:
@@ -185,13 +240,23 @@ class _SensorEvent:
 _Event = _ImageEvent | _SensorEvent
 
 
-def _odometry(frame: str, x_m: float, y_m: float, yaw_rad: float, speed_mps: float, yaw_rate_rps: float) -> Odometry:
+def _odometry(
+    frame: str,
+    x_m: float,
+    y_m: float,
+    yaw_rad: float,
+    speed_mps: float,
+    yaw_rate_rps: float,
+    twist_variances: tuple[float, float],
+) -> Odometry:
     message = Odometry()
     message.header.frame_id, message.child_frame_id = frame, "base_link"
     message.pose.pose.position.x, message.pose.pose.position.y = float(x_m), float(y_m)
     message.pose.pose.orientation = quaternion_message(float(yaw_rad))
     message.twist.twist.linear.x, message.twist.twist.angular.z = float(speed_mps), float(yaw_rate_rps)
     message.pose.covariance = full_covariance(np.diag([0.01, 0.01, 1e-4])).ravel()
+    speed, yaw_rate = twist_variances
+    message.twist.covariance = full_covariance(np.diag([speed, _SIDEWAYS_VARIANCE, yaw_rate])).ravel()
     return message
 
 
@@ -228,6 +293,9 @@ def _parser() -> argparse.ArgumentParser:
         "--listener", default="geoflow_localizer", metavar="NODE", help="the localizer to wait for before setting off"
     )
     parser.add_argument("--recorder", metavar="NODE", help="wait for this node too, until it listens to every topic")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME:START:END", help="what goes wrong on the way"
+    )
     parser.add_argument("--wait", type=float, default=60.0, metavar="S", help="how long to wait for either")
     return parser
 
@@ -250,6 +318,7 @@ def run(options: argparse.Namespace) -> None:
         options.image_rate,
         options.image_transport == "compressed",
         options.jpeg_quality,
+        [injection_of(text) for text in options.fault],
     )
     try:
         frames = vehicle.render()

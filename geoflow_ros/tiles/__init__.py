@@ -4,6 +4,7 @@
 keeps decoded tiles and cuts `SatellitePatch`es; `TileServer` serves any source over HTTP.
 """
 
+from geoflow_ros.tiles.around import TilesAround
 from geoflow_ros.tiles.describing import tile_source_info
 from geoflow_ros.tiles.disk_cache import CacheSettings
 from geoflow_ros.tiles.fetching import FetchReport, count_tiles, fetch_tiles
@@ -13,6 +14,7 @@ from geoflow_ros.tiles.mbtiles import MBTilesSource
 from geoflow_ros.tiles.mbtiles_writer import MBTilesWriter
 from geoflow_ros.tiles.opening import open_tile_source
 from geoflow_ros.tiles.raster import TileFormat, decode_tile, encode_tile
+from geoflow_ros.tiles.received import ReceivedTiles
 from geoflow_ros.tiles.satellite_map import SatelliteMap, SatellitePatch
 from geoflow_ros.tiles.server import TileServer
 from geoflow_ros.tiles.source import WEB_MERCATOR_WORLD, TileSource
@@ -28,11 +30,13 @@ __all__ = [
     "MBTilesSource",
     "MBTilesWriter",
     "NoGround",
+    "ReceivedTiles",
     "SatelliteMap",
     "SatellitePatch",
     "TileFormat",
     "TileServer",
     "TileSource",
+    "TilesAround",
     "XyzSource",
     "count_tiles",
     "decode_tile",

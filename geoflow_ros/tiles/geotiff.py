@@ -5,13 +5,16 @@ Only the windows that a tile shows are read, from the overview that suits it; th
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from geoflow_ros.arrays import UInt16Array
 from geoflow_ros.errors import InputError, TileError, TileMissingError, TileSourceUnavailableError
 from geoflow_ros.geo import MAX_ZOOM, GeoBounds, tile_bounds
 from geoflow_ros.geo.mercator import EQUATOR_M
@@ -21,9 +24,13 @@ from geoflow_ros.tiles.source import check_tile_index
 GEOTIFF_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".gpkg"})
 """Of files that are opened as pictures with georeference."""
 
+_log = logging.getLogger(__name__)
 _WEB_MERCATOR = "EPSG:3857"
 _TILE_PX = 256
 _ZOOMS_ABOVE = 8  # coarser than the picture's own
+_LEVELS = re.compile(r"(.*)\?levels=(\d+),(\d+)", re.DOTALL)
+_SHOWN_PERCENT = (0.5, 99.5)  # of a 16-bit picture's pixels: what is darker or brighter is black or white
+_SAMPLES, _SAMPLE_PX = 12, 64  # windows along each side of a picture that these are taken from, and their side
 
 
 class GeotiffSource:
@@ -32,8 +39,11 @@ class GeotiffSource:
     Pixels are resampled bilinearly (GDAL widens the kernel where it shrinks them); what the picture does not cover, has
     as no-data value or masks is transparent. Safe to use from several threads, one of which reads at a time.
 
+    Of 16-bit pixels, one range of levels counts for the whole picture and all its bands: that between two percentiles
+    of a sample of it, or the one that is given. `notes` say which.
+
     Args:
-        path: the file.
+        path: the file; with `?levels=MIN,MAX` behind it, the levels that become black and white.
 
     Raises:
         InputError: the library is not installed, or the picture cannot be used, with the command that mends it.
@@ -48,16 +58,18 @@ class GeotiffSource:
             from rasterio.warp import transform_bounds
         except ModuleNotFoundError:
             raise InputError(f"'{path}' needs rasterio: pip install 'geoflow_ros[geotiff]'") from None
-        self.path = Path(path)
+        given = _LEVELS.fullmatch(str(path))
+        self.path = Path(path if given is None else given[1])
         self._lock = threading.Lock()
         if not self.path.is_file():
-            raise TileSourceUnavailableError(f"map file '{path}' is not there")
+            raise TileSourceUnavailableError(f"map file '{self.path}' is not there")
         try:
             self._data = rasterio.open(self.path)
         except rasterio.errors.RasterioIOError as error:
             raise TileSourceUnavailableError(f"'{path}' cannot be opened: {error}") from error
         try:
-            self._bands, self._palette = _bands(self._data, str(path))
+            self._bands, self._palette = _bands(self._data, str(self.path))
+            self._levels = self._levels_of(given)
             west, south, east, north = transform_bounds(self._data.crs, "EPSG:4326", *self._data.bounds, densify_pts=21)
             if not west < 180.0 or west > east:  # GDAL says so across the antimeridian
                 west = math.remainder(west, 360.0)
@@ -73,6 +85,14 @@ class GeotiffSource:
             self._data.close()
             raise InputError(f"'{path}' has a georeference that cannot be used: {error}") from error
         self.name = self.path.stem
+        self.notes: tuple[str, ...] = ()
+        if self._levels is not None:
+            low, high = self._levels
+            told = "as given" if given else f"{_SHOWN_PERCENT[0]:g} and {_SHOWN_PERCENT[1]:g} % of its pixels"
+            self.notes = (
+                f"16-bit pixels: levels {low} to {high} ({told}) become 0 to 255; FILE?levels=MIN,MAX says others",
+            )
+            _log.info("map '%s': %s", self.path, self.notes[0])
         self.min_zoom = max(0, self.max_zoom - _ZOOMS_ABOVE)
 
     def read(self, zoom: int, x: int, y: int) -> bytes:
@@ -103,6 +123,11 @@ class GeotiffSource:
             raise TileSourceUnavailableError(f"{label} cannot be read: {error}") from error
         if not alpha.any():
             raise TileMissingError(f"{label} is missing")
+        if self._levels is not None:
+            low, high = self._levels
+            pixels = (np.clip((pixels.astype(np.float32) - low) / (high - low), 0.0, 1.0) * 255.0 + 0.5).astype(
+                np.uint8
+            )
         if self._palette is not None:
             picture = self._palette[pixels[0]]
         else:
@@ -121,6 +146,45 @@ class GeotiffSource:
         offset = (tile.west_deg - own.west_deg) % 360.0
         return offset <= own.width_deg or offset + tile.width_deg >= 360.0
 
+    def _levels_of(self, given: re.Match[str] | None) -> tuple[int, int] | None:
+        """The levels of 16-bit pixels that become black and white; None of an 8-bit picture.
+
+        Raises:
+            InputError: no range, or levels for a picture that needs none.
+        """
+        is_deep = self._data.dtypes[self._bands[0] - 1] == "uint16" and self._palette is None
+        if given is not None:
+            low, high = int(given[2]), int(given[3])
+            if not is_deep or low >= high:
+                raise InputError(
+                    f"'{self.path}' is no 16-bit picture with levels from {low} to {high}: leave ?levels=… out, or "
+                    "give two that rise"
+                )
+            return low, high
+        if not is_deep:
+            return None
+        samples = self._sampled()
+        if not samples.size:
+            raise InputError(f"'{self.path}' shows nothing where it was looked at: give its levels as ?levels=MIN,MAX")
+        low, high = (int(level) for level in np.percentile(samples, _SHOWN_PERCENT))
+        return low, max(high, low + 1)
+
+    def _sampled(self) -> UInt16Array:
+        """(n,) levels of all bands, from small windows all over the picture; what is masked is left out."""
+        from rasterio.windows import Window
+
+        def places(side: int) -> list[int]:
+            last = max(side - _SAMPLE_PX, 0)
+            return sorted({int(at) for at in np.linspace(0, last, _SAMPLES)})
+
+        data, found = self._data, []
+        for row in places(data.height):
+            for column in places(data.width):
+                window = Window(column, row, min(_SAMPLE_PX, data.width), min(_SAMPLE_PX, data.height))
+                shown = data.dataset_mask(window=window) > 0
+                found.append(data.read(list(self._bands), window=window)[:, shown].ravel())
+        return np.concatenate(found)
+
     def _own_zoom(self) -> int:
         """The coarsest zoom whose pixels are as fine as the picture's own."""
         from rasterio.warp import calculate_default_transform
@@ -132,7 +196,7 @@ class GeotiffSource:
 
 
 def _bands(data: Any, path: str) -> tuple[tuple[int, ...], Any]:
-    """The bands that are red, green and blue, or the only one; and its palette, (256, 3) uint8, where it has one."""
+    """The bands that are red, green and blue, or the only one; and its palette, (levels, 3) uint8, where it has one."""
     from rasterio.enums import ColorInterp
 
     if data.crs is None:
@@ -147,13 +211,13 @@ def _bands(data: Any, path: str) -> tuple[tuple[int, ...], Any]:
     else:
         bands = tuple(shown[:1])
     kinds = {data.dtypes[band - 1] for band in bands}
-    if kinds != {"uint8"}:
+    if kinds not in ({"uint8"}, {"uint16"}):
         raise InputError(
-            f"'{path}' has {', '.join(sorted(kinds))} pixels; 8-bit imagery is needed: gdal_translate -ot Byte -scale "
-            f"'{path}' 8bit.tif"
+            f"'{path}' has {', '.join(sorted(kinds))} pixels; 8-bit or 16-bit imagery is needed: gdal_translate -ot "
+            f"Byte -scale '{path}' 8bit.tif"
         )
     if len(bands) == 1 and colours[bands[0] - 1] is ColorInterp.palette:
-        palette = np.zeros((256, 3), np.uint8)
+        palette = np.zeros((256 if kinds == {"uint8"} else 65536, 3), np.uint8)
         for index, colour in data.colormap(bands[0]).items():
             palette[index] = colour[:3]
         return bands, palette

@@ -37,6 +37,7 @@ def open_tile_source(
             - `map.mbtiles`: an MBTiles file;
             - `map.pmtiles`: a PMTiles archive, also as an http(s) address (extra `pmtiles`);
             - `map.tif`, `.vrt`, `.jp2`, `.gpkg` …: a picture with georeference, such as a GeoTIFF (extra `geotiff`);
+              `map.tif?levels=MIN,MAX`: one of 16 bits, with the levels that become black and white;
             - `https://host/{z}/{x}/{y}.png`: an XYZ server, with the placeholders of `TileTemplate`;
             - `https://host/wmts?SERVICE=WMTS&LAYER=…`, or with SERVICE=WMS: an OGC service;
             - `http://host:port/` or any other http(s) address: the TileJSON document of an XYZ server;
@@ -67,7 +68,7 @@ def open_tile_source(
         raise InputError(f"'{public(text)}': tiles come from http, https or file addresses, not '{scheme}'")
     if "{" in text or "%7b" in text.lower():
         return FolderSource(text)
-    suffix = Path(text).suffix.lower()
+    suffix = Path(text.partition("?levels=")[0]).suffix.lower()
     if suffix == ".mbtiles":
         return MBTilesSource(text)
     if suffix == ".pmtiles":

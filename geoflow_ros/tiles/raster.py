@@ -27,6 +27,7 @@ _AVIF_QUALITY = 512  # cv2.IMWRITE_AVIF_QUALITY, which OpenCV has from 4.8 on, w
 _PNG_COMPRESSION = 4  # of 0 to 9: beyond it, files hardly get smaller and writing takes twice as long
 _LARGEST_SIDE = 4096
 _OPAQUE_ALPHA = 128  # a pixel with less alpha than this (of 255) shows no ground
+_LEVEL_16 = 257  # 65535 / 255: of 16-bit pixels, one level of 8 bits
 
 
 class TileFormat(Enum):
@@ -73,6 +74,8 @@ def tile_format(data: bytes, label: str) -> TileFormat:
 def decode_tile(data: bytes, label: str) -> tuple[UInt8Array, BoolArray | None]:
     """Returns the pixels of an encoded tile, and which of them are opaque.
 
+    Of 16-bit pixels the full range counts, 0 to 65535, whatever the tile holds: all tiles of a map are scaled alike.
+
     Args:
         data: encoded tile.
         label: what to call the tile in an error.
@@ -82,24 +85,24 @@ def decode_tile(data: bytes, label: str) -> tuple[UInt8Array, BoolArray | None]:
         colour of a PNG; None where all of them do.
 
     Raises:
-        TileCorruptError: not a whole square image of 8-bit pixels.
+        TileCorruptError: not a whole square image of 8-bit or 16-bit pixels.
     """
     image = _decode_as_stored(data, label)
-    if image.dtype != np.uint8:
-        raise TileCorruptError(f"{label} has {image.dtype} pixels; 8-bit imagery is needed")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise TileCorruptError(f"{label} has {image.dtype} pixels; 8-bit or 16-bit imagery is needed")
     if image.shape[0] != image.shape[1] or image.shape[0] > _LARGEST_SIDE:
         raise TileCorruptError(
             f"{label} is {image.shape[1]}x{image.shape[0]} px; tiles are squares of {_LARGEST_SIDE} px or less"
         )
     if image.ndim == 3 and image.shape[2] == 4:
-        opaque: BoolArray | None = image[..., 3] >= _OPAQUE_ALPHA
+        opaque: BoolArray | None = _in_8_bits(image[..., 3]) >= _OPAQUE_ALPHA
         rgb = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
     else:
         is_grey = image.ndim == 2 or image.shape[2] == 1
         rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_grey else cv2.COLOR_BGR2RGB)
         key = _png_transparent_colour(data)
         opaque = None if key is None else (rgb != key).any(axis=-1)
-    return np.asarray(rgb, np.uint8), None if opaque is None or opaque.all() else opaque
+    return _in_8_bits(rgb), None if opaque is None or opaque.all() else opaque
 
 
 def tile_side(data: bytes, label: str) -> int:
@@ -162,6 +165,12 @@ def _decode_as_stored(data: bytes, label: str) -> NDArray[Any]:
     return image
 
 
+def _in_8_bits(pixels: NDArray[Any]) -> UInt8Array:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + _LEVEL_16 // 2) // _LEVEL_16).astype(np.uint8)
+
+
 def _jpeg_is_whole(data: bytes) -> bool:
     """Tells whether the end of the image is there; what follows it is harmless (padding, notes of a camera).
 
@@ -217,8 +226,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def _png_transparent_colour(data: bytes) -> UInt8Array | None:
-    """(3,) RGB that a grey or RGB PNG of up to 8 bits declares transparent (chunk tRNS); None where it declares none.
+def _png_transparent_colour(data: bytes) -> NDArray[Any] | None:
+    """(3,) RGB that a grey or RGB PNG declares transparent (chunk tRNS), as decoded; None where it declares none.
 
     OpenCV gives palettes an alpha channel, RGB as well (not in every version), and forgets the key of grey pictures.
     """
@@ -232,6 +241,8 @@ def _png_transparent_colour(data: bytes) -> UInt8Array | None:
             if colour_type not in _PNG_KEYED or len(content) != 2 * _PNG_KEYED[colour_type]:
                 return None
             levels = np.frombuffer(content, ">u2") & (2**depth - 1)
+            if depth > 8:
+                return np.broadcast_to(levels, 3).astype(np.uint16)
             full = levels.astype(np.int64) * 255 // (2**depth - 1)  # as pixels of fewer bits are decoded
             return np.broadcast_to(full, 3).astype(np.uint8)
         elif kind == b"IDAT":  # after it, there is none

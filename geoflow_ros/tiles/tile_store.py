@@ -142,6 +142,11 @@ class TileStore:
             row = self._db.execute("SELECT tile_data FROM tiles LIMIT 1").fetchone()
         return b"" if row is None else bytes(row[0])
 
+    def zooms(self) -> set[int]:
+        """The zooms of which it has tiles."""
+        with self._lock:
+            return {int(zoom) for (zoom,) in self._db.execute("SELECT DISTINCT zoom_level FROM tiles")}
+
     def describe(self, values: Mapping[str, str]) -> None:
         """Writes metadata.
 

@@ -29,6 +29,10 @@ EAST, NORTH, YAW, DRIFT, SCALE, BIAS = range(6)
 _STATES = 6
 # A yaw this many standard deviations off is a disturbance (a magnetometer beside a tram), not a measurement.
 _YAW_GATE_SIGMAS = 5.0
+# A vehicle that moves and turns no faster than this stands: what its odometry turns is the gyro's drift. No car turns
+# faster at such a speed, and a robot that turns on the spot does.
+_STANDING_MPS = 0.02
+_STANDING_RADPS = math.radians(0.5)
 # Two fixes that share the whole scene: the second adds at least this share of its information, so that a vehicle at
 # rest converges.
 _MIN_NEW_INFORMATION = 1e-3
@@ -101,13 +105,17 @@ def initial_state(start: StartPose, odometry: OdometryPose, settings: TrackerSet
 def predict(state: FilterState, target: OdometryPose, settings: TrackerSettings) -> FilterState:
     """Carries the state to a later odometry pose in one step: the increment, turned by the yaw offset and scaled.
 
-    Within the step, yaw is taken at its middle; keep steps short. A target that is not later changes nothing.
+    Within the step, yaw is taken at its middle; keep steps short. A target that is not later changes nothing. While the
+    vehicle stands its yaw stays, whatever the odometry's does, and grows no less certain.
     """
     seconds = (target.stamp_ns - state.odometry.stamp_ns) / NANOSECONDS_PER_SECOND
     if seconds <= 0.0:
         return state
+    turned = target.yaw_rad - state.odometry.yaw_rad
     increment = np.array([target.x_m - state.odometry.x_m, target.y_m - state.odometry.y_m])
-    drift = state.mean[DRIFT]
+    stands = math.hypot(*increment) <= _STANDING_MPS * seconds and abs(turned) <= _STANDING_RADPS * seconds
+    drift = -turned / seconds if stands else state.mean[DRIFT]
+    turning_s = 0.0 if stands else seconds
     unscaled = rotation_matrix(state.mean[YAW] + drift * seconds / 2.0) @ increment
     moved = state.mean[SCALE] * unscaled
     driven = float(np.hypot(*moved))
@@ -118,13 +126,13 @@ def predict(state: FilterState, target: OdometryPose, settings: TrackerSettings)
 
     transition = np.eye(_STATES)
     transition[:2, YAW] = _quarter_turned(moved)
-    transition[:2, DRIFT] = _quarter_turned(moved) * seconds / 2.0
+    transition[:2, DRIFT] = _quarter_turned(moved) * turning_s / 2.0
     transition[:2, SCALE] = unscaled
-    transition[YAW, DRIFT] = seconds
+    transition[YAW, DRIFT] = turning_s
 
     noise = np.zeros(_STATES)
     noise[EAST] = noise[NORTH] = settings.position_noise_m_per_sqrt_m**2 * driven
-    noise[YAW] = settings.yaw_noise_rad_per_sqrt_s**2 * seconds
+    noise[YAW] = settings.yaw_noise_rad_per_sqrt_s**2 * turning_s
     noise[DRIFT] = settings.yaw_drift_walk_radps_per_sqrt_s**2 * seconds
     noise[SCALE] = settings.scale_walk_per_sqrt_m**2 * driven
     noise[BIAS] = settings.heading_bias_walk_rad_per_sqrt_s**2 * seconds

@@ -112,6 +112,11 @@ class OdometryBuffer:
         self._generation += 1
         self._trimmed = False
 
+    def breaks_at(self, pose: OdometryPose) -> bool:
+        """Tells whether `add` would start again with a sample: of another clock, or of another odometry frame."""
+        with self._changed:
+            return bool(self._poses) and self._break_before(pose) is not None
+
     def add(self, pose: OdometryPose) -> None:
         """Append one sample.
 

@@ -13,6 +13,9 @@ from geoflow_ros.tracking.values import StartPose
 
 # A start pose further ahead of the odometry than any message is late was stamped by another clock.
 _MAX_START_AHEAD_S = 1.0
+# A start pose that came before the first odometry holds there: a vehicle without odometry has hardly driven. One that
+# is older than this may be the latched one of another drive.
+_MAX_START_BEFORE_S = 60.0
 _NO_START = "there is no start pose yet: publish initialpose (or fix and imu, with an absolute heading)"
 
 
@@ -36,13 +39,16 @@ class PendingStart:
 
     Args:
         odometry: decides when, and whether ever, the pose can be placed in the odometry frame.
+
+    Attributes:
+        dropped: why the newest start pose can never take effect; empty where it can, or none came.
     """
 
     def __init__(self, odometry: OdometryBuffer) -> None:
         self._odometry = odometry
         self._start: StartPose | None = None
         self._newest_at_start: OdometryPose | None = None
-        self._reason_for_none = _NO_START
+        self.dropped = ""
 
     @property
     def waits(self) -> bool:
@@ -54,12 +60,12 @@ class PendingStart:
         """Keep a start pose; it replaces the one before."""
         self._start = start
         self._newest_at_start = self._odometry.newest
-        self._reason_for_none = _NO_START
+        self.dropped = ""
 
     def clear(self) -> None:
         """Forget the start pose."""
         self._start = None
-        self._reason_for_none = _NO_START
+        self.dropped = ""
 
     def take(self, stamp_ns: int) -> tuple[StartPose, OdometryPose]:
         """Takes out the start pose for a track that is wanted at a stamp.
@@ -73,9 +79,7 @@ class PendingStart:
         self._drop_if_unreachable()
         start = self._start
         if start is None:
-            raise OdometryError(self._reason_for_none)
-        # A start pose that came before the first odometry holds there: a vehicle without odometry has hardly driven
-        # yet.
+            raise OdometryError(self.dropped or _NO_START)
         oldest = self._odometry.oldest
         if oldest is not None and start.stamp_ns < oldest.stamp_ns and self._awaits_odometry():
             raise OdometryError("the start pose is older than the odometry: waiting for odometry that came after it")
@@ -99,12 +103,12 @@ class PendingStart:
         ahead_s = (start.stamp_ns - newest.stamp_ns) / NANOSECONDS_PER_SECOND
         behind_s = (oldest.stamp_ns - start.stamp_ns) / NANOSECONDS_PER_SECOND
         if ahead_s > _MAX_START_AHEAD_S:
-            self._reason_for_none = (
+            self.dropped = (
                 f"the start pose was dropped, its stamp is {ahead_s:.1f} s ahead of the odometry: the clocks differ, "
                 "check use_sim_time, then give it again (initialpose)"
             )
-        elif self._odometry.trimmed and behind_s > self._odometry.max_extrapolation_s:
-            self._reason_for_none = (
+        elif behind_s > (self._odometry.max_extrapolation_s if self._odometry.trimmed else _MAX_START_BEFORE_S):
+            self.dropped = (
                 f"the start pose was dropped, it is {behind_s:.1f} s older than the odometry that is kept, and the "
                 "vehicle may have driven since: give another one (initialpose)"
             )

@@ -95,6 +95,12 @@ class Tracker:
             return None if self._state is None else self._state.odometry.stamp_ns
 
     @property
+    def dropped_start(self) -> str:
+        """Why the newest start pose was dropped before a track began with it; empty where none was."""
+        with self._lock:
+            return self._pending_start.dropped
+
+    @property
     def newest_heading(self) -> Heading | None:
         """The newest absolute heading that the track has not come by yet."""
         with self._lock:
@@ -132,6 +138,11 @@ class Tracker:
                 raise OdometryError("there is no track yet: give a start pose first (initialpose)")
             self._state = ekf.inflate_yaw(ekf.inflate_position(self._state, position_std_m), yaw_std_rad)
             self._forget_fixes()
+
+    def doubt(self, reason: str) -> None:
+        """Take the track, or the start pose that waits, for lost, until fixes agree with it or move it."""
+        with self._lock:
+            self._trust.disbelieve(reason)
 
     def add_heading(self, stamp_ns: int, yaw_rad: float, std_rad: float) -> None:
         """Keep one absolute heading (yaw of base_link in the map) until the track comes by its stamp.

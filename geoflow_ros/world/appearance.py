@@ -52,7 +52,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Appearance:
-    """The look of the map, the look of the street and what only the street shows: walls, sky, haze."""
+    """The look of the map, the look of the street and what only the street shows: walls, sky, haze.
+
+    `is_map_old` says that the map shows another year.
+    """
 
     seed: int
     map: Look
@@ -60,6 +63,7 @@ class Appearance:
     sky: Float32Array  # (2, 3) RGB at the horizon and overhead
     haze_m: float  # distance at which haze takes 63 % of the contrast
     walls: Float32Array  # (MATERIALS, WALL_COLUMNS)
+    is_map_old: bool = False
 
     @classmethod
     def sample(cls, seed: int) -> Appearance:
@@ -91,9 +95,10 @@ class Appearance:
         )  # fmt: skip
         photo = _look(rng, spread=_OTHER_YEAR_SPREAD) if is_old else usual.map
         low = _low_sun(rng, photo if in_map else usual.street)
+        usual = replace(usual, map=photo, is_map_old=bool(is_old))
         if not has_low_sun:
-            return replace(usual, map=photo)
-        return replace(usual, map=low) if in_map else replace(usual, map=photo, street=low)
+            return usual
+        return replace(usual, map=low) if in_map else replace(usual, street=low)
 
 
 def _look(rng: np.random.Generator, spread: float) -> Look:

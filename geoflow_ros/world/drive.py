@@ -33,6 +33,11 @@ _START_MPS = 4.0
 _CORNER_SIGMA_M, _CORNER_REACH = 3.0, 18  # corners are rounded by a normal kernel, cut off after so many points
 _MIN_CURVATURE_PER_M = 1e-3  # straighter than this makes no difference to the speed
 
+# What the wheels and the gyro get wrong: constant for a drive (least and most, of either sign), and white noise.
+_SCALE_ERROR, _SPEED_NOISE_MPS, _STANDING_MPS = (0.03, 0.05), 0.03, 0.1
+_GYRO_BIAS_RPS, _GYRO_NOISE_RPS = (np.radians(0.15), np.radians(0.3)), np.radians(0.1)
+_BIAS_WALK_RPS_PER_SQRT_S = np.radians(0.01)
+
 # What speaks against a road at a junction, without unit.
 _STRAIGHT_RAD, _STRAIGHT_COST = 0.5, 0.5
 _HAIRPIN_RAD, _HAIRPIN_COST = 2.2, 9.0
@@ -71,6 +76,16 @@ class Odometry:
     yaw_rad: Float64Array
     speed_mps: Float64Array
     yaw_rate_rps: Float64Array
+
+    @property
+    def twist_variances(self) -> tuple[Float64Array, float]:
+        """(n,) of the speed, m²/s², and of the yaw rate, rad²/s²: noise, and what is wrong for the whole drive.
+
+        The scale's error counts with the speed; at rest the wheels are exact but for their resolution, which is never
+        nothing.
+        """
+        speed = _SPEED_NOISE_MPS**2 + _mean_square(*_SCALE_ERROR) * self.speed_mps**2
+        return speed, _GYRO_NOISE_RPS**2 + _mean_square(*_GYRO_BIAS_RPS)
 
 
 class Drive:
@@ -114,12 +129,11 @@ class Drive:
         s = self.states
         rng = np.random.default_rng([self.seed, 72])
         n, dt = len(s.t_s), 1 / RATE_HZ
-        scale = 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.05)
-        bias = rng.choice([-1, 1]) * np.radians(rng.uniform(0.15, 0.3)) + np.cumsum(
-            rng.normal(0, np.radians(0.01) * np.sqrt(dt), n)
-        )
-        speed = s.speed_mps * scale + rng.normal(0, 0.03, n) * (s.speed_mps > 0.1)
-        yaw_rate = s.yaw_rate_rps + bias + rng.normal(0, np.radians(0.1), n)
+        scale = 1 + rng.choice([-1, 1]) * rng.uniform(*_SCALE_ERROR)
+        bias = rng.choice([-1, 1]) * rng.uniform(*_GYRO_BIAS_RPS)
+        bias = bias + np.cumsum(rng.normal(0, _BIAS_WALK_RPS_PER_SQRT_S * np.sqrt(dt), n))
+        speed = s.speed_mps * scale + rng.normal(0, _SPEED_NOISE_MPS, n) * (s.speed_mps > _STANDING_MPS)
+        yaw_rate = s.yaw_rate_rps + bias + rng.normal(0, _GYRO_NOISE_RPS, n)
         yaw = np.concatenate([[0.0], np.cumsum(yaw_rate[:-1] * dt)])
         x = np.concatenate([[0.0], np.cumsum(speed[:-1] * np.cos(yaw[:-1] + yaw_rate[:-1] * dt / 2) * dt)])
         y = np.concatenate([[0.0], np.cumsum(speed[:-1] * np.sin(yaw[:-1] + yaw_rate[:-1] * dt / 2) * dt)])
@@ -138,6 +152,11 @@ class Drive:
             wander[i] = wander[i - 1] * (1 - dt / memory_s) + kick[i]
         biased = self.states.yaw_rad + np.radians(rng.normal(0, 1.0))
         return np.asarray(biased + wander + np.radians(rng.normal(0, 1.0, n)))
+
+
+def _mean_square(least: float, most: float) -> float:
+    """Returns the mean square of a number that lies anywhere between two."""
+    return (least**2 + least * most + most**2) / 3.0
 
 
 def _states_inside(layout: CityLayout, seed: int, duration_s: float, lever_arm_m: float) -> States:

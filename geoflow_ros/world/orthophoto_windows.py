@@ -33,6 +33,7 @@ from geoflow_ros.world.orthophoto_squares import (
 from geoflow_ros.world.parts import PART_COLUMNS, Parts
 from geoflow_ros.world.places import WINDOW_M, Poses
 from geoflow_ros.world.raster import CityRaster
+from geoflow_ros.world.scenes import Scene
 from geoflow_ros.world.splits import Split
 
 OTHER_YEAR_SHARE = 0.85  # of training's windows whose map is of another year, where there is one
@@ -90,6 +91,10 @@ class OrthophotoWindow:
         lanes = self.lanes.take(rng.integers(0, len(self.lanes), n))
         east, north = (v + rng.uniform(-_PLACE_JITTER_M, _PLACE_JITTER_M, n) for v in (lanes.east_m, lanes.north_m))
         return Poses(east, north, lanes.yaw_rad + np.radians(rng.normal(0, _HEADING_SIGMA_DEG, n)))
+
+    def scenes(self, east_m: float, north_m: float) -> frozenset[Scene]:
+        """Returns what is known of a place: whether its map is of another year."""
+        return frozenset({Scene.OLD_MAP} if self.has_other_year else ())
 
 
 def orthophoto_window(

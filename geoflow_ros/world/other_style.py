@@ -13,8 +13,7 @@ import numpy as np
 
 from geoflow_ros.arrays import Float32Array, Float64Array, UInt8Array
 from geoflow_ros.world.kinds import LABELS, Label
-from geoflow_ros.world.optics import CameraPose
-from geoflow_ros.world.pairs import PairSampler
+from geoflow_ros.world.pairs import PairPictures, PairSampler
 from geoflow_ros.world.places import Poses, Window
 from geoflow_ros.world.render import render_patches, render_views
 from geoflow_ros.world.windows import Windows
@@ -33,7 +32,7 @@ class OtherStylePairs(PairSampler):
 
     def pictures(
         self, window: Window, camera: Poses, patch: Poses, offset_m: Float64Array, rng: np.random.Generator
-    ) -> tuple[UInt8Array, UInt8Array, CameraPose]:
+    ) -> PairPictures:
         """See `PairSampler.pictures`; every pair has its own palette, and its map another brightness."""
         windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
         view = render_views(windows, self.camera, only, *camera.float32())
@@ -45,7 +44,7 @@ class OtherStylePairs(PairSampler):
         ground = ground * left + palette[Label.SKY] * (1.0 - left)
         satellite = cv2.resize(_drawn(label, palette), (self.satellite_size,) * 2, interpolation=cv2.INTER_AREA)
         brightness = np.float32(rng.uniform(*_MAP_BRIGHTNESS))
-        return _bytes(ground), _bytes(np.asarray(satellite, np.float32) * brightness), CameraPose()
+        return PairPictures(_bytes(ground), _bytes(np.asarray(satellite, np.float32) * brightness))
 
 
 def other_style_photo(seed: int) -> Photo:

@@ -22,6 +22,7 @@ from geoflow_ros.world.places import Poses, Window, city_window, town_window
 from geoflow_ros.world.priors import HeadingError as HeadingError
 from geoflow_ros.world.priors import HeadingErrors, patches_around, sample_offsets
 from geoflow_ros.world.render import patch_heights, render_patches, render_views
+from geoflow_ros.world.scenes import Scene
 from geoflow_ros.world.splits import Split
 from geoflow_ros.world.virtual_camera import as_it_stands, virtual_camera
 from geoflow_ros.world.windows import Windows
@@ -51,6 +52,7 @@ class Pair:
         yaw_rad: the patch's yaw, counter-clockwise from east.
         camera: as it stands above the ground ahead; a localizer knows only how it is mounted.
         centre_m: (2,) east and north of the patch's centre in the map of its world.
+        scenes: what it is of.
     """
 
     satellite: UInt8Array
@@ -60,6 +62,24 @@ class Pair:
     yaw_rad: float
     camera: VirtualCamera
     centre_m: Float64Array
+    scenes: frozenset[Scene] = frozenset()
+
+
+@dataclass(frozen=True)
+class PairPictures:
+    """What a pair shows.
+
+    Attributes:
+        ground: (H, W, 3) uint8 RGB, the camera's image.
+        satellite: (P, P, 3) uint8 RGB, the patch.
+        stands: how the camera stands.
+        is_night: whether the image was taken by night.
+    """
+
+    ground: UInt8Array
+    satellite: UInt8Array
+    stands: CameraPose = CameraPose()
+    is_night: bool = False
 
 
 class PairSampler:
@@ -136,18 +156,29 @@ class PairSampler:
         error = self.heading_error.sample(rng, 1)
         patch_pose = patches_around(camera_pose, offset, error)
         drawn = np.random.default_rng([self.split.seed(self.seed, k), 53, number])
-        ground, satellite, stands = self.pictures(window, camera_pose, patch_pose, offset, drawn)
+        shown = self.pictures(window, camera_pose, patch_pose, offset, drawn)
+        ground, satellite = shown.ground, shown.satellite
         if self.photometric_share > 0:
             changes = np.random.default_rng([self.split.seed(self.seed, k), 54, number])
             ground = changed(ground, CAMERA, changes, self.photometric_share)
             satellite = changed(satellite, MAP, changes, self.photometric_share)
-        camera = as_it_stands(self._mounted, stands)
+        camera = as_it_stands(self._mounted, shown.stands)
         centre_m = np.array([patch_pose.east_m[0], patch_pose.north_m[0]])
-        return Pair(satellite, ground, offset[0], float(error[0]), float(patch_pose.yaw_rad[0]), camera, centre_m)
+        scenes = window.scenes(float(camera_pose.east_m[0]), float(camera_pose.north_m[0]))
+        return Pair(
+            satellite,
+            ground,
+            offset[0],
+            float(error[0]),
+            float(patch_pose.yaw_rad[0]),
+            camera,
+            centre_m,
+            scenes | {Scene.NIGHT} if shown.is_night else scenes,
+        )
 
     def pictures(
         self, window: Window, camera: Poses, patch: Poses, offset_m: Float64Array, rng: np.random.Generator
-    ) -> tuple[UInt8Array, UInt8Array, CameraPose]:
+    ) -> PairPictures:
         """Renders the camera's image and the patch of a pair.
 
         Args:
@@ -156,24 +187,18 @@ class PairSampler:
             patch: one pose.
             offset_m: (1, 2) of the camera in the patch.
             rng: of the disturbances.
-
-        Returns:
-            The image (H, W, 3), the patch (P, P, 3), and how the camera stands.
         """
         if self.conditions.disturb:
-            ground, stands = self._disturbed_view(window, camera, rng)
-            return ground, self._disturbed_patch(window, patch, offset_m, rng), stands
+            disturbance = draw_view(self.conditions, rng)
+            place = float(camera.east_m[0]), float(camera.north_m[0]), float(camera.yaw_rad[0])
+            ground = rendered_view(window.raster, self.camera, place, disturbance)
+            satellite = self._disturbed_patch(window, patch, offset_m, rng)
+            return PairPictures(ground, satellite, disturbance.camera, disturbance.is_night)
         windows, only = Windows.stack([window.raster]), np.zeros(1, np.int64)
         ground = render_views(windows, self.camera, only, *camera.float32()).rgb[0]
         size, resolution = self.satellite_size, self.ground_resolution_m
         satellite = render_patches(windows, size, resolution, only, *patch.float32())[0][0]
-        return ground, satellite, CameraPose()
-
-    def _disturbed_view(self, window: Window, pose: Poses, rng: np.random.Generator) -> tuple[UInt8Array, CameraPose]:
-        disturbance = draw_view(self.conditions, rng)
-        east_m, north_m, yaw_rad = (float(values[0]) for values in (pose.east_m, pose.north_m, pose.yaw_rad))
-        image = rendered_view(window.raster, self.camera, (east_m, north_m, yaw_rad), disturbance)
-        return image, disturbance.camera
+        return PairPictures(ground, satellite)
 
     def _disturbed_patch(
         self, window: Window, pose: Poses, offset_m: Float64Array, rng: np.random.Generator

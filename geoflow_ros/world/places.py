@@ -15,6 +15,7 @@ from geoflow_ros.world.cells import CELL_M
 from geoflow_ros.world.conditions import EASY, Conditions
 from geoflow_ros.world.layout import CityLayout
 from geoflow_ros.world.raster import CityRaster, bake
+from geoflow_ros.world.scenes import Scene, scenes_of
 from geoflow_ros.world.splits import TOWN_SEED, TOWN_SIDE_M
 
 WINDOW_M = 384.0
@@ -66,6 +67,10 @@ class Window(Protocol):
         """Draws `n` poses of a vehicle."""
         ...
 
+    def scenes(self, east_m: float, north_m: float) -> frozenset[Scene]:
+        """Returns what a place in it, and its map, are of."""
+        ...
+
 
 @dataclass(frozen=True)
 class CityWindow:
@@ -83,6 +88,10 @@ class CityWindow:
     def places(self, rng: np.random.Generator, n: int) -> Poses:
         """Draws `n` poses of a vehicle on the lanes; see `sample_places`."""
         return sample_places(self, rng, n)
+
+    def scenes(self, east_m: float, north_m: float) -> frozenset[Scene]:
+        """Returns what a place in it, and its map, are of; night is the camera's alone."""
+        return scenes_of(self.layout, self.raster, east_m, north_m)
 
 
 def city_window(

@@ -1,5 +1,6 @@
-"""Which instructions the CPU has, as its flags and the user's limit say."""
+"""Which instructions the CPU has, as its flags and the user's limit say; and how much of it others take."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,21 @@ def test_a_limit_on_onednns_instructions_counts(
     monkeypatch.setattr(cpu, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert cpu.has_bfloat16() is expected
+
+
+def test_the_work_of_others_is_what_is_neither_idle_nor_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, own_s = tmp_path / "stat", [0.0]
+    monkeypatch.setattr(cpu, "CPU_TIMES", stat)
+    monkeypatch.setattr(cpu.os, "sysconf", lambda name: 100)
+    times = os.times_result
+    monkeypatch.setattr(cpu.os, "times", lambda: times((own_s[0], 0.0, 0.0, 0.0, 0.0)))
+    stat.write_text("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2 3\n")
+    others = cpu.WorkOfOthers()
+    assert others.share() is None  # no time has passed
+    stat.write_text("cpu  900 0 200 1700 100 0 0 100 0 0\n")  # 20 s passed, 10 s of work
+    own_s[0] = 4.0
+    assert others.share() == pytest.approx(0.3)
+    stat.write_text("nothing known")
+    assert others.share() is None

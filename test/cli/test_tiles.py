@@ -115,6 +115,27 @@ def test_preview_draws_the_patch_of_a_place(town_map: Path, tmp_path: Path, caps
     assert np.median(np.abs(seen - patch.pixels).max(axis=-1)) <= 3
 
 
+def test_what_a_server_answered_is_kept_in_a_folder_and_shown_without_it(
+    town_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MBTilesSource(town_map)
+    lat, lon = source.bounds.centre
+    at = ("--lat", lat, "--lon", lon, "--heading", 30)
+    kept = ("--cache-folder", tmp_path / "kept")
+    with TileServer(source) as server:
+        address = f"{server.base_url}/"
+        assert run("tiles", "preview", address, *at, "--out", tmp_path / "asked.png", *kept) == 0
+    source.close()
+    monkeypatch.setenv("GEOFLOW_TILE_CACHE", str(tmp_path / "kept"))
+    assert run("tiles", "preview", address, *at, "--out", tmp_path / "kept.png", "--offline") == 0
+    assert np.array_equal(read_image(tmp_path / "asked.png"), read_image(tmp_path / "kept.png"))
+    assert run("tiles", "info", address, "--offline") == 0
+    capsys.readouterr()
+    monkeypatch.delenv("GEOFLOW_TILE_CACHE")
+    assert run("tiles", "preview", address, *at, "--offline") == 2
+    assert "--offline needs --cache-folder (or GEOFLOW_TILE_CACHE)" in only_line(capsys)
+
+
 def test_a_truncated_map_is_refused(town_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.mbtiles"
     broken.write_bytes(town_map.read_bytes()[:5000])

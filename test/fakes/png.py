@@ -19,6 +19,8 @@ def png(pixels: UInt8Array, colour_type: int, transparent: bytes, palette: bytes
     if depth < 8:
         bits = np.unpackbits(pixels[..., None], axis=-1)[..., -depth:]
         pixels = np.packbits(bits.reshape(height, -1), axis=1)
+    if depth > 8:
+        pixels = np.ascontiguousarray(pixels.astype(">u2")).view(np.uint8)
     rows = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels))
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     chunks = [

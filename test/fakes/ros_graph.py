@@ -206,7 +206,7 @@ class Graph:
     @property
     def waiting_gnss_ns(self) -> int | None:
         """Stamp of the satellite fix that waits for a heading to start with."""
-        gnss = self._vehicle._gnss.waiting
+        gnss = self._vehicle.starts.waiting_gnss
         return None if gnss is None else int(gnss.stamp_ns)
 
     @property

@@ -81,17 +81,31 @@ def navsat(status: int = 0, latitude: float = 49.0, covariance_type: int = 2) ->
 
 def test_a_satellite_fix_brings_its_covariance_where_it_states_one() -> None:
     gnss = messages.gnss_from_message(navsat())
-    assert gnss is not None
     assert (gnss.stamp_ns, gnss.latitude_deg, gnss.longitude_deg) == (STAMP_NS, 49.0, 8.4)
     np.testing.assert_array_equal(gnss.covariance_m2, np.diag([4.0, 9.0]))
-    without = messages.gnss_from_message(navsat(covariance_type=NavSatFix.COVARIANCE_TYPE_UNKNOWN))
-    assert without is not None
-    assert without.covariance_m2 is None
 
 
-@pytest.mark.parametrize("message", [navsat(status=-1), navsat(latitude=math.nan)])
-def test_a_receiver_without_a_fix_gives_no_position(message: NavSatFix) -> None:
-    assert messages.gnss_from_message(message) is None
+@pytest.mark.parametrize("covariance", [[math.nan] * 9, [0.0] * 9, [-1.0] + [0.0] * 8])
+def test_a_covariance_that_says_nothing_leaves_the_position_as_it_is(covariance: list[float]) -> None:
+    message = navsat()
+    message.position_covariance = covariance
+    assert messages.gnss_from_message(message).covariance_m2 is None
+    unknown = messages.gnss_from_message(navsat(covariance_type=NavSatFix.COVARIANCE_TYPE_UNKNOWN))
+    assert (unknown.latitude_deg, unknown.covariance_m2) == (49.0, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (navsat(status=-1), r"the receiver has no satellite fix \(status -1\)"),
+        (navsat(status=-2), r"does not say that it has a satellite fix \(status -2\)"),
+        (navsat(latitude=math.nan), "not finite"),
+        (navsat(latitude=490.0), "no latitude and longitude in degrees"),
+    ],
+)
+def test_a_satellite_fix_that_is_none_is_named(message: NavSatFix, reason: str) -> None:
+    with pytest.raises(OdometryError, match=reason):
+        messages.gnss_from_message(message)
 
 
 def camera_info(**changes: Any) -> SimpleNamespace:

@@ -108,8 +108,11 @@ def test_a_picture_without_a_stamp_or_not_newer_than_the_last_is_out_of_order(ve
     assert rejection(lambda: vehicle.localizer.localize(picture(), 0)).reason is RejectReason.ORDER
     vehicle.look()
     again = rejection(vehicle.look)
-    assert again.reason is RejectReason.ORDER
-    assert "0.000 s behind" in again.detail
+    assert again.reason is RejectReason.DUPLICATE
+    at_ns = vehicle.t_ns - 100_000_000
+    late = rejection(lambda: vehicle.localizer.localize(picture(number=at_ns), at_ns))
+    assert late.reason is RejectReason.ORDER
+    assert "0.100 s behind" in late.detail
 
 
 def test_without_a_start_there_is_no_prior(make_vehicle: MakeVehicle) -> None:

@@ -12,7 +12,15 @@ import pytest
 from fakes.bundle import GREY
 from fakes.vehicle import StraightDrive, picture
 
-from geoflow_ros.localization import CameraFrame, FrameRejected, RejectReason, VehicleFix, VehicleLocalizer, replay
+from geoflow_ros.localization import (
+    CameraFrame,
+    FrameRejected,
+    InputRejected,
+    RejectReason,
+    VehicleFix,
+    VehicleLocalizer,
+    replay,
+)
 from geoflow_ros.localization.rejection import FAULTS
 from geoflow_ros.tracking import TrackState, TrackStatus
 
@@ -53,6 +61,21 @@ def go_black(vehicle: StraightDrive, metres: float) -> None:
     for _ in range(round(metres)):
         vehicle.drive(0.2, 5.0)
         look_black(vehicle)
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_vehicle_that_stands_for_ten_minutes_keeps_its_heading(vehicle: StraightDrive, looks: bool) -> None:
+    before = vehicle.localizer.newest_track()
+    assert before is not None
+    vehicle.stand(600.0, gyro_drift_deg_per_s=0.3, looks=looks)
+    after = vehicle.localizer.newest_track()
+    assert after is not None
+    assert after.yaw_rad == pytest.approx(before.yaw_rad, abs=math.radians(0.5))
+    assert after.yaw_std_rad < before.yaw_std_rad + math.radians(0.5)
+    vehicle.drive(1.0)
+    fix = vehicle.look()
+    assert fix.position_m == pytest.approx([vehicle.east_m, vehicle.north_m], abs=3.0)
+    assert status(vehicle).state is TrackState.TRACKING
 
 
 def test_every_reason_of_a_rejection_names_an_input() -> None:
@@ -194,6 +217,18 @@ def test_one_fix_in_10_m_is_news_and_none_at_rest(make_vehicle: MakeVehicle) -> 
     assert len(news(vehicle, 5.0, 2.0)) == 10
 
 
+def test_odometry_that_trembles_at_rest_brings_no_news(make_vehicle: MakeVehicle) -> None:
+    vehicle = started(make_vehicle(**OWN_PATCHES))
+    assert len(news(vehicle, 0.0, 0.2)) == 1
+    found = []
+    for number in range(100):  # 20 cm to and fro from image to image: 20 m of it
+        vehicle.drive(0.2, -1.0 if number % 2 else 1.0)
+        fix = vehicle.look()
+        found.append(fix.is_news)
+    assert fix.track.driven_m > 15.0
+    assert not any(found)
+
+
 def test_the_first_fix_of_another_track_is_news(make_vehicle: MakeVehicle) -> None:
     vehicle = started(make_vehicle(**OWN_PATCHES))
     assert len(news(vehicle, 5.0, 1.0)) == 1
@@ -213,3 +248,42 @@ def test_a_doubted_fix_is_published_with_the_covariance_that_it_counts_with(make
     assert 1.2 < fix.status.inflation < 4.0
     stated = math.sqrt(np.linalg.det(fix.fix.covariance))
     assert math.sqrt(np.linalg.det(fix.covariance[:2, :2])) >= 0.99 * fix.status.inflation * stated
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_after_the_clock_jumped_the_track_goes_on_once_fixes_prove_it(vehicle: StraightDrive, jump_s: float) -> None:
+    vehicle.t_ns += round(jump_s * 1e9)
+    with pytest.raises(InputRejected, match="clock jumped"):
+        vehicle.drive(0.02)
+    vehicle.drive(0.1)
+    track = vehicle.localizer.newest_track()
+    assert track is not None
+    assert (track.east_m, track.north_m) == pytest.approx((vehicle.east_m, vehicle.north_m), abs=3.0)
+    said = []
+    for _ in range(25):
+        vehicle.drive(0.2)
+        with suppress(FrameRejected):
+            vehicle.look()
+        said.append(status(vehicle))
+    assert said[0].state is TrackState.LOST
+    assert "fixes have to prove" in said[0].reason
+    assert said[-1].state is TrackState.TRACKING
+
+
+def test_odometry_of_another_clock_and_place_ends_the_track(vehicle: StraightDrive) -> None:
+    vehicle.t_ns -= 3600 * 10**9
+    vehicle.x_m += 5.0
+    with pytest.raises(InputRejected, match="jumped back"):
+        vehicle.drive(0.02)
+    vehicle.drive(0.1)
+    assert vehicle.localizer.newest_track() is None
+    assert status(vehicle).state is TrackState.WAITING
+
+
+def test_a_lost_track_does_not_outlive_its_clock(vehicle: StraightDrive) -> None:
+    go_black(vehicle, 30.0)
+    assert status(vehicle).state is TrackState.LOST
+    vehicle.t_ns -= 3600 * 10**9
+    with pytest.raises(InputRejected, match="jumped back"):
+        vehicle.drive(0.02)
+    assert vehicle.localizer.newest_track() is None

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from fakes.ros_domain import domain_id
 
-from geoflow_ros.ros.command import INPUTS, OUTPUTS, SERVICES, main, plain_arguments
+from geoflow_ros.ros.command import INPUTS, OUTPUTS, SERVICES, main
+from geoflow_ros.ros.executable import plain_arguments
 from geoflow_ros.ros.parameter_table import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,9 +197,60 @@ def test_a_source_from_a_file_that_is_not_there_yet_is_waited_for_until_a_signal
 ) -> None:
     settings = tmp_path / "vehicle.yaml"
     settings.write_text("/**:\n  ros__parameters:\n    tiles: {source: /nowhere.mbtiles}\n")
-    node = start("--ros-args", "--params-file", str(settings))
+    node = start("--ros-args", "--params-file", str(settings), "-p", "exit_on_error:=false")
     wait_for(node, "cannot be configured: map file '/nowhere.mbtiles'")
     node.send_signal(number)
+    code, lines = ended(node)
+    assert code == 0
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.usefixtures("ros")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["tiles.source:=/nowhere.mbtiles"], "map file '/nowhere.mbtiles' is not there"),
+        (["tile.source:=/nowhere.mbtiles"], "unknown parameter tile.source: did you mean tiles.source?"),
+        (["tiles.source:=/nowhere.mbtiles", "start.latitude_deg:=49"], "both start.latitude_deg and"),
+        (["tiles.source:=/nowhere.mbtiles", "model.threads:=2.0"], "model.threads"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_ends_the_executable_with_the_reason(
+    start: Start, arguments: list[str], reason: str
+) -> None:
+    code, lines = ended(start("--ros-args", *(word for argument in arguments for word in ("-p", argument))))
+    assert code == 2
+    assert lines[-1].startswith("localizer: ")
+    assert reason in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.usefixtures("ros")
+def test_the_transition_shutdown_ends_the_process(start: Start) -> None:
+    import rclpy
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+
+    node = start("--ros-args", "-p", "autostart:=false")
+    context = Context()
+    rclpy.init(context=context, domain_id=start.domain)
+    manager = Node("test_manager", context=context)
+    client = manager.create_client(ChangeState, "/geoflow_localizer/change_state")
+    assert client.wait_for_service(PATIENCE_S)
+    shutdown = Transition(id=Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    future = client.call_async(ChangeState.Request(transition=shutdown))
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(manager)
+    executor.spin_until_future_complete(future, PATIENCE_S)
+    executor.shutdown()
+    manager.destroy_node()
+    context.try_shutdown()
+    answer = future.result()
+    assert answer is not None
+    assert answer.success
     code, lines = ended(node)
     assert code == 0
     assert not any("Traceback" in line for line in lines)

@@ -38,6 +38,7 @@ def status(
         hardware_id="model",
         state=state,
         state_problem=state_problem,
+        clock_problem="",
         track=track,
         position_std_m=position_std_m,
         limits=LIMITS,
@@ -75,7 +76,14 @@ def test_every_reason_has_a_level_and_a_count(health: Health) -> None:
         assert said[reason.value] == ("1" if reason is RejectReason.OUTLIER else "0")
 
 
-@pytest.mark.parametrize("reason", RejectReason)
+def test_what_came_twice_is_counted_and_no_problem(health: Health) -> None:
+    health.rejected(NOW_NS, RejectReason.DUPLICATE, "the image came twice")
+    message = status(health)
+    assert (message.level, message.message) == (OK, "localizing")
+    assert {item.key: item.value for item in message.values}["duplicate_images"] == "1"
+
+
+@pytest.mark.parametrize("reason", [reason for reason, level in REJECTION_LEVELS.items() if level != OK])
 def test_a_rejection_is_present_for_three_seconds_with_its_reasons_level(health: Health, reason: RejectReason) -> None:
     health.rejected(NOW_NS, reason, "what to do")
     message = status(health)

@@ -17,7 +17,7 @@ from fakes.ros_graph import DATUM, ZOOM, Graph
 from fakes.unresponsive_server import UnresponsiveServer
 
 from geoflow_ros.geo import tile_at
-from geoflow_ros.tiles import HttpSettings, MBTilesSource, XyzSource
+from geoflow_ros.tiles import HttpSettings, MBTilesSource, XyzSource, open_tile_source
 
 
 def test_the_lifecycle_can_be_walked_and_only_the_active_node_listens_to_the_camera(own: MakeGraph) -> None:
@@ -187,3 +187,14 @@ def test_a_node_that_has_ended_leaves_no_thread(own: MakeGraph) -> None:
     graph.localized()
     graph.close()
     graph.wait(lambda: {*threading.enumerate()} <= before, "its threads to end")
+
+
+def test_a_silent_server_is_asked_once_for_what_it_has_when_the_node_is_configured(
+    own: MakeGraph, unresponsive: UnresponsiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = HttpSettings(timeout_s=1.0)
+    replace_in_node(monkeypatch, "open_tile_source", lambda spec, cache: open_tile_source(spec, http, cache))
+    graph = own(start=False, source=unresponsive.url.partition("{")[0])
+    graph.localizer.start()
+    assert "does not answer in time" in graph.problem
+    assert len(unresponsive.requests) == 1

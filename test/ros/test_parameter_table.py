@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from geoflow_ros.ros.parameter_files import full_yaml, vehicle_yaml, write_files
-from geoflow_ros.ros.parameter_table import SECTIONS, SPECS, VEHICLE_PARAMETERS, ParameterSpec, section_of
+from geoflow_ros.ros.parameter_files import full_yaml, publisher_yaml, vehicle_yaml, write_files
+from geoflow_ros.ros.parameter_table import (
+    PUBLISHER_SPECS,
+    SECTIONS,
+    SPECS,
+    VEHICLE_PARAMETERS,
+    ParameterSpec,
+    section_of,
+)
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -21,14 +28,17 @@ def flattened(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("geoflow.yaml", VEHICLE_PARAMETERS), ("geoflow_full.yaml", SPECS)])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("geoflow.yaml", VEHICLE_PARAMETERS), ("geoflow_full.yaml", SPECS), ("tile_publisher.yaml", PUBLISHER_SPECS)],
+)
 def test_a_configuration_file_holds_its_parameters_with_default_and_comment(name: str, parameters: Any) -> None:
     yaml = pytest.importorskip("yaml")
     text = (CONFIG / name).read_text()
     written = flattened(yaml.safe_load(text)["/**"]["ros__parameters"])
     assert written.keys() == {*parameters}
     for parameter, value in written.items():
-        default = SPECS[parameter].default
+        default = (SPECS.get(parameter) or PUBLISHER_SPECS[parameter]).default
         assert type(value) is type(default), parameter
         assert value == default or (math.isnan(value) and math.isnan(default)), parameter  # type: ignore[arg-type]
     lines = text.splitlines()
@@ -48,7 +58,7 @@ def test_a_vehicle_sets_fifteen_parameters_at_most() -> None:
     assert {*VEHICLE_PARAMETERS} < {*SPECS}
 
 
-@pytest.mark.parametrize("text", [vehicle_yaml(), full_yaml()])
+@pytest.mark.parametrize("text", [vehicle_yaml(), full_yaml(), publisher_yaml()])
 def test_limits_are_written_with_all_their_digits(text: str) -> None:
     assert "e+" not in text
     assert "e-0" not in text

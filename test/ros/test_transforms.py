@@ -33,7 +33,7 @@ def install(monkeypatch: pytest.MonkeyPatch, name: str, **content: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tf2_ros", "tf2_msgs", "tf2_msgs.msg"):
+    for name in ("tf2_ros", "tf2_msgs", "tf2_msgs.msg", "geoflow_ros.ros.dds_transforms"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -67,4 +67,14 @@ def test_with_neither_nothing_is_sent_and_the_name_says_so() -> None:
     node: Any = Publishers()
     sender = transform_sender(node)
     sender.send(TransformStamped())
-    assert (sender.name, node.sent) == ("none", [])
+    assert node.sent == []
+    assert sender.name == "none: install tf2_ros (ROS), or cyclonedds (pip)"
+
+
+def test_where_another_node_sends_it_this_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "tf2_msgs")
+    install(monkeypatch, "tf2_msgs.msg", TFMessage=types.SimpleNamespace)
+    node: Any = Publishers()
+    sender = transform_sender(node, is_wanted=False)
+    sender.send(TransformStamped())
+    assert (sender.name, node.sent) == ("none: frames.broadcast_tf is false", [])

@@ -121,6 +121,9 @@ def test_a_drive_is_localized_and_recorded_and_all_end_when_told(processes: Proc
     assert 2.9 < math.hypot(start.x - truth.x, start.y - truth.y) < 7.1
     stamps = [message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in messages["/odom"]]
     np.testing.assert_allclose(np.diff(stamps), 2e7, atol=1)
+    # Nothing is known exactly: a filter that takes a variance of 0 at its word follows that sensor alone.
+    for message in (*messages["/odom"], *messages[TRUTH]):
+        assert np.diagonal(message.twist.covariance.reshape(6, 6)).min() > 0.0
 
 
 def test_a_parameter_that_cannot_be_used_ends_the_node_with_one_line(processes: Processes) -> None:

@@ -149,8 +149,8 @@ def test_what_gdal_makes_of_a_photo_shows_the_same_ground(tmp_path: Path, name: 
 
 
 def test_pictures_that_cannot_be_used_are_refused_with_the_command_that_mends_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"uint16 pixels; .*gdal_translate -ot Byte -scale"):
-        open_tile_source(photo(tmp_path / "deep.tif", dtype="uint16"))
+    with pytest.raises(InputError, match=r"float32 pixels; .*gdal_translate -ot Byte -scale"):
+        open_tile_source(photo(tmp_path / "real.tif", dtype="float32"))
     nowhere = photo(tmp_path / "nowhere.tif", crs="EPSG:32632")
     import rasterio
 
@@ -177,6 +177,44 @@ def test_grey_and_palette_photos_keep_their_colours(tmp_path: Path) -> None:
     patch = patch_of(open_tile_source(path)).pixels.astype(int)
     assert np.abs(patch[..., 0] + patch[..., 1] - 255).max() <= 2
     assert (patch[..., 2] == 7).all()
+
+
+def deep_photo(path: Path, low: int, gain: int) -> Path:
+    """The picture with 16 bits: its levels 40 to 254 lie at low + gain times that; a few glints are brighter."""
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(photo(path, dtype="uint16"), "r+") as file:
+        bands = file.read()
+        deep = np.where(bands == 0, 0, low + gain * bands.astype(np.int64)).astype(np.uint16)
+        deep[:, 900:910, 900:910] = 65535
+        file.write(deep)
+    return path
+
+
+def test_a_16_bit_photo_has_one_scale_for_all_its_tiles_and_bands(tmp_path: Path) -> None:
+    truth = patch_of(open_tile_source(photo(tmp_path / "photo.tif"))).pixels.astype(float)
+    source = open_tile_source(deep_photo(tmp_path / "deep.tif", low=200, gain=10))
+    patch = patch_of(source)
+    assert patch.ground_share > 0.99
+    shown = patch.pixels.astype(float)
+    inside = (shown > 5) & (shown < 250)
+    slopes = [np.polyfit(truth[..., c][inside[..., c]], shown[..., c][inside[..., c]], 1) for c in range(3)]
+    assert np.abs(np.array(slopes) - slopes[0]).max() < 0.5  # alike for red, green and blue
+    low, high = np.percentile(picture()[picture().any(axis=-1)], (0.5, 99.5))
+    assert abs(slopes[0][0] * (high - low) / 255.0 - 1.0) < 0.03  # of the whole picture, not of a tile
+    residual = [(np.polyval(slopes[c], truth[..., c]) - shown[..., c])[inside[..., c]] for c in range(3)]
+    assert max(np.abs(values).mean() for values in residual) < 1.0
+    (note,) = source.notes  # type: ignore[attr-defined]
+    assert re.match(r"16-bit pixels: levels \d+ to \d+ \(0\.5 and 99\.5 % of its pixels\) become 0 to 255", note)
+    assert 0.2 < patch_of(source, CORNER).ground_share < 0.9  # no-data stays transparent
+
+
+def test_the_levels_of_a_16_bit_photo_may_be_given(tmp_path: Path) -> None:
+    truth = patch_of(open_tile_source(photo(tmp_path / "photo.tif")))
+    deep = deep_photo(tmp_path / "deep.tif", low=200, gain=10)
+    assert difference(patch_of(open_tile_source(f"{deep}?levels=200,2750")), truth) < 1.0
+    for bad, path in (("500,200", deep), ("0,255", tmp_path / "photo.tif")):
+        with pytest.raises(InputError, match="is no 16-bit picture with levels from"):
+            open_tile_source(f"{path}?levels={bad}")
 
 
 def pmtiles_of(mbtiles: Path, path: Path) -> Path:

@@ -29,7 +29,6 @@ BAD_TILES = {
     "a JPEG of noise": b"\xff\xd8\xff" + bytes(range(200)) + b"\xff\xd9",
     "no square": cv2.imencode(".png", np.zeros((256, 128, 3), np.uint8))[1].tobytes(),
     "a cut AVIF": encode_tile(np.full((256, 256, 3), 9, np.uint8), TileFormat.AVIF)[:-8],
-    "16 bits": cv2.imencode(".png", np.zeros((256, 256, 3), np.uint16))[1].tobytes(),
 }
 
 
@@ -63,6 +62,8 @@ KEYED_TILES = {
     "grey": png.png(LEVELS, png.GREY, b"\0\x03"),
     "grey of 4 bits": png.png(LEVELS, png.GREY, b"\0\x03", depth=4),
     "RGB": png.png(np.repeat(LEVELS[..., None], 3, axis=-1), png.RGB, b"\0\x03\0\x03\0\x03"),
+    "grey of 16 bits": png.png(LEVELS, png.GREY, b"\0\x03", depth=16),
+    "RGB of 16 bits": png.png(np.repeat(LEVELS[..., None], 3, axis=-1), png.RGB, b"\0\x03\0\x03\0\x03", depth=16),
 }
 
 
@@ -77,6 +78,26 @@ def test_a_transparent_colour_that_no_pixel_has_costs_nothing() -> None:
     pixels, opaque = decode_tile(png.png(LEVELS, png.GREY, b"\0\x77"), "tile")
     assert opaque is None
     assert (pixels == LEVELS[..., None]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_scaled_by_their_full_range_whatever_a_tile_holds(channels: int) -> None:
+    deep = np.zeros((256, 256, channels), np.uint16)
+    deep[..., :3] = (np.arange(256 * 256).reshape(256, 256)[..., None] // 2).astype(np.uint16)  # the darker half alone
+    if channels == 4:
+        deep[..., 3] = 65535
+        deep[:, :5, 3] = 32000
+    data = cv2.imencode(".png", deep if channels > 1 else deep[..., 0])[1].tobytes()
+    pixels, opaque = decode_tile(data, "tile")
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels[..., 0], deep[..., 0] * (255 / 65535), atol=0.51)
+    assert pixels.max() == 127
+    if channels == 4:
+        assert opaque is not None
+        assert not opaque[:, :5].any()
+        assert opaque[:, 5:].all()
+    else:
+        assert opaque is None
 
 
 def test_tiles_are_decoded_as_rgb_whatever_their_encoding() -> None:

@@ -100,6 +100,23 @@ def test_noise_grows_with_distance_and_time() -> None:
     assert fast[[YAW, DRIFT, BIAS]] == pytest.approx(slow[[YAW, DRIFT, BIAS]])
 
 
+def test_at_rest_the_yaw_stays_as_it_is_known_whatever_the_odometrys_does() -> None:
+    state = some_state()
+    drifted = replace(state.odometry, stamp_ns=NS // 4, yaw_rad=state.odometry.yaw_rad + math.radians(0.1))
+    after = predict(state, drifted, SETTINGS)
+    assert after.pose.yaw_rad == pytest.approx(state.pose.yaw_rad)
+    assert after.covariance[YAW, YAW] == pytest.approx(state.covariance[YAW, YAW])
+    np.testing.assert_allclose(after.mean[[DRIFT, SCALE, BIAS]], state.mean[[DRIFT, SCALE, BIAS]])
+
+
+def test_a_robot_that_turns_on_the_spot_turns() -> None:
+    state = some_state()
+    turned = replace(state.odometry, stamp_ns=NS // 4, yaw_rad=state.odometry.yaw_rad + math.radians(5.0))
+    after = predict(state, turned, SETTINGS)
+    assert after.pose.yaw_rad - state.pose.yaw_rad == pytest.approx(math.radians(5.0), abs=0.001)
+    assert after.covariance[YAW, YAW] != pytest.approx(state.covariance[YAW, YAW])
+
+
 def test_the_jacobian_of_a_camera_with_a_lever_arm_is_the_derivative_of_its_position() -> None:
     state, lever, step = some_state(), (2.0, -1.0), 1e-6
     innovation = position_innovation(state, two_axes(), lever)

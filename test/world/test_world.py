@@ -241,6 +241,20 @@ def test_a_drive_turns_keeps_to_the_road_and_its_dead_reckoning_drifts() -> None
     assert np.array_equal(again.frame(3.0), drive.frame(3.0))
 
 
+def test_the_odometry_says_how_good_its_twist_is() -> None:
+    world = World.of(Area.CROSS, 1)
+    speeds, yaw_rates = [], []
+    for seed in range(12):
+        drive = Drive(world, seed, 20.0)
+        s, o = drive.states, drive.odometry()
+        of_speed, of_yaw_rate = o.twist_variances
+        assert of_speed.min() > 0.0
+        speeds.append(np.mean((o.speed_mps - s.speed_mps) ** 2 / of_speed))
+        yaw_rates.append(np.mean((o.yaw_rate_rps - s.yaw_rate_rps) ** 2 / of_yaw_rate))
+    assert 0.7 < np.mean(speeds) < 1.4
+    assert 0.7 < np.mean(yaw_rates) < 1.4
+
+
 def test_impossible_worlds_are_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="200 m"):
         CityLayout.generate(0, 10.0)
