@@ -56,7 +56,7 @@ autodoc_mock_imports = [
 
 COMMANDS = (
     *("demo", "localize", "train", "export", "evaluate", "evaluate synthetic", "evaluate calibrate"),
-    *("evaluate precision", "evaluate bag", "evaluate curves", "tiles", "tiles info", "tiles serve", "bench"),
+    *("evaluate precision", "evaluate bag", "evaluate curves", "replay", "tiles", "tiles info", "tiles serve", "bench"),
 )
 COMMAND_COLUMNS = 100
 

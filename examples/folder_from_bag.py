@@ -2,7 +2,7 @@
 
     python examples/folder_from_bag.py out/demo/bag out/demo/map.mbtiles --datum 49.0 8.4 --out drive
 
-The bag needs the topics /image/compressed, /odom and /initialpose; /imu (absolute yaw) is taken where it is there.
+The bag needs a compressed camera topic, odometry and /initialpose; an imu (absolute yaw) is taken where it is there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from geoflow_ros.errors import GeoFlowError
-from geoflow_ros.evaluation.replay import bag_events
+from geoflow_ros.evaluation.replay.sensors import bag_events
+from geoflow_ros.geo import Datum
 from geoflow_ros.localization.recorded_drive import write_recorded_drive
 
 
@@ -21,7 +22,9 @@ def main(bag: Path, tiles: Path, datum: tuple[float, float], lever_arm_m: tuple[
     """Writes one folder."""
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(tiles, out / tiles.name)
-    frames = write_recorded_drive(out, bag_events(bag), tiles=tiles.name, datum=datum, lever_arm_m=lever_arm_m)
+    frames = write_recorded_drive(
+        out, bag_events(bag, Datum(*datum)), tiles=tiles.name, datum=datum, lever_arm_m=lever_arm_m
+    )
     print(f"{frames} images: {out}")
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train on ever new synthetic worlds",
     "export": "a checkpoint becomes a model bundle (ONNX and manifest)",
     "evaluate": "measure a model, a recorded drive or a training run",
+    "replay": "a recorded drive, any bag, through the localizer: figures, trajectories and a report",
     "tiles": "fetch, serve, describe or show satellite tiles",
     "bench": "speed, memory and start of every back end on this machine",
 }

@@ -3,8 +3,8 @@
 Nothing here needs ROS: bags (MCAP or SQLite) are read with `rosbags`.
 """
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ import numpy as np
 
 from geoflow_ros.arrays import Float64Array, Int64Array
 from geoflow_ros.errors import InputError
+from geoflow_ros.evaluation.bag_files import Bag
 from geoflow_ros.evaluation.metrics import figures, timing, trajectory_figures
 from geoflow_ros.geo import yaw_of_quaternion
 from geoflow_ros.geo.axes import forward_right_axes
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND, stamp_ns
 from geoflow_ros.tracking.trajectory import DriveRecord, Trajectory
+
+_log = logging.getLogger("geoflow_ros")
 
 # A fix answers the frames of the second after its stamp, if it was received by then: odometry bridges that easily.
 FRESH_FIX_NS = NANOSECONDS_PER_SECOND
@@ -42,11 +45,11 @@ def read_drive(path: str | Path, topics: Topics | None = None) -> DriveRecord:
     """Reads the poses of a recorded drive.
 
     Args:
-        path: the bag's folder (with metadata.yaml) or a single .mcap file.
+        path: the bag's folder or file, see `Bag`.
         topics: the topics' names, when they are not the demo's.
 
     Raises:
-        InputError: no such bag, a truncated or damaged one, or one without truth or odometry.
+        InputError: no such bag, one that cannot be read, or one without truth or odometry.
     """
     names = topics or Topics()
     poses: dict[str, list[tuple[Any, ...]]] = {name: [] for name in (names.truth, names.odometry, names.fixes)}
@@ -84,18 +87,15 @@ def messages(path: str | Path, topics: list[str]) -> Iterator[tuple[str, int, An
     Raises:
         InputError: as `read_drive`.
     """
-    bag = Path(path)
-    with _open_bag(bag) as reader:
-        connections = [connection for connection in reader.connections if connection.topic in topics]
-        if not connections:
-            return
-        for connection, received_ns, raw in reader.messages(connections=connections):
-            yield connection.topic, int(received_ns), reader.deserialize(raw, connection.msgtype)
+    with Bag(path) as bag:
+        yield from bag.messages(topics)
+        for note in bag.notes:
+            _log.warning(note)
 
 
 def _topics_in(path: str | Path) -> list[str]:
-    with _open_bag(Path(path)) as reader:
-        return sorted(reader.topics)
+    with Bag(path) as bag:
+        return [topic.name for topic in bag.topics]
 
 
 def drive_figures(record: DriveRecord) -> dict[str, Any]:
@@ -190,23 +190,3 @@ def _trajectory(rows: list[tuple[Any, ...]]) -> Trajectory:
     poses = np.array([row[1] for row in rows], dtype=np.float64).reshape(-1, 3)[order]
     covariances = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 2, 2)[order]
     return Trajectory(stamps[order, 0], stamps[order, 1], poses[:, :2], poses[:, 2], covariances)
-
-
-@contextmanager
-def _open_bag(bag: Path) -> Iterator[Any]:
-    try:
-        from rosbags.highlevel import AnyReader
-    except ImportError:
-        raise InputError("reading bags needs rosbags: pip install 'geoflow_ros[plots]'") from None
-    if not bag.exists():
-        raise InputError(f"no bag at {bag}")
-    try:
-        with AnyReader([bag]) as reader:
-            yield reader
-    except (InputError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{bag} is not a bag: it has no metadata.yaml") from None
-    except Exception as error:  # rosbags lets decoders' own errors through: each means that the bytes are not a bag's
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"bag {bag} is truncated or damaged ({reason}): record it again") from None

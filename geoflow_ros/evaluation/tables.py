@@ -184,6 +184,33 @@ def drive_table(f: Mapping[str, Any]) -> str:
     )
 
 
+def replay_table(f: Mapping[str, Any]) -> str:
+    """Formats what a replay reached: what became of the frames, and the errors where the truth is known."""
+    outcomes = ", ".join(f"{name} {count}" for name, count in f["outcomes"].items())
+    states = ", ".join(f"{name} {share(count / f['frames'])} %" for name, count in f["states"].items())
+    lines = [
+        f"{f['fixes']} of {f['frames']} frames gave a pose, availability {share(f['availability'])} %",
+        f"frames: {outcomes}",
+        f"track: {states}",
+    ]
+    if f["times_real_time"] is not None:
+        lines.append(
+            f"{f['duration_s']:.0f} s replayed in {f['seconds']:.0f} s: {f['times_real_time']:.1f} x real time"
+        )
+    rows = [(name, row) for name, row in (("fixes", f), ("track", f.get("track", {}))) if "rmse_m" in row]
+    if rows:
+        header = ("against the truth", "RMSE", "median", "p95", "ANEES", "% in the 95 % ellipse")
+        cells = [
+            [
+                *(name, metres(row["rmse_m"]), metres(row["median_error_m"]), metres(row["p95_error_m"])),
+                *(f"{row['anees']:.2f}", share(row["coverage_95"])),
+            ]
+            for name, row in rows
+        ]
+        lines += ["", table(header, cells)]
+    return "\n".join(lines)
+
+
 def localized_text(result: Mapping[str, Any]) -> str:
     """One localized image (`localization.single_image.result_of`), for a person."""
     ellipse, quality = result["ellipse"], result["quality"]

@@ -1,7 +1,6 @@
-"""Image messages to RGB arrays and back; `encodings` knows how the bytes of raw ones are laid out.
+"""Image messages to RGB arrays and back; the usual encodings are decoded without ROS, in `localization`.
 
-The usual encodings are decoded here with numpy and OpenCV. Where cv_bridge is installed (a ROS distribution), it
-decodes the rest.
+Where cv_bridge is installed (a ROS distribution), it decodes the rest.
 """
 
 from __future__ import annotations
@@ -10,21 +9,19 @@ import importlib
 import logging
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import ImageError
-from geoflow_ros.images import decode_image, encode_jpeg
-from geoflow_ros.ros.encodings import BAYER, DECODED_ENCODINGS, rgb_of_encoding, used_bits, why_not
+from geoflow_ros.images import encode_jpeg
+from geoflow_ros.localization.compressed_images import rgb_from_compressed
+from geoflow_ros.localization.encodings import DECODED_ENCODINGS, rgb_of_encoding, used_bits, why_not
 
 _log = logging.getLogger("geoflow_ros")
 
 _WATCHED_IMAGES = 10  # bits that so many do not use are not used at all
-_VIDEO = ("h264", "h265", "hevc", "x264", "x265", "avc", "vp8", "vp9", "av1", "ffmpeg", "mpeg4")
-_START_CODES = (b"\x00\x00\x00\x01", b"\x00\x00\x01")  # of H.264 and H.265
 
 
 class ImageDecoder:
@@ -82,50 +79,6 @@ def _rgb_by_cv_bridge(message: Image) -> UInt8Array:
         return np.asarray(bridge.imgmsg_to_cv2(message, "rgb8"), np.uint8)
     except Exception as error:  # cv_bridge raises its own and OpenCV's errors
         raise ImageError(f"{why_not(message.encoding)} (which says: {error})") from error
-
-
-def rgb_from_compressed(message: CompressedImage) -> UInt8Array:
-    """Returns a CompressedImage message (JPEG, PNG and what else OpenCV reads) as RGB uint8 (height, width, 3).
-
-    `format` is image_transport's, such as `bayer_rggb8; jpeg compressed`: a Bayer pattern that was compressed as it is
-    becomes colours here. Drivers that send cameras' own JPEGs say `jpeg`.
-
-    Raises:
-        ImageError: empty, a video stream, a depth image, or no image at all.
-    """
-    data = np.frombuffer(message.data, np.uint8)
-    if data.size == 0:
-        raise ImageError("the compressed image is empty: check the camera driver")
-    encoding, _, compression = (part.strip() for part in message.format.lower().partition(";"))
-    words = (compression or encoding).split()
-    _refuse_what_is_no_picture(message.format, words, data)
-    rgb = decode_image(data)
-    if rgb is None:
-        raise ImageError(
-            f"the compressed image ('{message.format}', {data.size} bytes) cannot be decoded: it is damaged or no image"
-        )
-    pattern = next((conversion for name, conversion in BAYER.items() if encoding.startswith(name)), None)
-    if pattern is None or _has_colours(rgb):
-        return rgb
-    try:
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb[..., 0]), pattern), np.uint8)
-    except cv2.error as error:
-        raise ImageError(f"a {rgb.shape[1]} x {rgb.shape[0]} image cannot be '{message.format}'") from error
-
-
-def _refuse_what_is_no_picture(name: str, words: list[str], data: UInt8Array) -> None:
-    is_video = any(codec in word for codec in _VIDEO for word in words)
-    if is_video or bytes(data[:4]).startswith(_START_CODES):
-        raise ImageError(
-            f"the compressed image ('{name}') is a part of a video stream, which cannot be decoded message by message: "
-            "republish it as raw images (package ffmpeg_image_transport), or have the camera send JPEG"
-        )
-    if "compresseddepth" in words:
-        raise ImageError(f"the compressed image ('{name}') holds depths: give the topic of the camera's pictures")
-
-
-def _has_colours(rgb: UInt8Array) -> bool:
-    return bool((rgb[..., 0] != rgb[..., 1]).any() or (rgb[..., 0] != rgb[..., 2]).any())
 
 
 def compressed_from_rgb(rgb: UInt8Array, stamp: Time, frame_id: str, jpeg_quality: int) -> CompressedImage:

@@ -53,6 +53,7 @@ RECORDED = (
     "/tf",
     "/tf_static",
 )
+_BEGIN = ("--begin-with=/initialpose", "--begin-with=/odom")  # a bag of a drive begins with the drive
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     record = read_drive(bag)
     metrics = {
         **drive_figures(record),
+        "datum": {"latitude_deg": drive.world.datum.lat_deg, "longitude_deg": drive.world.datum.lon_deg},
         "seed": settings.seed,
         "area": settings.area.value,
         "model": bundle.manifest.name,
@@ -172,7 +174,7 @@ def _drive_in(
                 command += ["-p", f"start.resume_file:={(out / 'last_pose.json').resolve()}"]
             localizer = children.start("localizer", command)
             probe = children.start("ready", _module("ready", _LOCALIZER, "--timeout", repr(_READY_S)))
-            recorder = children.start("recorder", _module("recorder", str(bag), *RECORDED))
+            recorder = children.start("recorder", _module("recorder", str(bag), *RECORDED, *_BEGIN))
             children.wait_for_end(probe, _READY_S + _PROBE_START_S)
             children.wait_until_ready(recorder, _READY_S)
             vehicle = children.start("vehicle", _vehicle_command(settings, bundle.manifest))

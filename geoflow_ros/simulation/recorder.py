@@ -47,14 +47,17 @@ class Recorder(Node):
     Args:
         bag: folder of the bag; must not exist.
         topics: full names.
+        begin_with: nothing is written before the first message of one of these, but what is transient local, which is
+            written then; empty: everything is written.
 
     Raises:
         InputError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, bag: Path, topics: Sequence[str]) -> None:
+    def __init__(self, bag: Path, topics: Sequence[str], begin_with: Sequence[str] = ()) -> None:
         super().__init__("geoflow_recorder")
-        self._waiting = set(topics)
+        self._waiting, self._begin_with = set(topics), set(begin_with)
+        self._held: list[tuple[Connection, bytes]] = []  # transient local, from before the beginning
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         try:
             self._writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
@@ -97,7 +100,18 @@ class Recorder(Node):
         except (KeyError, ImportError, WriterError) as error:
             self.get_logger().error(f"{topic} cannot be recorded: type {type_name} is not known here ({error})")
             return
-        self.create_subscription(message_type, topic, partial(self._write, connection), profile, raw=True)
+        self.create_subscription(message_type, topic, partial(self._take, connection, kept), profile, raw=True)
+
+    def _take(self, connection: Connection, kept: bool, data: bytes) -> None:
+        if self._begin_with and connection.topic not in self._begin_with:
+            if kept:
+                self._held.append((connection, data))
+            return
+        self._begin_with.clear()
+        for held in self._held:
+            self._write(*held)
+        self._held.clear()
+        self._write(connection, data)
 
     def _write(self, connection: Connection, data: bytes) -> None:
         self._writer.write(connection, self.get_clock().now().nanoseconds, data)
@@ -125,7 +139,7 @@ def _bag_qos(reliable: bool, kept: bool) -> Qos:
     )
 
 
-def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
+def record(bag: Path, topics: Sequence[str], begin_with: Sequence[str] = ()) -> dict[str, int]:
     """Records until SIGINT or SIGTERM comes, and what is on its way then; returns the number of messages per topic.
 
     Raises:
@@ -140,7 +154,7 @@ def record(bag: Path, topics: Sequence[str]) -> dict[str, int]:
     # Own handlers: rclpy's would end the context while messages are still being written.
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
-    recorder = Recorder(bag, topics)
+    recorder = Recorder(bag, topics, begin_with)
     executor = rclpy.executors.SingleThreadedExecutor()
     executor.add_node(recorder)
     tell(EventKind.READY)
@@ -162,11 +176,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__, allow_abbrev=False)
     parser.add_argument("bag", type=Path, help="folder of the bag, which is created")
     parser.add_argument("topics", nargs="+", metavar="TOPIC", help="full names, such as /odom")
+    parser.add_argument(
+        "--begin-with",
+        action="append",
+        default=[],
+        metavar="TOPIC",
+        help="write nothing before the first message of this topic, or of one of several, but what is transient local",
+    )
     given = list(sys.argv if arguments is None else ["recorder", *arguments])
     options = parser.parse_args(remove_ros_args(given)[1:])
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        counts = record(options.bag, options.topics)
+        counts = record(options.bag, options.topics, options.begin_with)
     except GeoFlowError as error:
         print(f"recorder: {error}", file=sys.stderr)
         return 2

@@ -77,8 +77,10 @@ def test_where_the_clocks_differ_all_but_the_latency_is_measured(bag: Path) -> N
     assert "camera's and the recorder's clocks differ" in drive_table(f)
 
 
-@pytest.mark.parametrize("share_kept", [0.0, 0.1, 0.5, 0.9, 0.995])
-def test_a_truncated_bag_is_refused_with_one_clear_line(bag: Path, tmp_path: Path, share_kept: float) -> None:
+@pytest.mark.parametrize("share_kept", [0.0, 0.1, 0.5, 0.9])
+def test_a_bag_that_ends_in_its_first_chunk_is_refused_with_one_clear_line(
+    bag: Path, tmp_path: Path, share_kept: float
+) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(bag, broken)
     data = next(broken.glob("*.mcap"))

@@ -21,7 +21,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from geoflow_ros.backends import BackendOptions
-from geoflow_ros.evaluation.replay import SensorTopics, bag_events
+from geoflow_ros.evaluation.replay.sensors import bag_events
 from geoflow_ros.localization import (
     InlineExecutor,
     InputRejected,
@@ -136,7 +136,7 @@ def test_a_replayed_recording_gives_the_nodes_answers_bit_for_bit(
         prepare_in_background=False,
     )
     with open_vehicle_localizer(options) as localizer:
-        answers = list(replay(localizer, bag_events(bag, SensorTopics(), vehicle)))
+        answers = list(replay(localizer, bag_events(bag, DATUM)))
     fixes = [answer for answer in answers if isinstance(answer, VehicleFix)]
     rejected = [answer for answer in answers if isinstance(answer, InputRejected)]
 

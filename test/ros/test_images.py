@@ -13,12 +13,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from geoflow_ros.errors import ImageError
 from geoflow_ros.images import encode_jpeg
-from geoflow_ros.ros.encodings import DECODED_ENCODINGS
+from geoflow_ros.localization.compressed_images import rgb_from_compressed
+from geoflow_ros.localization.encodings import DECODED_ENCODINGS
 from geoflow_ros.ros.images import (
     ImageDecoder,
     compressed_from_rgb,
     image_from_rgb,
-    rgb_from_compressed,
     rgb_from_image,
 )
 

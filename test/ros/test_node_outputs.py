@@ -209,7 +209,7 @@ def test_the_debug_image_is_drawn_only_for_those_who_look(own: MakeGraph) -> Non
         graph.show()
         graph.localized()
     graph.wait(lambda: seen, "a picture")
-    from geoflow_ros.ros.images import rgb_from_compressed
+    from geoflow_ros.localization.compressed_images import rgb_from_compressed
 
     assert rgb_from_compressed(seen[0]).shape[2] == 3
 

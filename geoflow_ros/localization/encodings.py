@@ -1,5 +1,7 @@
 """The encodings of sensor_msgs/Image as RGB: packed and planar pixels, Bayer patterns, eight and sixteen bits.
 
+Messages are of rclpy or of rosbags: only their fields count, and nothing here imports ROS.
+
 Rows may be padded (`step`), sixteen bits may come in either byte order. Planar formats have the rows of their second
 plane behind those of the first, with the same padding: V4L2's layout, which camera drivers hand on.
 """
@@ -7,10 +9,10 @@ plane behind those of the first, with the same padding: V4L2's layout, which cam
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
 
 from geoflow_ros.arrays import UInt8Array
 from geoflow_ros.errors import ImageError
@@ -50,7 +52,7 @@ DECODED_ENCODINGS = (*_EIGHT_BIT, *_SIXTEEN_BIT, *_PLANAR)
 """Encodings of sensor_msgs/Image that need no cv_bridge."""
 
 
-def rgb_of_encoding(message: Image) -> UInt8Array:
+def rgb_of_encoding(message: Any) -> UInt8Array:
     """Returns a message of one of `DECODED_ENCODINGS` as RGB uint8 (height, width, 3); of 16 bits the upper 8 count.
 
     Raises:
@@ -68,7 +70,7 @@ def rgb_of_encoding(message: Image) -> UInt8Array:
     return pixels if conversion is None else _converted(message, pixels, conversion)
 
 
-def used_bits(message: Image) -> int | None:
+def used_bits(message: Any) -> int | None:
     """Returns which of the 16 bits of a message's channels are used, as their union; None where it has not 16."""
     if message.encoding not in _SIXTEEN_BIT:
         return None
@@ -93,7 +95,7 @@ def why_not(encoding: str) -> str:
     )
 
 
-def _words(message: Image) -> UInt8Array:
+def _words(message: Any) -> UInt8Array:
     """The bytes (height, 2 * width * channels) of an image with two bytes a channel."""
     channels = _SIXTEEN_BIT[message.encoding][0]
     if message.step % 2:
@@ -101,7 +103,7 @@ def _words(message: Image) -> UInt8Array:
     return _rows(message, message.height, 2 * message.width * channels)
 
 
-def _rgb_of_planes(message: Image) -> UInt8Array:
+def _rgb_of_planes(message: Any) -> UInt8Array:
     """Luma, then pairs of chroma: one for two by two pixels, with nv24 one for each."""
     height, width = message.height, message.width
     if height % 2 or width % 2:
@@ -118,7 +120,7 @@ def _rgb_of_planes(message: Image) -> UInt8Array:
     return _converted(message, planes, _PLANAR[message.encoding])
 
 
-def _rows(message: Image, rows: int, row_bytes: int) -> UInt8Array:
+def _rows(message: Any, rows: int, row_bytes: int) -> UInt8Array:
     """A (rows, row_bytes) view of the message's bytes; rows may be padded."""
     step = message.step or row_bytes
     if step < row_bytes:
@@ -137,7 +139,7 @@ def _rows(message: Image, rows: int, row_bytes: int) -> UInt8Array:
     return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
 
 
-def _converted(message: Image, pixels: UInt8Array, conversion: int) -> UInt8Array:
+def _converted(message: Any, pixels: UInt8Array, conversion: int) -> UInt8Array:
     try:
         return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
     except cv2.error as error:
