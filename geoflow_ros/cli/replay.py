@@ -11,7 +11,7 @@ from geoflow_ros.cli import options
 from geoflow_ros.cli.parser import CommandParser, Number
 
 if TYPE_CHECKING:
-    from geoflow_ros.evaluation.replay import ReplaySettings
+    from geoflow_ros.evaluation.replay import ReplayComparison, ReplayResult, ReplaySettings
 
 _TOPICS = (
     ("image", "camera: sensor_msgs/Image or CompressedImage"),
@@ -55,6 +55,13 @@ def add_options(parser: CommandParser) -> None:
     )
     _add_camera(parser)
     options.add_model(parser)
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="another model on the same frames, beside --model: each in a folder of its name (may be given again)",
+    )
     options.add_json(parser)
     options.add_quiet(parser)
     options.add_backend(parser, "onnxruntime", "auto")
@@ -74,11 +81,20 @@ def _add_camera(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replays and prints."""
-    from geoflow_ros.evaluation.replay import replay_bag
-    from geoflow_ros.evaluation.tables import replay_table
+    from geoflow_ros.evaluation.replay import compare_replays, replay_bag
+    from geoflow_ros.evaluation.tables import replay_comparison, replay_table
 
-    result = replay_bag(_settings(args), say=lambda line: print(line, flush=True))
-    print(f"\n{replay_table(result.metrics)}\n")
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    result: ReplayResult | ReplayComparison
+    if args.compare:
+        result = compare_replays(_settings(args), args.compare, say)
+        text = replay_comparison(result.metrics)
+    else:
+        result = replay_bag(_settings(args), say)
+        text = replay_table(result.metrics)
+    print(f"\n{text}\n")
     for path in result.files:
         print(path)
     options.write_json(args.json, result.metrics)

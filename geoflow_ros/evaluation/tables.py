@@ -211,6 +211,33 @@ def replay_table(f: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def replay_comparison(f: Mapping[str, Any]) -> str:
+    """Formats models on the same recorded drive: the figures of each, and by how much their mean errors differ."""
+    header = ("", "frames", "with a pose", "availability %", "mean m", "median m", "p95 m", "ANEES", "track mean m")
+    rows = [
+        [
+            *(name, str(row["frames"]), str(row["fixes"]), share(row["availability"]), metres(row.get("mean_error_m"))),
+            *(metres(row.get("median_error_m")), metres(row.get("p95_error_m")), metres(row.get("anees"))),
+            metres(row.get("track", {}).get("mean_error_m")),
+        ]
+        for name, row in f["models"].items()
+    ]
+    differences = [
+        [
+            f"{row['model']} minus {row['against']}, {row['of']}",
+            *(str(row["frames"]), str(row["stretches"]), _signed(row["difference_m"])),
+            "-" if row["interval_m"] is None else " to ".join(map(_signed, row["interval_m"])),
+        ]
+        for row in f["differences"]
+    ]
+    of_differences = ("difference of the mean errors", "frames", "stretches", "m", "95 % interval m")
+    return f"{table(header, rows)}\n\n{table(of_differences, differences)}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
+
+
 def localized_text(result: Mapping[str, Any]) -> str:
     """One localized image (`localization.single_image.result_of`), for a person."""
     ellipse, quality = result["ellipse"], result["quality"]

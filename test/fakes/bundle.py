@@ -86,16 +86,22 @@ _NODES = {
 """What each graph computes, in ONNX's text form; each line is one node."""
 
 
-def write_bundle(folder: Path) -> Path:
-    """Writes the bundle into a new folder `colours` below `folder` and returns its path."""
+def write_bundle(folder: Path, name: str = "colours", right: float = 0.0) -> Path:
+    """Writes the bundle into a new folder `name` below `folder` and returns its path.
+
+    Args:
+        folder: that the bundle is made in.
+        name: of the model.
+        right: how far to the right of the patch's centre it says that every camera is, in search radii.
+    """
     import onnx
 
-    folder = folder / "colours"
+    folder = folder / name
     folder.mkdir()
     specs = expected_tensors(SATELLITE_PX, *GROUND_SHAPE, _FEATURES, False)
-    constants = _constants()
-    for name in GRAPHS:
-        onnx.save(_model(name, specs[name], constants[name]), folder / f"{name}.onnx")
+    constants = _constants(right)
+    for graph in GRAPHS:
+        onnx.save(_model(graph, specs[graph], constants[graph]), folder / f"{graph}.onnx")
     (folder / "manifest.json").write_text(_manifest(folder, specs).to_json())
     return Bundle.load(folder).path
 
@@ -123,13 +129,16 @@ def _tensor(name: str, value: Any) -> TensorProto:
     return numpy_helper.from_array(array.astype(np.float32 if array.dtype.kind == "f" else np.int64), name)
 
 
-def _constants() -> dict[str, dict[str, Any]]:
-    """The numbers of each graph. Of the features of a picture, the first is distance ahead, the second uncertainty."""
+def _constants(right: float) -> dict[str, dict[str, Any]]:
+    """The numbers of each graph. Of the features of a picture, the first is distance ahead, the second uncertainty, the
+    third distance to the right."""
     features_of_colour, features_of_black = np.zeros((3, _FEATURES)), np.zeros(_FEATURES)
     features_of_colour[0, 0] = _RADII_AT_WHITE / (_WHITE - GREY)
     features_of_black[0] = -GREY * features_of_colour[0, 0]
+    features_of_black[2] = right
     features_of_colour[2, 1] = _UNCERTAINTY_AT_WHITE / _WHITE
     answer_of_features, uncertainty_of_features = np.zeros((_FEATURES, 2)), np.zeros((_FEATURES, 1))
+    answer_of_features[2, 1] = 1.0
     answer_of_features[0, 0] = uncertainty_of_features[1, 0] = 1.0
     return {
         "satellite_encoder": {"zero_tokens": np.zeros((1, _TOKENS, _FEATURES))},
@@ -152,7 +161,7 @@ def _constants() -> dict[str, dict[str, Any]]:
 def _manifest(folder: Path, specs: dict[str, GraphSpec]) -> Manifest:
     height, width = GROUND_SHAPE
     return Manifest(
-        name="colours",
+        name=folder.name,
         satellite=SatelliteInput(SATELLITE_PX, 0.1958 * 512 / SATELLITE_PX),
         ground=GroundInput(height, width),
         camera=CameraModel("perspective", 90.0, width / height),

@@ -46,7 +46,8 @@ from geoflow_ros.tracking import StartPose
 START_STD_M, START_STD_RAD = 5.0, math.radians(3.0)
 """How well a start that a person types is taken to be known."""
 
-_BAG, _METRICS, _FRAMES, _REPORT = "answers", "metrics.json", "frames.csv", "report.html"
+METRICS = "metrics.json"
+_BAG, _FRAMES, _REPORT = "answers", "frames.csv", "report.html"
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def replay_bag(settings: ReplaySettings, say: Callable[[str], object] = lambda l
             say(line)
         answers = drive.recorder.done(drive.true_trajectory())
         metrics = _metrics(settings, drive, answers, seconds)
-        files = [out / _METRICS, out / _FRAMES, *write_trajectories(answers, out), out / _BAG, out / _REPORT]
-        (out / _METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        files = [out / METRICS, out / _FRAMES, *write_trajectories(answers, out), out / _BAG, out / _REPORT]
+        (out / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         write_frames(answers, out / _FRAMES)
         write_report(out / _REPORT, metrics, answers, drive.true_trajectory(), bag, chosen.image, vehicle)
     if not answers.has_fix.any():
