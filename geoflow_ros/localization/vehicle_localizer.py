@@ -307,7 +307,7 @@ class VehicleLocalizer:
         ):
             error_rad = heading_error(patch, prior, tracked.yaw_std_rad)
             fix = localizer.localize(shown.rgb, patch, stamp_ns, error_rad, None, shown.covered)
-        track, decision = self._track_through(fix, settings)
+        track, decision = self._track_through(fix, camera)
         return self._vehicle_fix(fix, patch, track, decision, watch, settings)
 
     def _look_widely(self, camera: VehicleCamera, shown: ShownPicture, tracked: TrackedPose, prior: Prior) -> NoReturn:
@@ -330,13 +330,13 @@ class VehicleLocalizer:
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
             return self._tracker.advance(stamp_ns)
 
-    def _track_through(self, fix: Fix, settings: VehicleSettings) -> tuple[TrackedPose, FixDecision]:
+    def _track_through(self, fix: Fix, camera: VehicleCamera) -> tuple[TrackedPose, FixDecision]:
         """The track after a fix that the gate accepts, and what the gate says about it."""
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
             if not fix.assessment.trustworthy:
                 track = self._tracker.predict(fix.stamp_ns)
                 raise FrameRejected(RejectReason.UNTRUSTED, fix.assessment.reason, track)
-            decision = self._tracker.update(measurement_of(fix, settings))
+            decision = self._tracker.update(measurement_of(fix, camera.settings(self._settings), camera.name))
             if decision.verdict is Verdict.STALE:
                 raise FrameRejected(
                     RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"

@@ -105,6 +105,23 @@ def test_pictures_of_all_cameras_come_in_one_order(vehicle: StraightDrive) -> No
     assert "0.100 s behind another camera's" in late.detail
 
 
+def test_a_second_camera_is_news_at_the_same_stamp_and_a_second_look_of_one_is_not(vehicle: StraightDrive) -> None:
+    def certainty() -> float:
+        track = vehicle.localizer.newest_track()
+        assert track is not None
+        return 1.0 / track.position_std_m**2
+
+    before = certainty()
+    look(vehicle, "")
+    one = certainty()
+    look(vehicle, "rear")
+    both = certainty()
+    assert both - one == pytest.approx(one - before, rel=0.5)
+    vehicle.drive(0.02, speed_mps=0.0)
+    look(vehicle, "")
+    assert certainty() - both < 0.05 * (one - before)
+
+
 def test_a_camera_that_stops_is_named_and_the_other_carries_the_track(vehicle: StraightDrive) -> None:
     look(vehicle, "")
     assert "no image of the camera 'rear' yet" in vehicle.localizer.status.reason
