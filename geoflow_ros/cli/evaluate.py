@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoflow_ros.cli import evaluate_drives, evaluate_lenses, options
+from geoflow_ros.cli import evaluate_dataset, evaluate_drives, evaluate_lenses, options
 from geoflow_ros.cli.options import (
     AREAS,
     CONDITIONS,
@@ -34,6 +34,7 @@ def add_options(parser: CommandParser) -> None:
         ("lenses", evaluate_lenses.add_options, "a bundle through other cameras than its own, warped to it"),
         ("precision", _add_precision, "whether bfloat16 or float16 is accurate enough (exit code 1: no)"),
         ("drives", evaluate_drives.add_options, "whole simulated drives, offline: the track and what is published"),
+        ("dataset", evaluate_dataset.add_options, "a bundle on a recorded data set in a folder"),
         ("bag", _add_bag, "a recorded drive with ground truth (MCAP or SQLite bag)"),
         ("curves", _add_curves, "learning curves of training runs"),
         ("flow-ablation", _add_flow_ablation, "the paper's ablations of dense flow, each trained for as many steps"),

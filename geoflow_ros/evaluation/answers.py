@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +19,26 @@ from geoflow_ros.evaluation.metrics import (
 )
 from geoflow_ros.geo.angles import wrap_to_pi
 from geoflow_ros.inference import Fix
-from geoflow_ros.world.pairs import Pair
 from geoflow_ros.world.scenes import Scene
+
+
+class Labelled(Protocol):
+    """A pair whose truth is known: a synthetic one (`world.pairs.Pair`) or one of a data set."""
+
+    @property
+    def offset_m(self) -> Float64Array:
+        """(2,) the camera's true (forward, right) from the patch's centre in the patch's frame, metres."""
+        ...
+
+    @property
+    def heading_error_rad(self) -> float:
+        """The patch's yaw less the camera's."""
+        ...
+
+    @property
+    def scenes(self) -> frozenset[Scene]:
+        """What it is of."""
+        ...
 
 
 @dataclass
@@ -53,7 +71,7 @@ class Answers:
     trusted: list[bool] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
 
-    def add(self, pair: Pair, fix: Fix, world: int) -> None:
+    def add(self, pair: Labelled, fix: Fix, world: int) -> None:
         """Adds the answer to a pair of a world."""
         self.offsets_m.append(pair.offset_m)
         self.errors_m.append(fix.frame.enu_to_local(fix.position) - pair.offset_m)
@@ -100,6 +118,6 @@ class Answers:
         return result
 
 
-def true_yaw_rad(pair: Pair, fix: Fix) -> float:
+def true_yaw_rad(pair: Labelled, fix: Fix) -> float:
     """Returns the yaw of a pair's camera in the map that the fix is in, radians."""
     return fix.frame.yaw_rad - pair.heading_error_rad

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -145,18 +146,14 @@ def faults_table(answers: Sequence[FaultAnswer]) -> str:
                 metres(a.largest_sigmas),
                 str(a.beyond_5_sigma),
                 "not" if a.tracks_after_s is None else f"{a.tracks_after_s:.1f}",
-                _shortly(a.said),
+                _states(a.said),
             ]
             for a in answers
         ],
     )
 
 
-def _shortly(said: Sequence[str]) -> str:
-    """The states in their order, without figures that change from one to the next."""
-    return " → ".join(dict.fromkeys(text.split(" (")[0] for text in said))
-
-
-def as_json(answers: Sequence[FaultAnswer]) -> list[Mapping[str, Any]]:
-    """Returns plain values."""
-    return [asdict(answer) for answer in answers]
+def _states(said: Sequence[str]) -> str:
+    """The states in their order, without the reasons."""
+    states = [text.split(":")[0] for text in said]
+    return " → ".join(state for state, _ in groupby(states))

@@ -97,14 +97,14 @@ class BirdsEyeLocalizer:
         search: SearchSettings | None = None,
         limits: PoseLimits | None = None,
     ) -> None:
-        self._manifest, self._runner = bundle.manifest, runner
+        self._bundle, self._manifest, self._runner = bundle, bundle.manifest, runner
         self._geometry = bundle.manifest.geometry
         assert bundle.manifest.birds_eye is not None  # or it had no geometry
         self._model = bundle.manifest.birds_eye
         self._limits = limits or PoseLimits()
         self._lock = threading.Lock()
         self._patches = KeptPatches(self._manifest, self._encode_patch)
-        search = search or SearchSettings()
+        self._given = search = search or SearchSettings()
         # flow from zero has no posterior that cameras could compete in
         camera = None if self._model.flow_start == ZERO else search.camera
         self._calibration = CameraCalibration(self._geometry.camera, camera, search.camera_file)
@@ -221,6 +221,13 @@ class BirdsEyeLocalizer:
             BackendError: the back end failed.
         """
         self._patches.encoded(patch)
+
+    def beside(self, name: str) -> BirdsEyeLocalizer:
+        """See `PatchLocalizer.beside`: what is learned of the camera goes into a file with its name."""
+        search = replace(self._given, max_heading_error_rad=self._largest_turn_rad)
+        if search.camera_file is not None:
+            search = replace(search, camera_file=search.camera_file.with_stem(f"{search.camera_file.stem}_{name}"))
+        return BirdsEyeLocalizer(self._bundle, self._runner, search, self._limits)
 
     def forget(self) -> None:
         """Forget what earlier images told of the camera: the next one is another vehicle's."""

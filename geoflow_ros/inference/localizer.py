@@ -53,7 +53,7 @@ class GeoFlowLocalizer:
     ) -> None:
         if seed < 0:
             raise InputError(f"the seed must not be negative, got {seed}")
-        self._manifest = bundle.manifest
+        self._bundle, self._manifest = bundle, bundle.manifest
         self._backend = backend if backend is not None else OnnxRuntimeBackend(bundle)
         self._seed = seed
         self._limits = limits if limits is not None else QualityLimits()
@@ -160,6 +160,13 @@ class GeoFlowLocalizer:
             BackendError: the back end failed.
         """
         self._patches.encoded(patch)
+
+    def beside(self, name: str) -> GeoFlowLocalizer:
+        """See `PatchLocalizer.beside`: with patches of its own."""
+        s = self.settings
+        return GeoFlowLocalizer(
+            self._bundle, self._backend, self._seed, s.hypotheses, s.iterations, s.step, self._limits
+        )
 
     def forget(self) -> None:
         """Forget nothing: every image is answered for itself."""

@@ -66,6 +66,14 @@ class PatchLocalizer(Protocol):
         """
         ...
 
+    def beside(self, name: str) -> PatchLocalizer:
+        """Returns the same for another camera: it shares what runs the model, and nothing that was learned.
+
+        Args:
+            name: of the camera, for what is kept of it in files.
+        """
+        ...
+
     def forget(self) -> None:
         """Forget what earlier images told of the camera: the next one is another vehicle's."""
         ...

@@ -12,6 +12,7 @@ from geoflow_ros.localization.recorded_drive import RecordedDrive
 from geoflow_ros.localization.rejection import FrameRejected, InputRejected, RejectReason
 from geoflow_ros.localization.replay import CameraFrame, DriveEvent, replay
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
+from geoflow_ros.localization.vehicle_cameras import OtherCamera
 from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "GnssPosition",
     "InlineExecutor",
     "InputRejected",
+    "OtherCamera",
     "PatchManager",
     "Prior",
     "RecordedDrive",

@@ -24,8 +24,8 @@ def camera_prior(tracked: TrackedPose, settings: VehicleSettings) -> Prior:
     )
 
 
-def measurement_of(fix: Fix, settings: VehicleSettings) -> FixMeasurement:
-    """What a fix of the camera is to the tracker."""
+def measurement_of(fix: Fix, settings: VehicleSettings, camera: str) -> FixMeasurement:
+    """What a fix of the camera of a name is to the tracker."""
     return FixMeasurement(
         fix.stamp_ns,
         fix.position,
@@ -35,6 +35,7 @@ def measurement_of(fix: Fix, settings: VehicleSettings) -> FixMeasurement:
         settings.lever_arm_m,
         None if fix.yaw_rad is None else fix.yaw_rad - settings.camera_yaw_rad,
         fix.yaw_variance_rad2,
+        camera,
     )
 
 

@@ -60,13 +60,14 @@ class CameraPictures:
 
     Args:
         manifest: of the model that they are shown to.
+        attitudes: how the vehicle leans, where another camera of it keeps that.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, attitudes: AttitudeBuffer | None = None) -> None:
         self._manifest = manifest
         self._watch = PictureWatch()
         self._last: OdometryPose | None = None  # where the last picture that was looked at was taken
-        self._attitudes = AttitudeBuffer()
+        self._attitudes = AttitudeBuffer() if attitudes is None else attitudes
         self._lens: tuple[Intrinsics | None, str] = (None, "")  # and why it cannot be used; replaced as a whole
         self._tables: OrderedDict[object, _Table] = OrderedDict()
         self._ground_share = 1.0
@@ -89,6 +90,10 @@ class CameraPictures:
             problem: why there is none although there should be: pictures are refused with it. Empty where all is well.
         """
         self._lens = intrinsics, problem
+
+    def beside(self) -> CameraPictures:
+        """Returns the pictures of another camera on the same vehicle, which leans as this one's does."""
+        return CameraPictures(self._manifest, self._attitudes)
 
     def add_attitude(self, stamp_ns: int, attitude: Attitude) -> None:
         """Takes how base_link leans; it counts where the settings level pictures by it."""

@@ -56,6 +56,10 @@ class InputStamps:
     def __init__(self) -> None:
         self._watches = {name: _StampWatch() for name in (ODOMETRY, CAMERA, IMU, FIX)}
 
+    def add(self, name: str) -> None:
+        """Looks at another input too."""
+        self._watches[name] = _StampWatch()
+
     def look(self, name: str, stamp_ns: int) -> StampVerdict:
         """Judges and counts one message's stamp; a clock that jumped back is logged."""
         watch = self._watches[name]

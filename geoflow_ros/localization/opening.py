@@ -15,6 +15,7 @@ from geoflow_ros.geo.camera import Intrinsics
 from geoflow_ros.inference import SearchSettings, open_localizer
 from geoflow_ros.localization.patch_manager import InlineExecutor
 from geoflow_ros.localization.values import VehicleSettings
+from geoflow_ros.localization.vehicle_cameras import OtherCamera
 from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
 from geoflow_ros.resources import DEFAULT_MODEL, model_path
 from geoflow_ros.tiles import CacheSettings, SatelliteMap, TileSource, open_tile_source
@@ -39,6 +40,7 @@ class VehicleOptions:
         cache: where the tiles of servers are kept on disk; None keeps none.
         vehicle: settings of the vehicle.
         intrinsics: of the camera's lens; None takes it for the model's.
+        others: cameras beside that one.
         prepare_in_background: make the next patch in a thread of its own. False makes the answers independent of the
             machine's speed, for replay and tests.
     """
@@ -54,6 +56,7 @@ class VehicleOptions:
     cache: CacheSettings | None = None
     vehicle: VehicleSettings = field(default_factory=VehicleSettings)
     intrinsics: Intrinsics | None = None
+    others: tuple[OtherCamera, ...] = ()
     prepare_in_background: bool = True
 
 
@@ -74,6 +77,8 @@ def open_vehicle_localizer(options: VehicleOptions) -> VehicleLocalizer:
     executor = None if options.prepare_in_background else InlineExecutor()
     vehicle = VehicleLocalizer(localizer, satellite_map, options.vehicle, executor)
     vehicle.camera.calibrate(options.intrinsics)
+    for other in options.others:
+        vehicle.cameras.add(other)
     return vehicle
 
 

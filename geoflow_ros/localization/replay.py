@@ -10,6 +10,7 @@ from geoflow_ros.errors import ImageError
 from geoflow_ros.images import decode_image
 from geoflow_ros.localization.rejection import FrameRejected, InputRejected, RejectReason
 from geoflow_ros.localization.values import GnssPosition, VehicleFix
+from geoflow_ros.localization.vehicle_cameras import FIRST
 from geoflow_ros.localization.vehicle_localizer import VehicleLocalizer
 from geoflow_ros.tracking import Heading, OdometryPose, StartPose
 
@@ -21,10 +22,12 @@ class CameraFrame:
     Attributes:
         stamp_ns: when it was taken.
         encoded: bytes of a JPEG, PNG or another picture that OpenCV reads.
+        camera: name of the camera; the vehicle's first where empty.
     """
 
     stamp_ns: int
     encoded: bytes
+    camera: str = FIRST
 
     def rgb(self) -> UInt8Array:
         """RGB uint8 (h, w, 3).
@@ -74,6 +77,6 @@ def _localized(vehicle: VehicleLocalizer, frame: CameraFrame) -> VehicleFix:
         rgb = frame.rgb()
     except ImageError as error:
         rejected = FrameRejected(RejectReason.IMAGE, str(error))
-        vehicle.refuse(frame.stamp_ns, rejected)
+        vehicle.refuse(frame.stamp_ns, rejected, frame.camera)
         raise rejected from error
-    return vehicle.localize(rgb, frame.stamp_ns)
+    return vehicle.localize(rgb, frame.stamp_ns, camera=frame.camera)

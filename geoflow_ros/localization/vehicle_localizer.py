@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import NoReturn
 
 from geoflow_ros.arrays import UInt8Array
-from geoflow_ros.errors import GeometryError, ImageError, OdometryError, TileError
+from geoflow_ros.errors import ImageError, OdometryError, TileError
 from geoflow_ros.inference import Fix, PatchLocalizer
 from geoflow_ros.localization.base_pose import base_pose, camera_prior, heading_error, measurement_of
-from geoflow_ros.localization.camera_pictures import CameraPictures, ShownPicture
-from geoflow_ros.localization.frame_checks import check_decision, check_on_map, check_prior, check_stamp
-from geoflow_ros.localization.input_stamps import CAMERA, ODOMETRY, InputStamps, StampVerdict
+from geoflow_ros.localization.camera_pictures import ShownPicture
+from geoflow_ros.localization.frame_checks import check_decision, check_prior
+from geoflow_ros.localization.input_stamps import ODOMETRY, InputStamps, StampVerdict
 from geoflow_ros.localization.last_pose import LastPoseKeeper
-from geoflow_ros.localization.patch_manager import PatchManager, Prior
+from geoflow_ros.localization.patch_manager import Prior
 from geoflow_ros.localization.rejection import (
     FrameRejected,
     InputRejected,
@@ -34,6 +34,7 @@ from geoflow_ros.localization.status import track_facts, vehicle_status
 from geoflow_ros.localization.thinning import Thinning
 from geoflow_ros.localization.track_starts import TrackStarts
 from geoflow_ros.localization.values import GnssPosition, VehicleFix, VehicleSettings
+from geoflow_ros.localization.vehicle_cameras import FIRST, VehicleCamera, VehicleCameras
 from geoflow_ros.localization.wide_search import WideSearcher
 from geoflow_ros.stamps import NANOSECONDS_PER_SECOND
 from geoflow_ros.stopwatch import Stopwatch
@@ -63,14 +64,15 @@ class VehicleLocalizer:
     `localize` is for one thread; everything else may be called from another meanwhile.
 
     Args:
-        localizer: finds the camera on a patch.
+        localizer: finds the first camera on a patch.
         satellite_map: where patches are cut from; it and its source are closed with the vehicle localizer.
         settings: of this vehicle; may be replaced later.
         patch_executor: where the next patch is made ahead of its first frame; a thread of its own where None.
             With an `InlineExecutor`, the answers do not depend on the machine's speed.
 
     Attributes:
-        camera: takes the camera's lens, and how the vehicle leans.
+        camera: takes the first camera's lens, and how the vehicle leans.
+        cameras: all of them; others than the first are added to it.
         starts: knows where a track may begin without an initialpose.
         stamps: counts what is odd about the stamps of each input.
     """
@@ -83,27 +85,26 @@ class VehicleLocalizer:
         patch_executor: Executor | None = None,
     ) -> None:
         self._settings = settings or VehicleSettings()
-        self.localizer = localizer
         self.satellite_map = satellite_map
-        self._patches = PatchManager(
-            satellite_map,
-            localizer.manifest,
-            localizer.prepare,
-            self._settings.patch_range_m,
-            self._settings.patch_range_rad,
-            patch_executor,
-        )
+        self.stamps = InputStamps()
+        self.cameras = VehicleCameras(localizer, satellite_map, self._settings, patch_executor, self.stamps)
+        self.camera = self.cameras.first.pictures
         self._odometry = OdometryBuffer(max_extrapolation_s=self._settings.max_extrapolation_s)
         self._tracker = Tracker(self._odometry, self._settings.tracker)
-        self.camera = CameraPictures(localizer.manifest)
         self._thinning = Thinning()
-        self._last_image_ns: int | None = None  # of the images that were looked for on the map
-        self._newest_image_ns: int | None = None  # of all
         self._rejected: FrameRejected | None = None  # why the newest image gave no fix
         self.starts = TrackStarts(self._tracker, satellite_map.datum)
-        self.stamps = InputStamps()
         self._last_pose = LastPoseKeeper()
-        self._wide = WideSearcher(localizer, satellite_map)
+        self._wide = WideSearcher(satellite_map)
+
+    @property
+    def localizer(self) -> PatchLocalizer:
+        """What finds the first camera on a patch."""
+        return self.cameras.first.localizer
+
+    @localizer.setter
+    def localizer(self, localizer: PatchLocalizer) -> None:
+        self.cameras.first.localizer = localizer
 
     @property
     def settings(self) -> VehicleSettings:
@@ -114,7 +115,7 @@ class VehicleLocalizer:
     def settings(self, settings: VehicleSettings) -> None:
         self._settings = settings
         self._tracker.settings = settings.tracker
-        self._patches.range_m, self._patches.range_rad = settings.patch_range_m, settings.patch_range_rad
+        self.cameras.follow(settings)
 
     def __enter__(self) -> VehicleLocalizer:
         return self
@@ -132,7 +133,7 @@ class VehicleLocalizer:
     def close(self) -> None:
         """Let go of the map and end the background work. Call it when no frame is at work."""
         self.interrupt()
-        self._patches.close()
+        self.cameras.close()
 
     # ---- inputs ------------------------------------------------------------------------------------------------------
 
@@ -154,8 +155,7 @@ class VehicleLocalizer:
         except InputRejected as rejected:
             if self._odometry.generation != generation:
                 # Of another clock, or from before an odometry that restarted: neither orders images nor starts a track.
-                self._last_image_ns = self._newest_image_ns = None
-                self.camera.forget_place()
+                self.cameras.forget()
                 self._thinning.forget()
                 start = self.starts.break_off(rejected.detail, track, pose, self._settings.tracker)
                 if start is not None:  # only the clock jumped; or it stood still while the vehicle did not
@@ -249,62 +249,71 @@ class VehicleLocalizer:
 
     # ---- one frame ---------------------------------------------------------------------------------------------------
 
-    def localize(self, rgb: UInt8Array, stamp_ns: int, stopwatch: Stopwatch | None = None) -> VehicleFix:
+    def localize(
+        self, rgb: UInt8Array, stamp_ns: int, stopwatch: Stopwatch | None = None, camera: str = FIRST
+    ) -> VehicleFix:
         """Where base_link was in the map when a picture was taken.
 
         Args:
             rgb: RGB uint8 (h, w, 3) of the camera.
             stamp_ns: when it was taken, on the odometry's clock.
             stopwatch: takes the times of the stages; stages that it has already are handed on in the answer.
+            camera: name of the camera. Pictures of several come in the order of their stamps.
 
         Raises:
             FrameRejected: there is no trustworthy pose; it says why, and where the track is.
+            InputError: there is no camera of that name.
         """
+        taken_by = self.cameras.named(camera)
         try:
-            answer = self._localized(rgb, stamp_ns, stopwatch or Stopwatch())
+            answer = self._localized(taken_by, rgb, stamp_ns, stopwatch or Stopwatch())
         except FrameRejected as rejected:
+            if camera:
+                rejected.detail = f"camera '{camera}': {rejected.detail}"
             if rejected.reason is not RejectReason.DUPLICATE:
-                self.refuse(stamp_ns, rejected)
+                self.refuse(stamp_ns, rejected, camera)
             raise
-        self._newest_image_ns, self._rejected = stamp_ns, None
+        taken_by.newest_ns, self._rejected = stamp_ns, None
         return answer
 
-    def refuse(self, stamp_ns: int, rejected: FrameRejected) -> None:
+    def refuse(self, stamp_ns: int, rejected: FrameRejected, camera: str = FIRST) -> None:
         """Take note of an image that is not localized, as one that cannot be decoded: the track goes on without it."""
-        self._newest_image_ns, self._rejected = stamp_ns or self._newest_image_ns, rejected
+        taken_by = self.cameras.named(camera)
+        taken_by.newest_ns, self._rejected = stamp_ns or taken_by.newest_ns, rejected
         with suppress(OdometryError):
             self._tracker.advance(stamp_ns)
         self._wide.missed(rejected, self.status.state is TrackState.LOST, self._settings)
 
-    def _localized(self, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
-        check_stamp(self.stamps.look(CAMERA, stamp_ns), stamp_ns, self._last_image_ns)
+    def _localized(self, camera: VehicleCamera, rgb: UInt8Array, stamp_ns: int, watch: Stopwatch) -> VehicleFix:
+        self.cameras.check_stamp(camera, stamp_ns)
+        settings, localizer = camera.settings(self._settings), camera.localizer
         with watch.stage("prior"):
             tracked = self._tracked_at(stamp_ns)
             if not self._wide.radius_m:
-                check_prior(tracked, self._settings, self.localizer.max_heading_error_rad)
-            prior = camera_prior(tracked, self._settings)
-        self._last_image_ns = stamp_ns
-        self.camera.check(rgb, tracked.odometry)
+                check_prior(tracked, settings, localizer.max_heading_error_rad)
+            prior = camera_prior(tracked, settings)
+        camera.looked_for_ns = stamp_ns
+        camera.pictures.check(rgb, tracked.odometry)
         with watch.stage("warp"):
-            shown = self.camera.shown(rgb, stamp_ns, self._settings)
+            shown = camera.pictures.shown(rgb, stamp_ns, settings)
         if self._wide.radius_m:
-            self._look_widely(shown, tracked, prior)
+            self._look_widely(camera, shown, tracked, prior)
         with watch.stage("patch"):
-            patch = self._patch_around(prior)
+            patch = camera.patch_around(prior, self.satellite_map)
         with (
             frame_rejected_for(RejectReason.BACKEND, Exception),
             frame_rejected_for(RejectReason.IMAGE, ImageError),
             frame_rejected_for(RejectReason.TILES, TileError),
         ):
             error_rad = heading_error(patch, prior, tracked.yaw_std_rad)
-            fix = self.localizer.localize(shown.rgb, patch, stamp_ns, error_rad, None, shown.covered)
-        track, decision = self._track_through(fix)
-        return self._vehicle_fix(fix, patch, track, decision, watch)
+            fix = localizer.localize(shown.rgb, patch, stamp_ns, error_rad, None, shown.covered)
+        track, decision = self._track_through(fix, camera)
+        return self._vehicle_fix(fix, patch, track, decision, watch, settings)
 
-    def _look_widely(self, shown: ShownPicture, tracked: TrackedPose, prior: Prior) -> NoReturn:
+    def _look_widely(self, camera: VehicleCamera, shown: ShownPicture, tracked: TrackedPose, prior: Prior) -> NoReturn:
         """Looks for the vehicle in a wide square; a track that begins where it is found has to be proven."""
         generation = self._odometry.generation
-        start, rejected = self._wide.look(shown, tracked, prior, self._settings)
+        start, rejected = self._wide.look(camera.localizer, shown, tracked, prior, camera.settings(self._settings))
         newest = self._odometry.newest
         if start is not None and newest is not None and generation == self._odometry.generation:
             # From now on: a long search is over when the odometry of its picture may be forgotten.
@@ -321,21 +330,13 @@ class VehicleLocalizer:
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
             return self._tracker.advance(stamp_ns)
 
-    def _patch_around(self, prior: Prior) -> SatellitePatch:
-        check_on_map(prior, self.satellite_map)
-        with (
-            frame_rejected_for(RejectReason.MAP, GeometryError),
-            frame_rejected_for(RejectReason.TILES, TileError),
-        ):
-            return self._patches.patch_for(prior)
-
-    def _track_through(self, fix: Fix) -> tuple[TrackedPose, FixDecision]:
+    def _track_through(self, fix: Fix, camera: VehicleCamera) -> tuple[TrackedPose, FixDecision]:
         """The track after a fix that the gate accepts, and what the gate says about it."""
         with frame_rejected_for(RejectReason.PRIOR, OdometryError):
             if not fix.assessment.trustworthy:
                 track = self._tracker.predict(fix.stamp_ns)
                 raise FrameRejected(RejectReason.UNTRUSTED, fix.assessment.reason, track)
-            decision = self._tracker.update(measurement_of(fix, self._settings))
+            decision = self._tracker.update(measurement_of(fix, camera.settings(self._settings), camera.name))
             if decision.verdict is Verdict.STALE:
                 raise FrameRejected(
                     RejectReason.STALE, "the fix came too late: the track had moved on; the model is too slow"
@@ -345,9 +346,14 @@ class VehicleLocalizer:
         return track, decision
 
     def _vehicle_fix(
-        self, fix: Fix, patch: SatellitePatch, track: TrackedPose, decision: FixDecision, watch: Stopwatch
+        self,
+        fix: Fix,
+        patch: SatellitePatch,
+        track: TrackedPose,
+        decision: FixDecision,
+        watch: Stopwatch,
+        settings: VehicleSettings,
     ) -> VehicleFix:
-        settings = self._settings
         position, yaw_rad, covariance, lever = base_pose(fix, track, settings)
         lat, lon = self.satellite_map.datum.to_latlon(float(position[0]), float(position[1]))
         relocalized = decision.verdict is Verdict.RELOCALIZED
@@ -415,9 +421,9 @@ class VehicleLocalizer:
     @property
     def status(self) -> TrackStatus:
         """What the pose is worth at the newest odometry, and which input is at fault."""
-        return vehicle_status(
-            self._tracker, self.starts, self.newest_odometry_ns, self._newest_image_ns, self._rejected
-        )
+        odometry_ns = self.newest_odometry_ns
+        status = vehicle_status(self._tracker, self.starts, odometry_ns, self.cameras.newest_ns, self._rejected)
+        return self.cameras.named_in(status, odometry_ns)
 
     def map_to_odom(self) -> PlanarTransform | None:
         """Pose of the odometry frame in the map at the newest odometry (TF's map→odom).
@@ -438,9 +444,7 @@ class VehicleLocalizer:
         """Counts, engine and lens, as keys and values for diagnostics."""
         return {
             **track_facts(self._tracker.counts),
-            **self.localizer.facts,
-            **self.camera.facts,
-            **self._patches.facts,
+            **self.cameras.facts(self.newest_odometry_ns),
             **self.stamps.facts(),
             "cached_tiles": str(self.satellite_map.cached_tiles),
         }

@@ -44,12 +44,11 @@ class WideSearcher:
     """Looks for the camera in a square. `ask` may be called from any thread, the rest is for the frames' thread.
 
     Args:
-        localizer: finds the camera on a patch.
         satellite_map: where patches are cut from.
     """
 
-    def __init__(self, localizer: PatchLocalizer, satellite_map: SatelliteMap) -> None:
-        self._localizer, self._map = localizer, satellite_map
+    def __init__(self, satellite_map: SatelliteMap) -> None:
+        self._map = satellite_map
         self._radius_m = 0.0
         self._missed = 0
 
@@ -73,15 +72,21 @@ class WideSearcher:
             self.ask(settings.relocalize_radius_m)
 
     def look(
-        self, picture: ShownPicture, tracked: TrackedPose, prior: Prior, settings: VehicleSettings
+        self,
+        localizer: PatchLocalizer,
+        picture: ShownPicture,
+        tracked: TrackedPose,
+        prior: Prior,
+        settings: VehicleSettings,
     ) -> tuple[StartPose | None, FrameRejected]:
         """Holds a picture against every patch of the square, over all headings that the track may have.
 
         Args:
+            localizer: finds the camera on a patch.
             picture: as the model is shown it.
             tracked: base_link at the picture's stamp.
             prior: the camera then: the square's middle, and the heading.
-            settings: of the vehicle.
+            settings: of the vehicle, with this camera's mounting.
 
         Returns:
             Where base_link was found, None where the evidence is not enough; and what is said of the frame.
@@ -92,7 +97,7 @@ class WideSearcher:
         radius_m, self._radius_m = self._radius_m, 0.0
         begin_s = time.monotonic()
         with frame_rejected_for(RejectReason.BACKEND, Exception), frame_rejected_for(RejectReason.IMAGE, ImageError):
-            fixes = self._fixes(picture, tracked, prior, radius_m)
+            fixes = self._fixes(localizer, picture, tracked, prior, radius_m)
         found, reason = most_evident(fixes)
         what = f"a search of ±{radius_m:g} m ({len(fixes)} patches, {time.monotonic() - begin_s:.1f} s)"
         if found is None:
@@ -103,15 +108,17 @@ class WideSearcher:
         said = f"{what} found a place, which fixes that agree have to prove (gate.relocalize_*)"
         return start, FrameRejected(RejectReason.UNPROVEN, said, tracked)
 
-    def _fixes(self, picture: ShownPicture, tracked: TrackedPose, prior: Prior, radius_m: float) -> list[Fix]:
+    def _fixes(
+        self, localizer: PatchLocalizer, picture: ShownPicture, tracked: TrackedPose, prior: Prior, radius_m: float
+    ) -> list[Fix]:
         """One fix for every patch that there is; a vehicle cannot be found beyond the map."""
-        manifest, stamp_ns = self._localizer.manifest, tracked.stamp_ns
-        error_rad = min(HEADING_SIGMAS * tracked.yaw_std_rad, self._localizer.max_heading_error_rad)
+        manifest, stamp_ns = localizer.manifest, tracked.stamp_ns
+        error_rad = min(HEADING_SIGMAS * tracked.yaw_std_rad, localizer.max_heading_error_rad)
         fixes = []
         for east_m, north_m in _centres(prior, radius_m, manifest.search_radius_m):
             try:
                 patch = self._map.patch(manifest.patch_frame(east_m, north_m, prior.yaw_rad))
-                fix = self._localizer.localize(picture.rgb, patch, stamp_ns, error_rad, None, picture.covered)
+                fix = localizer.localize(picture.rgb, patch, stamp_ns, error_rad, None, picture.covered)
             except (TileError, GeometryError):  # beyond the map, or at its edge, where too little of it is shown
                 continue
             fixes.append(fix)

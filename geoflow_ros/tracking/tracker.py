@@ -68,7 +68,7 @@ class Tracker:
         self._innovations = InnovationTest()
         self._following = FollowingTest()
         self._trust = TrackTrust()
-        self._last_fused: tuple[int, float] | None = None  # stamp_ns, driven_m
+        self._last_fused: dict[str, tuple[int, float]] = {}  # stamp_ns, driven_m, by camera
         self.counts = TrackerCounts()
 
     @property
@@ -241,7 +241,7 @@ class Tracker:
                 verdict, distance, limit, len(axes), self._rejections.in_a_row, inflation=self._inflation
             )
             if verdict in (Verdict.FUSED, Verdict.RELOCALIZED):
-                self._fuse(innovation, yaw, has_yaw=turned is not None)
+                self._fuse(innovation, yaw, fix.camera, has_yaw=turned is not None)
             return decision
 
     @property
@@ -296,24 +296,26 @@ class Tracker:
             return Verdict.OUTLIER
         std_m = min(float(np.hypot(*correction)), self._settings.relocalize_max_std_m)
         self._state = ekf.inflate_position(state, std_m)
-        self._last_fused = None
+        self._last_fused.clear()
         self._innovations.clear()
         self._following.clear()
         self._trust.restart(state.driven_m)
         self.counts.relocalizations += 1
         return Verdict.RELOCALIZED
 
-    def _fuse(self, innovation: PositionInnovation, yaw: tuple[float, float] | None, *, has_yaw: bool) -> None:
+    def _fuse(
+        self, innovation: PositionInnovation, yaw: tuple[float, float] | None, camera: str, *, has_yaw: bool
+    ) -> None:
         """Fuse a fix at the track's stamp: its position, then its yaw (rad) with its variance (rad²), if it has one.
 
         With `has_yaw`, the state has that already.
         """
         assert self._state is not None
-        new_information = self._new_information(self._state) / self._inflation
+        new_information = self._new_information(self._state, camera) / self._inflation
         self._state = ekf.update_position(self._state, innovation, new_information)
         self._trust.fused(self._inflation)
         self._rejections.clear()
-        self._last_fused = (self._state.odometry.stamp_ns, self._state.driven_m)
+        self._last_fused[camera] = (self._state.odometry.stamp_ns, self._state.driven_m)
         self.counts.fused += 1
         if has_yaw:
             self.counts.fix_yaws_fused += 1
@@ -327,11 +329,14 @@ class Tracker:
             self._state = with_yaw
             self.counts.fix_yaws_fused += 1
 
-    def _new_information(self, state: FilterState) -> float:
-        """The share of a fix's information at the state's stamp that the fix before it did not already give."""
-        if self._last_fused is None:
+    def _new_information(self, state: FilterState, camera: str) -> float:
+        """The share of a fix's information at the state's stamp that its camera's last one did not already give.
+
+        Errors are alike where pictures show the same scene: two cameras that look elsewhere show different ones.
+        """
+        if camera not in self._last_fused:
             return 1.0
-        last_ns, last_driven_m = self._last_fused
+        last_ns, last_driven_m = self._last_fused[camera]
         seconds = (state.odometry.stamp_ns - last_ns) / NANOSECONDS_PER_SECOND
         return ekf.new_information_share(state.driven_m - last_driven_m, seconds, self._settings)
 
@@ -394,7 +399,7 @@ class Tracker:
         self._forget_fixes()
 
     def _forget_fixes(self) -> None:
-        self._last_fused = None
+        self._last_fused.clear()
         self._rejections.clear()
         self._innovations.clear()
         self._following.clear()

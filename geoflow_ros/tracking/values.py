@@ -131,6 +131,7 @@ class FixMeasurement:
         yaw_rad: yaw of base_link in the map, where the localizer measures it too.
         yaw_variance_rad2: variance of that yaw, of the image alone: no prior is taken out of it. The covariance
             between yaw and position is not used: the tracker fuses the two as if their errors were independent.
+        camera: name of the camera: the errors of one are alike from fix to fix, those of two are not.
     """
 
     stamp_ns: int
@@ -141,6 +142,7 @@ class FixMeasurement:
     lever_arm_m: tuple[float, float] = (0.0, 0.0)
     yaw_rad: float | None = None
     yaw_variance_rad2: float | None = None
+    camera: str = ""
 
 
 class Verdict(Enum):

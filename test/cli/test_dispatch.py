@@ -48,7 +48,7 @@ def test_the_help_tells_defaults(capsys: pytest.CaptureFixture[str], monkeypatch
     assert f"(default {DEFAULT_MODEL})" in told
     assert "(default: the bundle's)" in told
     run("demo", "--help")
-    assert "length of the drive, real time (default 60)" in capsys.readouterr().out
+    assert "length of the drive, real time (default 60; with --faults theirs)" in capsys.readouterr().out
 
 
 def test_help_is_told_without_the_libraries_of_the_commands() -> None:

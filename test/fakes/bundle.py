@@ -130,8 +130,10 @@ def _tensor(name: str, value: Any) -> TensorProto:
 
 
 def _constants(right: float) -> dict[str, dict[str, Any]]:
-    """The numbers of each graph. Of the features of a picture, the first is distance ahead, the second uncertainty, the
-    third distance to the right."""
+    """The numbers of each graph.
+
+    Of the features of a picture, the first is distance ahead, the second uncertainty, the third distance to the right.
+    """
     features_of_colour, features_of_black = np.zeros((3, _FEATURES)), np.zeros(_FEATURES)
     features_of_colour[0, 0] = _RADII_AT_WHITE / (_WHITE - GREY)
     features_of_black[0] = -GREY * features_of_colour[0, 0]

@@ -186,7 +186,7 @@ class Graph:
     @property
     def patch(self) -> Any:
         """The satellite patch that is kept."""
-        return self._vehicle._patches._kept
+        return self._vehicle.cameras.first.patches._kept
 
     @property
     def datum(self) -> Datum:

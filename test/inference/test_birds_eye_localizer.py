@@ -17,7 +17,7 @@ from fakes.heads import patch_at, picture  # noqa: E402
 from geoflow_ros.bundle import Bundle, PoseCalibration  # noqa: E402
 from geoflow_ros.bundle.methods import COARSE_MATCHER_WIDE  # noqa: E402
 from geoflow_ros.errors import BundleError, InputError  # noqa: E402
-from geoflow_ros.inference import SearchSettings  # noqa: E402
+from geoflow_ros.inference import SearchSettings, camera_calibration  # noqa: E402
 from geoflow_ros.inference.birds_eye_localizer import BirdsEyeLocalizer  # noqa: E402
 from geoflow_ros.inference.camera_calibration import EXTRINSICS, CameraUncertainty  # noqa: E402
 from geoflow_ros.model import BirdsEyeMatcher  # noqa: E402
@@ -256,3 +256,22 @@ def test_a_camera_between_the_hypotheses_is_closed_in_on(bundle: Bundle, runner:
     closer = scores.windows.camera >= len(scores.coarse)
     assert scores.fine[closer].max() > scores.fine[~closer].max() + 0.1
     assert fix.posterior.camera_probability[-7:].sum() > 0.5
+
+
+def test_what_one_camera_learned_is_not_believed_of_another_on_the_same_vehicle(
+    bundle: Bundle, runner: SceneRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_calibration, "_SAVE_FRAMES", 10)
+    file = tmp_path / "camera.json"
+    front = BirdsEyeLocalizer(bundle, runner, SearchSettings(camera=EXTRINSICS, camera_file=file))
+    fresh, patch = front.facts, patch_at(bundle, 0.0, 0.0, 0.7)
+    rear = front.beside("rear")
+    for _ in range(10):
+        assert front.localize(IMAGE, patch).assessment.trustworthy
+    assert front.facts != fresh
+    assert rear.facts == fresh
+    assert [f.name for f in tmp_path.iterdir()] == ["camera.json"]
+    for _ in range(10):
+        rear.localize(IMAGE, patch)
+    assert rear.facts == front.facts  # it learns for itself, by the same runner
+    assert {f.name for f in tmp_path.iterdir()} == {"camera.json", "camera_rear.json"}

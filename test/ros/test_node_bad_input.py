@@ -71,7 +71,7 @@ def test_odometry_that_is_no_pose_is_refused(graph: Graph, changes: dict[str, fl
 
 def test_when_odometrys_clock_jumps_back_the_node_waits_for_a_new_start_pose(graph: Graph) -> None:
     graph.t_ns -= 20 * NS
-    graph.x_m += 5.0  # as a bag that begins again
+    graph.odometry_xy[0] += 5.0  # as a bag that begins again
     expect_rejection(graph, "bad_odometry", "jumped back", lambda: graph.publishers["odom"].publish(graph.odometry()))
     graph.drive()
     expect_rejection(graph, "no_prior", "no start pose since the odometry broke off (odometry's clock", graph.show)

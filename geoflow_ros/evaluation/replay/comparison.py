@@ -73,7 +73,7 @@ def compare_replays(
 
 
 def differences(answers: dict[str, ReplayAnswers]) -> list[dict[str, Any]]:
-    """Computes how much larger the mean error of each model is than that of the first, on the frames that both answered.
+    """Computes how much larger each model's mean error is than that of the first, on the frames that both answered.
 
     The interval is of a paired bootstrap: both models are asked about the same stretches of the drive (Carlstein 1986,
     "The use of subseries values for estimating the variance of a general statistic").
@@ -83,15 +83,15 @@ def differences(answers: dict[str, ReplayAnswers]) -> list[dict[str, Any]]:
 
     Returns:
         One entry a model after the first and a trajectory (`of`: fixes or track): `frames` that both answered where the
-        truth is known, `stretches`, `difference_m` of the mean errors, negative where the model is better than the first,
-        and its 95 % `interval_m`; None where there is one stretch only. None where nothing can be compared.
+        truth is known, `stretches`, `difference_m` of the mean errors, negative where the model is better than the
+        first, and its 95 % `interval_m`; None where there is one stretch only. None where nothing can be compared.
     """
     (first, reference), *others = answers.items()
     return [
-        {"model": name, "against": first, "of": "track" if of_track else "fixes", **_difference(other, reference, of_track)}
+        {"model": name, "against": first, "of": what, **_difference(other, reference, of_track)}
         for name, other in others
-        for of_track in (False, True)
-    ]  # fmt: skip
+        for what, of_track in (("fixes", False), ("track", True))
+    ]
 
 
 def _difference(answers: ReplayAnswers, reference: ReplayAnswers, of_track: bool) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class BagSensors:
         at_ns = self._stamped(message, received_ns, self._chosen.image.name)
         kind = self._chosen.image.kind
         encoded = bytes(message.data) if kind == COMPRESSED else b""
-        yield RecordedFrame(at_ns, encoded, message, kind)
+        yield RecordedFrame(at_ns, encoded, message=message, kind=kind)
 
     def _odometry_poses(self, message: Any, received_ns: int) -> Iterator[DriveEvent]:
         for pose in self._odometry.poses(message):

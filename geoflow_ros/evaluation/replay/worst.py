@@ -71,7 +71,7 @@ def _pictures(bag: Bag, image: Topic, wanted: set[int]) -> dict[int, UInt8Array]
         if at_ns not in wanted or at_ns in found:
             continue
         try:
-            rgb = RecordedFrame(at_ns, b"", message, image.kind).rgb()
+            rgb = RecordedFrame(at_ns, b"", message=message, kind=image.kind).rgb()
         except ImageError:
             continue
         scale = min(1.0, _PICTURE_PX / rgb.shape[1])
