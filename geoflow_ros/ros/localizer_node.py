@@ -202,6 +202,8 @@ class LocalizerNode(LifecycleNode):
         """Stop the worker, then the rest."""
         self._release()
         logging.getLogger("geoflow_ros").removeHandler(self._log_handler)
+        # What is not rclpy's own is on the network for as long as somebody holds it.
+        self._transforms, self._static_transforms = NoSender("the node has ended"), None
         super().destroy_node()
 
     def _take_no_more_frames(self) -> None:

@@ -142,3 +142,14 @@ def test_the_node_broadcasts_where_odom_is_in_the_map_unless_another_does(own: M
         sent = received[0].transforms[0]
         assert (sent.header.frame_id, sent.child_frame_id) == ("map", "odom")
         assert math.hypot(sent.transform.translation.x - 30.0, sent.transform.translation.y + 20.0) < 15.0
+
+
+def test_a_node_that_is_destroyed_sends_no_more(own: MakeGraph) -> None:
+    if importlib.util.find_spec("tf2_ros") is not None:
+        pytest.skip("tf2_ros sends TF here")
+    graph = own()
+    onlooker = rclpy.create_node("onlooker", context=graph.node.context)
+    assert eventually(lambda: onlooker.get_publishers_info_by_topic("/tf"))
+    graph.localizer.destroy_node()
+    assert eventually(lambda: not onlooker.get_publishers_info_by_topic("/tf"))
+    onlooker.destroy_node()
